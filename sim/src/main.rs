@@ -1,0 +1,3 @@
+//! `cargo sim`: the whole cluster under a seeded simulator.
+
+fn main() {}

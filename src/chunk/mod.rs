@@ -1,0 +1,17 @@
+//! Content-addressed chunks in an append-only log.
+//!
+//! A chunk is an immutable byte string named by its hash. Each database has one [`ChunkStore`]: segments of records, a
+//! record being a chunk or a root. One log is the write-ahead log, the storage and what replication ships.
+//!
+//! Invariants
+//! - A root is published only after everything it can reach, and its own record, is synced.
+//! - Recovery cuts an incomplete tail after the last root record; anything wrong before it is corruption and refused
+//!   with file and offset.
+//! - After a failed sync the store accepts no more writes until it is opened again.
+//! - A chunk is verified against its hash whenever it is read from disk.
+//!
+//! Must not know: what chunks mean (maps, tables, commits), sessions, the network.
+
+mod hash;
+
+pub use hash::{Hash, ParseHashError};

@@ -1,0 +1,1 @@
+//! Databases, transactions, and the one commit path.

@@ -1,0 +1,3 @@
+//! The server's program: arguments, environment, logging, exit codes.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Ordered maps over chunks, whose shape depends on content alone.

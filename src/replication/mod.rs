@@ -1,0 +1,1 @@
+//! Roles, epochs and log shipping between servers.

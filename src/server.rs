@@ -1,0 +1,1 @@
+//! A whole server assembled from the layers below.

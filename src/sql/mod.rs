@@ -1,0 +1,1 @@
+//! PostgreSQL's dialect: sessions, definitions, point operations, DataFusion, the `dolt_*` functions.

@@ -1,0 +1,1 @@
+//! Commits, refs, working sets, schemas and rows: Git for tables.
