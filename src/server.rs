@@ -1,1 +1,1 @@
-//! A whole server assembled from the layers below.
+//! A whole server assembled from the layers above.
