@@ -111,7 +111,14 @@ mod tests {
 
     #[test]
     fn foreign_text_is_refused() {
-        for text in ["", "abc", &"w".repeat(32), &"A".repeat(32), &"0".repeat(33), "ü23456789012345678901234567890x"] {
+        for text in [
+            "",
+            "abc",
+            &"w".repeat(32),
+            &"A".repeat(32),
+            &"0".repeat(33),
+            "ü23456789012345678901234567890x",
+        ] {
             assert!(text.parse::<Hash>().is_err(), "{text} was taken for a hash");
         }
     }

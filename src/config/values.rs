@@ -133,7 +133,11 @@ impl Endpoint {
 
 /// `host:port`, with brackets where the host is an IPv6 literal.
 pub fn join_host_port(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
 }
 
 /// What a server that has no stored role starts as; `detected_broken_config` is never configured.
@@ -153,7 +157,11 @@ pub struct ClusterListener {
 impl ClusterListener {
     /// The address to bind, `host:port`.
     pub fn bind_address(&self) -> String {
-        let host = if self.address.is_empty() { "0.0.0.0" } else { &self.address };
+        let host = if self.address.is_empty() {
+            "0.0.0.0"
+        } else {
+            &self.address
+        };
         join_host_port(host, self.port)
     }
 }
