@@ -1,6 +1,9 @@
 //! The layers of `docs/architecture.md`, checked: which module may name which.
 
-#![expect(clippy::disallowed_methods, reason = "a test of the source tree reads it from the disk")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test of the source tree reads it from the disk"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +18,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("engine", &["version", "prolly", "chunk", "runtime"]),
     ("config", &[]),
     ("sql", &["engine", "version", "prolly", "chunk", "runtime"]),
-    ("replication", &["config", "engine", "version", "prolly", "chunk", "runtime"]),
+    (
+        "replication",
+        &["config", "engine", "version", "prolly", "chunk", "runtime"],
+    ),
     ("pg", &["sql", "engine", "version", "runtime"]),
     ("server", &["pg", "replication", "sql", "config", "engine", "runtime"]),
 ];
@@ -62,8 +68,11 @@ fn named(line: &str) -> Vec<String> {
             None => vec![rest.to_owned()],
         };
         for part in group {
-            let name: String =
-                part.trim().chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect();
+            let name: String = part
+                .trim()
+                .chars()
+                .take_while(|character| character.is_alphanumeric() || *character == '_')
+                .collect();
             if !name.is_empty() {
                 names.push(name);
             }
@@ -82,18 +91,30 @@ fn arrows_between_layers_point_down() {
     for file in files {
         let layer = layer(&file, &src);
         let Some((_, allowed)) = ALLOWED.iter().find(|(name, _)| *name == layer) else {
-            assert!(layer == "lib" || layer == "main", "{} belongs to no known layer", file.display());
+            assert!(
+                layer == "lib" || layer == "main",
+                "{} belongs to no known layer",
+                file.display()
+            );
             continue;
         };
         let text = fs::read_to_string(&file).unwrap();
         // Unit tests may assemble a server from above: the arrow counts for what ships.
-        let code = if file.ends_with("tests.rs") { "" } else { text.split("\n#[cfg(test)]").next().unwrap() };
+        let code = if file.ends_with("tests.rs") {
+            ""
+        } else {
+            text.split("\n#[cfg(test)]").next().unwrap()
+        };
         for (number, line) in code.lines().enumerate() {
             let line = line.split("//").next().unwrap();
             for name in named(line) {
                 let known = ALLOWED.iter().any(|(module, _)| *module == name);
                 if known && name != layer && !allowed.contains(&name.as_str()) {
-                    offending.push(format!("{}:{}: {layer} must not know {name}", file.display(), number + 1));
+                    offending.push(format!(
+                        "{}:{}: {layer} must not know {name}",
+                        file.display(),
+                        number + 1
+                    ));
                 }
             }
         }
@@ -103,6 +124,9 @@ fn arrows_between_layers_point_down() {
 
 #[test]
 fn the_check_sees_an_arrow_that_points_up() {
-    assert_eq!(named("use crate::{chunk::{Hash, Store}, sql::Session};"), ["chunk", "sql"]);
+    assert_eq!(
+        named("use crate::{chunk::{Hash, Store}, sql::Session};"),
+        ["chunk", "sql"]
+    );
     assert_eq!(named("let x = crate::pg::encode(crate::sql::Value);"), ["pg", "sql"]);
 }

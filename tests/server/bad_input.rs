@@ -32,19 +32,43 @@ fn a_bad_configuration_is_refused_with_file_key_and_value() {
         ("nonsense: 1\n".to_owned(), &["nonsense", "server.yaml"][..]),
         ("listener:\n  prot: 5432\n".to_owned(), &["listener.prot", "port"]),
         ("listener:\n  port: many\n".to_owned(), &["listener.port", "many"]),
-        ("listener:\n  port: 70000\n".to_owned(), &["listener.port", "70000", "65535"]),
+        (
+            "listener:\n  port: 70000\n".to_owned(),
+            &["listener.port", "70000", "65535"],
+        ),
         ("log_level: loud\n".to_owned(), &["log_level", "loud", "info"]),
         ("listener: [\n".to_owned(), &["server.yaml"]),
-        (cluster("bootstrap_role: primary", "boostrap_role: primary"), &["boostrap_role", "bootstrap_role"]),
-        (cluster("bootstrap_role: primary", "bootstrap_role: backup"), &["bootstrap_role", "backup"]),
-        (cluster("bootstrap_epoch: 1", "bootstrap_epoch: -1"), &["bootstrap_epoch", "-1"]),
+        (
+            cluster("bootstrap_role: primary", "boostrap_role: primary"),
+            &["boostrap_role", "bootstrap_role"],
+        ),
+        (
+            cluster("bootstrap_role: primary", "bootstrap_role: backup"),
+            &["bootstrap_role", "backup"],
+        ),
+        (
+            cluster("bootstrap_epoch: 1", "bootstrap_epoch: -1"),
+            &["bootstrap_epoch", "-1"],
+        ),
         (cluster("name: standby", "name: ''"), &["standby_remotes[0]: name"]),
-        (cluster("{database}", "{database"), &["standby_remotes[0]: remote_url_template", "{database"]),
-        (cluster("http://127.0.0.1:1/", "ftp://127.0.0.1:1/"), &["standby_remotes[0]: remote_url_template", "ftp"]),
-        (cluster("http://127.0.0.1:1/", "http://127.0.0.1/"), &["standby_remotes[0]: remote_url_template"]),
+        (
+            cluster("{database}", "{database"),
+            &["standby_remotes[0]: remote_url_template", "{database"],
+        ),
+        (
+            cluster("http://127.0.0.1:1/", "ftp://127.0.0.1:1/"),
+            &["standby_remotes[0]: remote_url_template", "ftp"],
+        ),
+        (
+            cluster("http://127.0.0.1:1/", "http://127.0.0.1/"),
+            &["standby_remotes[0]: remote_url_template"],
+        ),
         (cluster("port", "port: 0"), &["remotesapi: port"]),
         (cluster("port", "port: 65536"), &["remotesapi: port", "65536"]),
-        ("cluster:\n  standby_remotes: []\n  remotesapi:\n    port: 50051\n".to_owned(), &["standby_remotes"]),
+        (
+            "cluster:\n  standby_remotes: []\n  remotesapi:\n    port: 50051\n".to_owned(),
+            &["standby_remotes"],
+        ),
     ] {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("server.yaml"), &config).unwrap();
@@ -55,7 +79,10 @@ fn a_bad_configuration_is_refused_with_file_key_and_value() {
             assert!(errors.contains(part), "{part} is missing for\n{config}\n{errors}");
         }
         assert!(!errors.contains("panicked"), "{errors}");
-        assert!(!folder.path().join("data").exists(), "nothing is created by a refused start");
+        assert!(
+            !folder.path().join("data").exists(),
+            "nothing is created by a refused start"
+        );
     }
 }
 
@@ -92,7 +119,11 @@ fn s_015_a_port_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     let folder = tempfile::tempdir().unwrap();
-    let output = run(folder.path(), &["--host", "127.0.0.1", "--port", &port, "--data-dir", "data"], &[]);
+    let output = run(
+        folder.path(),
+        &["--host", "127.0.0.1", "--port", &port, "--data-dir", "data"],
+        &[],
+    );
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{errors}");
     assert!(errors.contains(&port) && errors.contains("in use"), "{errors}");
@@ -102,7 +133,11 @@ fn s_015_a_port_in_use_is_named() {
 async fn s_026_a_second_server_on_the_folder_is_refused_and_the_first_is_unharmed() {
     let server = Server::start();
     let data = server.data_dir();
-    let output = run(server.folder(), &["--data-dir", data.to_str().unwrap(), "--port", "0"], &[]);
+    let output = run(
+        server.folder(),
+        &["--data-dir", data.to_str().unwrap(), "--port", "0"],
+        &[],
+    );
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{errors}");
     assert!(errors.contains("data") && !errors.contains("panicked"), "{errors}");
@@ -115,10 +150,17 @@ async fn s_021_a_wrong_password_and_an_unknown_user_get_the_same_answer() {
     for (user, password) in [("postgres", "wrong"), ("nobody", "password")] {
         let mut config = server.config("postgres");
         config.user(user).password(password);
-        let error = config.connect(tokio_postgres::NoTls).await.err().expect("the password is wrong");
+        let error = config
+            .connect(tokio_postgres::NoTls)
+            .await
+            .err()
+            .expect("the password is wrong");
         let error = error.as_db_error().unwrap();
         assert_eq!(error.code().code(), "28P01");
-        assert_eq!(error.message(), format!("password authentication failed for user \"{user}\""));
+        assert_eq!(
+            error.message(),
+            format!("password authentication failed for user \"{user}\"")
+        );
     }
     let error = server.try_connect("missing").await.err().unwrap();
     assert_eq!(error.code().unwrap().code(), "3D000");
@@ -158,7 +200,11 @@ async fn c_105_strangers_on_the_cluster_port_are_refused_and_change_nothing() {
          remotesapi:\n    address: 127.0.0.1\n    port: {own}\n"
     )));
     server.boot();
-    for garbage in [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], &[0xff; 64], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00"] {
+    for garbage in [
+        &b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..],
+        &[0xff; 64],
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00",
+    ] {
         let mut stream = TcpStream::connect(("127.0.0.1", own)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         stream.write_all(garbage).unwrap();
@@ -167,10 +213,15 @@ async fn c_105_strangers_on_the_cluster_port_are_refused_and_change_nothing() {
     }
     // C-180: the public key is the one thing a stranger may read.
     let mut stream = TcpStream::connect(("127.0.0.1", own)).unwrap();
-    stream.write_all(b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    stream
+        .write_all(b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("Ed25519"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.contains("Ed25519"),
+        "{answer}"
+    );
     let client = server.connect("postgres").await;
     assert_eq!(cell(&client, "SHOW dolt_cluster_role").await, "primary");
     assert_eq!(cell(&client, "SHOW dolt_cluster_role_epoch").await, "1");

@@ -55,19 +55,30 @@ async fn until(server: &Server, database: &str, sql: &str, expected: &str) {
 
 async fn role(server: &Server) -> (String, String) {
     let client = server.connect("dolt_cluster").await;
-    (cell(&client, "SHOW dolt_cluster_role").await, cell(&client, "SHOW dolt_cluster_role_epoch").await)
+    (
+        cell(&client, "SHOW dolt_cluster_role").await,
+        cell(&client, "SHOW dolt_cluster_role_epoch").await,
+    )
 }
 
 async fn until_role(server: &Server, expected: &str, epoch: u64) {
     until(server, "dolt_cluster", "SHOW dolt_cluster_role", expected).await;
-    until(server, "dolt_cluster", "SHOW dolt_cluster_role_epoch", &epoch.to_string()).await;
+    until(
+        server,
+        "dolt_cluster",
+        "SHOW dolt_cluster_role_epoch",
+        &epoch.to_string(),
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn c_120_rows_reach_the_standby_and_the_status_says_so() {
     let pair = Pair::start();
     let a = pair.a.connect("postgres").await;
-    a.batch_execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2), (3), (4), (5)").await.unwrap();
+    a.batch_execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2), (3), (4), (5)")
+        .await
+        .unwrap();
     until(&pair.b, "postgres", "SELECT count(*) FROM t", "5").await;
     until(
         &pair.a,
@@ -76,10 +87,15 @@ async fn c_120_rows_reach_the_standby_and_the_status_says_so() {
         "0",
     )
     .await;
-    let status = rows(&a, "SELECT * FROM dolt_cluster.dolt_cluster_status").await.unwrap();
+    let status = rows(&a, "SELECT * FROM dolt_cluster.dolt_cluster_status")
+        .await
+        .unwrap();
     assert_eq!(status.len(), 1, "{status:?}");
     let text: Vec<Option<&str>> = status[0].iter().map(Option::as_deref).collect();
-    assert_eq!(text[..5], [Some("postgres"), Some("standby"), Some("primary"), Some("1"), Some("0")]);
+    assert_eq!(
+        text[..5],
+        [Some("postgres"), Some("standby"), Some("primary"), Some("1"), Some("0")]
+    );
     assert!(text[5].is_some() && text[6].is_none(), "{text:?}");
     assert_eq!(role(&pair.a).await, ("primary".into(), "1".into()));
     assert_eq!(role(&pair.b).await, ("standby".into(), "1".into()));
@@ -89,12 +105,18 @@ async fn c_120_rows_reach_the_standby_and_the_status_says_so() {
 async fn c_030_a_standby_refuses_writes_and_serves_reads() {
     let pair = Pair::start();
     let a = pair.a.connect("postgres").await;
-    a.batch_execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)").await.unwrap();
+    a.batch_execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+        .await
+        .unwrap();
     until(&pair.b, "postgres", "SELECT count(*) FROM t", "1").await;
     let b = pair.b.connect("postgres").await;
-    for sql in
-        ["CREATE TABLE u (id int)", "INSERT INTO t VALUES (2)", "UPDATE t SET id = 3", "DELETE FROM t", "DROP TABLE t"]
-    {
+    for sql in [
+        "CREATE TABLE u (id int)",
+        "INSERT INTO t VALUES (2)",
+        "UPDATE t SET id = 3",
+        "DELETE FROM t",
+        "DROP TABLE t",
+    ] {
         let (code, message) = failure(&b, sql).await;
         assert_eq!(code, "25006", "{sql}: {message}");
         assert!(message.contains("is read-only"), "{sql}: {message}");
@@ -102,7 +124,10 @@ async fn c_030_a_standby_refuses_writes_and_serves_reads() {
     for sql in ["CREATE DATABASE d", "DROP DATABASE postgres"] {
         let (code, message) = failure(&b, sql).await;
         assert_eq!(code, "25006", "{sql}: {message}");
-        assert!(message.contains("database server is set to read only mode"), "{sql}: {message}");
+        assert!(
+            message.contains("database server is set to read only mode"),
+            "{sql}: {message}"
+        );
     }
     assert_eq!(cell(&b, "SELECT count(*) FROM t").await, "1");
 }
@@ -111,7 +136,9 @@ async fn c_030_a_standby_refuses_writes_and_serves_reads() {
 async fn c_071_orderly_failover_there_and_back_loses_nothing() {
     let pair = Pair::start();
     let a = pair.a.connect("postgres").await;
-    a.batch_execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)").await.unwrap();
+    a.batch_execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+        .await
+        .unwrap();
     until(&pair.b, "postgres", "SELECT count(*) FROM t", "1").await;
     a.batch_execute("INSERT INTO t VALUES (2)").await.unwrap();
     let bystander = pair.a.connect("postgres").await;
@@ -120,9 +147,17 @@ async fn c_071_orderly_failover_there_and_back_loses_nothing() {
     let (code, message) = failure(&a, "SELECT 1").await;
     assert_eq!(code, "57P01");
     assert!(message.contains("this connection can no longer be used"), "{message}");
-    assert!(bystander.simple_query("SELECT 1").await.is_err(), "other connections are closed");
+    assert!(
+        bystander.simple_query("SELECT 1").await.is_err(),
+        "other connections are closed"
+    );
     assert_eq!(role(&pair.a).await, ("standby".into(), "2".into()));
-    assert_eq!(failure(&pair.a.connect("postgres").await, "INSERT INTO t VALUES (9)").await.0, "25006");
+    assert_eq!(
+        failure(&pair.a.connect("postgres").await, "INSERT INTO t VALUES (9)")
+            .await
+            .0,
+        "25006"
+    );
 
     let b = pair.b.connect("postgres").await;
     assert_eq!(cell(&b, "SELECT dolt_assume_cluster_role('primary', 2)").await, "0");
@@ -150,7 +185,10 @@ async fn c_059_demotion_without_a_reachable_standby_fails_and_writes_go_on() {
     let bystander = pair.a.connect("postgres").await;
     let (code, message) = failure(&a, "SELECT dolt_assume_cluster_role('standby', 2)").await;
     assert_eq!(code, "55000", "{message}");
-    assert!(message.contains("failed to transition from primary to standby gracefully"), "{message}");
+    assert!(
+        message.contains("failed to transition from primary to standby gracefully"),
+        "{message}"
+    );
     a.batch_execute("INSERT INTO t VALUES (1)").await.unwrap();
     bystander.batch_execute("INSERT INTO t VALUES (2)").await.unwrap();
     assert_eq!(role(&pair.a).await, ("primary".into(), "1".into()));
@@ -160,7 +198,9 @@ async fn c_059_demotion_without_a_reachable_standby_fails_and_writes_go_on() {
 async fn c_092_a_killed_primary_returns_stale_and_becomes_a_standby() {
     let mut pair = Pair::start();
     let a = pair.a.connect("postgres").await;
-    a.batch_execute("CREATE TABLE t (id int PRIMARY KEY, who text); INSERT INTO t VALUES (1, 'a')").await.unwrap();
+    a.batch_execute("CREATE TABLE t (id int PRIMARY KEY, who text); INSERT INTO t VALUES (1, 'a')")
+        .await
+        .unwrap();
     until(&pair.b, "postgres", "SELECT count(*) FROM t", "1").await;
     pair.b.kill();
     a.batch_execute("INSERT INTO t VALUES (2, 'a alone')").await.unwrap();
@@ -172,7 +212,13 @@ async fn c_092_a_killed_primary_returns_stale_and_becomes_a_standby() {
     b.batch_execute("INSERT INTO t VALUES (3, 'b')").await.unwrap();
     pair.a.boot();
     until_role(&pair.a, "standby", 2).await;
-    until(&pair.a, "postgres", "SELECT string_agg(who, ',' ORDER BY id) FROM t", "a,b").await;
+    until(
+        &pair.a,
+        "postgres",
+        "SELECT string_agg(who, ',' ORDER BY id) FROM t",
+        "a,b",
+    )
+    .await;
     assert_eq!(role(&pair.b).await, ("primary".into(), "2".into()));
 }
 
@@ -186,14 +232,21 @@ async fn c_094_two_primaries_of_one_epoch_find_out_and_heal() {
     let a = pair.a.connect("postgres").await;
     assert_eq!(failure(&a, "CREATE TABLE t (id int PRIMARY KEY)").await.0, "25006");
     assert_eq!(cell(&a, "SELECT 1").await, "1");
-    let error = rows(&a, "SELECT current_error FROM dolt_cluster.dolt_cluster_status").await.unwrap();
+    let error = rows(&a, "SELECT current_error FROM dolt_cluster.dolt_cluster_status")
+        .await
+        .unwrap();
     let error = error[0][0].clone().expect("the broken role is explained");
-    assert!(error.contains("more than one server was configured as primary in the same epoch"), "{error}");
+    assert!(
+        error.contains("more than one server was configured as primary in the same epoch"),
+        "{error}"
+    );
     // C-095: a promotion at a higher epoch heals both.
     assert_eq!(cell(&a, "SELECT dolt_assume_cluster_role('primary', 11)").await, "0");
     until_role(&pair.b, "standby", 11).await;
     let a = pair.a.connect("postgres").await;
-    a.batch_execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)").await.unwrap();
+    a.batch_execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+        .await
+        .unwrap();
     until(&pair.b, "postgres", "SELECT count(*) FROM t", "1").await;
 }
 
@@ -230,17 +283,33 @@ async fn c_125_c_127_databases_created_and_dropped_on_the_primary_follow_on_the_
     let pair = Pair::start();
     let a = pair.a.connect("postgres").await;
     a.batch_execute("CREATE DATABASE shop").await.unwrap();
-    pair.a.connect("shop").await.batch_execute("CREATE TABLE t (id int PRIMARY KEY)").await.unwrap();
+    pair.a
+        .connect("shop")
+        .await
+        .batch_execute("CREATE TABLE t (id int PRIMARY KEY)")
+        .await
+        .unwrap();
     until(&pair.b, "shop", "SELECT count(*) FROM t", "0").await;
-    eventually("the database can be dropped", || async { a.batch_execute("DROP DATABASE shop").await.ok() }).await;
-    until(&pair.b, "dolt_cluster", "SELECT count(*) FROM pg_database WHERE datname = 'shop'", "0").await;
+    eventually("the database can be dropped", || async {
+        a.batch_execute("DROP DATABASE shop").await.ok()
+    })
+    .await;
+    until(
+        &pair.b,
+        "dolt_cluster",
+        "SELECT count(*) FROM pg_database WHERE datname = 'shop'",
+        "0",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn c_150_a_standby_whose_data_was_replaced_is_sent_everything() {
     let mut pair = Pair::start();
     let a = pair.a.connect("postgres").await;
-    a.batch_execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)").await.unwrap();
+    a.batch_execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+        .await
+        .unwrap();
     until(&pair.b, "postgres", "SELECT count(*) FROM t", "1").await;
     pair.b.kill();
     std::fs::remove_dir_all(pair.b.data_dir()).unwrap();
@@ -259,7 +328,10 @@ async fn c_050_c_054_calls_at_the_wrong_epoch_change_nothing() {
         ("SELECT dolt_assume_cluster_role('Primary', 2)", "22023"),
         ("SELECT dolt_assume_cluster_role('detected_broken_config', 2)", "22023"),
         ("SELECT dolt_assume_cluster_role(NULL, 2)", "22004"),
-        ("SELECT dolt_assume_cluster_role('primary', 9223372036854775807)", "22023"),
+        (
+            "SELECT dolt_assume_cluster_role('primary', 9223372036854775807)",
+            "22023",
+        ),
         ("SET dolt_cluster_role = 'primary'", "55P02"),
     ] {
         let (code, message) = failure(&b, call).await;
@@ -270,7 +342,10 @@ async fn c_050_c_054_calls_at_the_wrong_epoch_change_nothing() {
     assert_eq!(role(&pair.b).await, ("standby".into(), "1".into()));
     let a = pair.a.connect("postgres").await;
     a.batch_execute("BEGIN").await.unwrap();
-    assert_eq!(failure(&a, "SELECT dolt_assume_cluster_role('standby', 2)").await.0, "25001");
+    assert_eq!(
+        failure(&a, "SELECT dolt_assume_cluster_role('standby', 2)").await.0,
+        "25001"
+    );
     a.batch_execute("ROLLBACK").await.unwrap();
     assert_eq!(role(&pair.a).await, ("primary".into(), "1".into()));
 }

@@ -28,14 +28,30 @@ async fn tokio_postgres_prepares_binds_and_reads_binary() {
         .execute(
             "INSERT INTO t VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
             &[
-                &1i32, &i64::MIN, &i16::MAX, &1.25f32, &f64::MIN_POSITIVE, &true, &"naïve", &"eight", &&b"\x00\xff"[..],
-                &doc, &at, &seen, &day, &clock, &id,
+                &1i32,
+                &i64::MIN,
+                &i16::MAX,
+                &1.25f32,
+                &f64::MIN_POSITIVE,
+                &true,
+                &"naïve",
+                &"eight",
+                &&b"\x00\xff"[..],
+                &doc,
+                &at,
+                &seen,
+                &day,
+                &clock,
+                &id,
             ],
         )
         .await
         .unwrap();
     assert_eq!(inserted, 1);
-    let row = client.query_one("SELECT * FROM t WHERE id = $1", &[&1i32]).await.unwrap();
+    let row = client
+        .query_one("SELECT * FROM t WHERE id = $1", &[&1i32])
+        .await
+        .unwrap();
     assert_eq!(row.get::<_, i32>("id"), 1);
     assert_eq!(row.get::<_, i64>("big"), i64::MIN);
     assert_eq!(row.get::<_, i16>("small"), i16::MAX);
@@ -51,11 +67,20 @@ async fn tokio_postgres_prepares_binds_and_reads_binary() {
     assert_eq!(row.get::<_, chrono::NaiveDate>("day"), day);
     assert_eq!(row.get::<_, chrono::NaiveTime>("clock"), clock);
     assert_eq!(row.get::<_, uuid::Uuid>("u"), id);
-    let sum = client.query_one("SELECT count(*), max(big) FROM t WHERE name = $1", &[&"naïve"]).await.unwrap();
+    let sum = client
+        .query_one("SELECT count(*), max(big) FROM t WHERE name = $1", &[&"naïve"])
+        .await
+        .unwrap();
     assert_eq!((sum.get::<_, i64>(0), sum.get::<_, i64>(1)), (1, i64::MIN));
-    let updated = client.execute("UPDATE t SET big = big + $2 WHERE id = $1", &[&1i32, &1i64]).await.unwrap();
+    let updated = client
+        .execute("UPDATE t SET big = big + $2 WHERE id = $1", &[&1i32, &1i64])
+        .await
+        .unwrap();
     assert_eq!(updated, 1);
-    let nothing = client.query_opt("SELECT big FROM t WHERE id = $1", &[&2i32]).await.unwrap();
+    let nothing = client
+        .query_opt("SELECT big FROM t WHERE id = $1", &[&2i32])
+        .await
+        .unwrap();
     assert!(nothing.is_none());
 }
 
@@ -91,13 +116,15 @@ async fn a_cancel_request_ends_the_statement_and_not_the_session() {
 
 #[test]
 fn psycopg_reads_and_writes_with_its_own_types() {
-    let python = std::env::var("UNDERSTUDY_TEST_PYTHON").expect(
-        "UNDERSTUDY_TEST_PYTHON names a Python with psycopg 3; scripts/test.sh makes one and sets it",
-    );
+    let python = std::env::var("UNDERSTUDY_TEST_PYTHON")
+        .expect("UNDERSTUDY_TEST_PYTHON names a Python with psycopg 3; scripts/test.sh makes one and sets it");
     let server = Server::start();
     let output = Command::new(python)
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/server/psycopg_story.py"))
-        .arg(format!("host=127.0.0.1 port={} user=postgres password=password dbname=postgres", server.port))
+        .arg(format!(
+            "host=127.0.0.1 port={} user=postgres password=password dbname=postgres",
+            server.port
+        ))
         .output()
         .unwrap();
     assert!(

@@ -21,7 +21,10 @@ pub fn free_port() -> u16 {
 fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_understudy"));
     for (name, _) in std::env::vars() {
-        if ["UNDERSTUDY_", "DOLTGRES_", "POSTGRES_", "PG", "RUST_LOG"].iter().any(|prefix| name.starts_with(prefix)) {
+        if ["UNDERSTUDY_", "DOLTGRES_", "POSTGRES_", "PG", "RUST_LOG"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+        {
             command.env_remove(name);
         }
     }
@@ -96,7 +99,9 @@ impl Server {
             for line in BufReader::new(stdout).lines() {
                 let Ok(line) = line else { break };
                 if let Some(address) = line.strip_prefix("ready ") {
-                    let port = address.split_once("port=").and_then(|(_, port)| port.trim().parse::<u16>().ok());
+                    let port = address
+                        .split_once("port=")
+                        .and_then(|(_, port)| port.trim().parse::<u16>().ok());
                     let _ = ready.send(port);
                 }
                 let mut log = log.lock().unwrap();
@@ -137,13 +142,19 @@ impl Server {
     /// SIGTERM, and the exit status it led to.
     pub fn terminate(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("the server is running");
-        let sent = Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().unwrap();
+        let sent = Command::new("kill")
+            .arg("-TERM")
+            .arg(child.id().to_string())
+            .status()
+            .unwrap();
         assert!(sent.success());
         wait_for_exit(&mut child, &self.log())
     }
 
     pub fn is_running(&mut self) -> bool {
-        self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
+        self.child
+            .as_mut()
+            .is_some_and(|child| child.try_wait().unwrap().is_none())
     }
 
     pub fn config(&self, database: &str) -> tokio_postgres::Config {
@@ -175,14 +186,28 @@ impl Server {
     pub fn psql(&self, database: &str, sql: &str) -> String {
         let output = self.psql_output(database, &["-At", "-v", "ON_ERROR_STOP=1"], sql);
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "psql failed on {sql}: {errors}\n{}", self.log());
+        assert!(
+            output.status.success(),
+            "psql failed on {sql}: {errors}\n{}",
+            self.log()
+        );
         String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
     }
 
     /// Runs psql with these options, the statements on its standard input.
     pub fn psql_output(&self, database: &str, options: &[&str], sql: &str) -> Output {
         let mut child = Command::new("psql")
-            .args(["-X", "-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", &self.user, "-d", database])
+            .args([
+                "-X",
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &self.port.to_string(),
+                "-U",
+                &self.user,
+                "-d",
+                database,
+            ])
             .args(options)
             .env("PGPASSWORD", &self.password)
             .env("PGCONNECT_TIMEOUT", "60")
@@ -232,7 +257,11 @@ pub fn run(folder: &Path, args: &[&str], environment: &[(&str, &str)]) -> Output
         text
     });
     let status = wait_for_exit(&mut child, &format!("{args:?}"));
-    Output { status, stdout: out.join().unwrap(), stderr: err.join().unwrap() }
+    Output {
+        status,
+        stdout: out.join().unwrap(),
+        stderr: err.join().unwrap(),
+    }
 }
 
 fn wait_for_exit(child: &mut Child, context: &str) -> ExitStatus {
@@ -266,7 +295,11 @@ pub async fn rows(client: &Client, sql: &str) -> Result<Vec<Vec<Option<String>>>
     let mut rows = Vec::new();
     for message in client.simple_query(sql).await? {
         if let SimpleQueryMessage::Row(row) = message {
-            rows.push((0..row.len()).map(|column| row.get(column).map(str::to_owned)).collect());
+            rows.push(
+                (0..row.len())
+                    .map(|column| row.get(column).map(str::to_owned))
+                    .collect(),
+            );
         }
     }
     Ok(rows)
@@ -274,7 +307,9 @@ pub async fn rows(client: &Client, sql: &str) -> Result<Vec<Vec<Option<String>>>
 
 /// The one cell of a query that has one row and one column.
 pub async fn cell(client: &Client, sql: &str) -> String {
-    let rows = rows(client, sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    let rows = rows(client, sql)
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     assert_eq!(rows.len(), 1, "{sql} gave {rows:?}");
     rows[0][0].clone().unwrap_or_else(|| panic!("{sql} gave NULL"))
 }
@@ -285,6 +320,8 @@ pub async fn failure(client: &Client, sql: &str) -> (String, String) {
         Ok(_) => panic!("{sql} succeeded"),
         Err(error) => error,
     };
-    let error = error.as_db_error().unwrap_or_else(|| panic!("{sql}: the connection broke: {error:?}"));
+    let error = error
+        .as_db_error()
+        .unwrap_or_else(|| panic!("{sql}: the connection broke: {error:?}"));
     (error.code().code().to_owned(), error.message().to_owned())
 }

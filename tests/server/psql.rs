@@ -14,7 +14,10 @@ fn a_new_user_creates_a_table_and_reads_it_back() {
          DELETE FROM fruit WHERE id = 1;
          SELECT count(*) FROM fruit;",
     );
-    assert_eq!(out, "CREATE TABLE\nINSERT 0 2\nUPDATE 1\n1|apple|1.50\n2|pear|2.25\nDELETE 1\n1");
+    assert_eq!(
+        out,
+        "CREATE TABLE\nINSERT 0 2\nUPDATE 1\n1|apple|1.50\n2|pear|2.25\nDELETE 1\n1"
+    );
 }
 
 #[test]
@@ -41,9 +44,15 @@ fn every_type_of_the_list_survives_a_round_trip_as_text() {
 #[test]
 fn backslash_commands_describe_what_is_there() {
     let server = Server::start();
-    server.psql("postgres", "CREATE DATABASE shop; CREATE TABLE t (id int PRIMARY KEY, note varchar(20) DEFAULT 'none')");
+    server.psql(
+        "postgres",
+        "CREATE DATABASE shop; CREATE TABLE t (id int PRIMARY KEY, note varchar(20) DEFAULT 'none')",
+    );
     let list = server.psql("postgres", "\\l");
-    assert!(list.contains("postgres|") && list.contains("shop|"), "\\l printed {list}");
+    assert!(
+        list.contains("postgres|") && list.contains("shop|"),
+        "\\l printed {list}"
+    );
     let tables = server.psql("postgres", "\\dt");
     assert_eq!(tables, "public|t|table|postgres");
     let relations = server.psql("postgres", "\\d");
@@ -83,19 +92,47 @@ async fn joins_aggregates_ctes_and_windows_give_postgresqls_answers() {
             "SELECT kind, sum(price * n) FROM item JOIN sale ON item.id = sale.item GROUP BY kind ORDER BY kind",
             "fruit|42 tool|40",
         ),
-        ("SELECT i.id FROM item i LEFT JOIN sale s ON s.item = i.id WHERE s.item IS NULL", "2"),
-        ("WITH dear AS (SELECT * FROM item WHERE price > 4) SELECT count(*) FROM dear", "2"),
-        ("SELECT id, rank() OVER (PARTITION BY kind ORDER BY price DESC) FROM item ORDER BY id", "1|2 2|1 3|1"),
-        ("SELECT kind, count(*) FROM item GROUP BY kind HAVING count(*) > 1", "fruit|2"),
-        ("SELECT 7 / 2, 7.0 / 2, -7 % 3, 'a' || 'b'", "3|3.5000000000000000|-1|ab"),
+        (
+            "SELECT i.id FROM item i LEFT JOIN sale s ON s.item = i.id WHERE s.item IS NULL",
+            "2",
+        ),
+        (
+            "WITH dear AS (SELECT * FROM item WHERE price > 4) SELECT count(*) FROM dear",
+            "2",
+        ),
+        (
+            "SELECT id, rank() OVER (PARTITION BY kind ORDER BY price DESC) FROM item ORDER BY id",
+            "1|2 2|1 3|1",
+        ),
+        (
+            "SELECT kind, count(*) FROM item GROUP BY kind HAVING count(*) > 1",
+            "fruit|2",
+        ),
+        (
+            "SELECT 7 / 2, 7.0 / 2, -7 % 3, 'a' || 'b'",
+            "3|3.5000000000000000|-1|ab",
+        ),
         ("SELECT max(day) FROM sale WHERE item = 1", "2024-05-02"),
-        ("SELECT id FROM item WHERE kind IN (SELECT kind FROM item WHERE price = 3) ORDER BY id DESC LIMIT 1", "2"),
-        ("SELECT coalesce(NULL, 'x'), nullif(1, 1) IS NULL, CASE WHEN 1 < 2 THEN 'y' END", "x|t|y"),
+        (
+            "SELECT id FROM item WHERE kind IN (SELECT kind FROM item WHERE price = 3) ORDER BY id DESC LIMIT 1",
+            "2",
+        ),
+        (
+            "SELECT coalesce(NULL, 'x'), nullif(1, 1) IS NULL, CASE WHEN 1 < 2 THEN 'y' END",
+            "x|t|y",
+        ),
     ] {
-        let answer = rows(&client, sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        let answer = rows(&client, sql)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
         let answer: Vec<String> = answer
             .into_iter()
-            .map(|row| row.into_iter().map(Option::unwrap_or_default).collect::<Vec<_>>().join("|"))
+            .map(|row| {
+                row.into_iter()
+                    .map(Option::unwrap_or_default)
+                    .collect::<Vec<_>>()
+                    .join("|")
+            })
             .collect();
         assert_eq!(answer.join(" "), expected, "{sql}");
     }
@@ -105,7 +142,10 @@ async fn joins_aggregates_ctes_and_windows_give_postgresqls_answers() {
 async fn errors_carry_postgresqls_sqlstates() {
     let server = Server::start();
     let client = server.connect("postgres").await;
-    client.batch_execute("CREATE TABLE t (id int PRIMARY KEY, n int2 NOT NULL, s varchar(3))").await.unwrap();
+    client
+        .batch_execute("CREATE TABLE t (id int PRIMARY KEY, n int2 NOT NULL, s varchar(3))")
+        .await
+        .unwrap();
     client.batch_execute("INSERT INTO t VALUES (1, 1, 'a')").await.unwrap();
     for (sql, state) in [
         ("SELEC 1", "42601"),
@@ -131,7 +171,10 @@ async fn errors_carry_postgresqls_sqlstates() {
     ] {
         let (code, message) = failure(&client, sql).await;
         assert_eq!(code, state, "{sql}: {message}");
-        assert!(!message.contains("DataFusion") && !message.contains("Schema error"), "{sql}: {message}");
+        assert!(
+            !message.contains("DataFusion") && !message.contains("Schema error"),
+            "{sql}: {message}"
+        );
     }
     assert_eq!(cell(&client, "SELECT count(*) FROM t").await, "1");
 }
@@ -140,21 +183,31 @@ async fn errors_carry_postgresqls_sqlstates() {
 async fn transactions_are_snapshots_and_conflicts_are_40001() {
     let server = Server::start();
     let (one, two) = (server.connect("postgres").await, server.connect("postgres").await);
-    one.batch_execute("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 0), (2, 0)").await.unwrap();
+    one.batch_execute("CREATE TABLE t (id int PRIMARY KEY, n int); INSERT INTO t VALUES (1, 0), (2, 0)")
+        .await
+        .unwrap();
     one.batch_execute("BEGIN").await.unwrap();
     two.batch_execute("BEGIN").await.unwrap();
     assert_eq!(cell(&two, "SELECT n FROM t WHERE id = 1").await, "0");
     one.batch_execute("UPDATE t SET n = 1 WHERE id = 1").await.unwrap();
     assert_eq!(cell(&one, "SELECT n FROM t WHERE id = 1").await, "1");
     one.batch_execute("COMMIT").await.unwrap();
-    assert_eq!(cell(&two, "SELECT n FROM t WHERE id = 1").await, "0", "a snapshot does not move");
+    assert_eq!(
+        cell(&two, "SELECT n FROM t WHERE id = 1").await,
+        "0",
+        "a snapshot does not move"
+    );
     two.batch_execute("UPDATE t SET n = 5 WHERE id = 1").await.unwrap();
     let (code, _) = failure(&two, "COMMIT").await;
     assert_eq!(code, "40001");
     assert_eq!(cell(&two, "SELECT n FROM t WHERE id = 1").await, "1");
     // Different rows do not conflict.
-    one.batch_execute("BEGIN; UPDATE t SET n = 10 WHERE id = 1").await.unwrap();
-    two.batch_execute("BEGIN; UPDATE t SET n = 20 WHERE id = 2").await.unwrap();
+    one.batch_execute("BEGIN; UPDATE t SET n = 10 WHERE id = 1")
+        .await
+        .unwrap();
+    two.batch_execute("BEGIN; UPDATE t SET n = 20 WHERE id = 2")
+        .await
+        .unwrap();
     one.batch_execute("COMMIT").await.unwrap();
     two.batch_execute("COMMIT").await.unwrap();
     assert_eq!(cell(&one, "SELECT sum(n) FROM t").await, "30");
@@ -171,12 +224,20 @@ async fn versions_are_committed_and_listed() {
     let server = Server::start();
     let client = server.connect("postgres").await;
     assert_eq!(cell(&client, "SELECT count(*) FROM dolt.log").await, "2");
-    client.batch_execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)").await.unwrap();
+    client
+        .batch_execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+        .await
+        .unwrap();
     assert_ne!(cell(&client, "SELECT count(*) FROM dolt.status").await, "0");
     let hash = cell(&client, "SELECT dolt_commit('-Am', 'first rows')").await;
     assert_eq!(hash.len(), 32, "{hash}");
     assert_eq!(cell(&client, "SELECT count(*) FROM dolt.status").await, "0");
-    let log = rows(&client, "SELECT commit_hash, message FROM dolt.log LIMIT 1").await.unwrap();
+    let log = rows(&client, "SELECT commit_hash, message FROM dolt.log LIMIT 1")
+        .await
+        .unwrap();
     assert_eq!(log, [[Some(hash), Some("first rows".to_owned())]]);
-    assert_eq!(failure(&client, "SELECT dolt_commit('-Am', 'again')").await.1, "nothing to commit");
+    assert_eq!(
+        failure(&client, "SELECT dolt_commit('-Am', 'again')").await.1,
+        "nothing to commit"
+    );
 }
