@@ -1,1 +1,5 @@
 //! PostgreSQL's dialect: sessions, definitions, point operations, DataFusion, the `dolt_*` functions.
+
+pub mod error;
+
+pub use error::{SqlError, SqlErrorKind};

@@ -1,0 +1,262 @@
+//! What can go wrong with a statement, said so that the client knows what to do.
+//!
+//! An error is a kind and the words for this case. The kind is what programs react to: each has exactly one SQLSTATE, in
+//! the one table of `pg/sqlstate.rs`, whose `match` is total. The words follow PostgreSQL's where PostgreSQL has the same
+//! error, and the specification's keywords where clients are told to look for them.
+
+/// What kind of failure it is. Each kind has one SQLSTATE (named here, decided in `pg/sqlstate.rs`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SqlErrorKind {
+    /// 42601: the text is not SQL.
+    Syntax,
+    /// 0A000: SQL, but something this server cannot do. The message names the construct.
+    Unsupported,
+    /// 42P01
+    UndefinedTable,
+    /// 42703
+    UndefinedColumn,
+    /// 42883
+    UndefinedFunction,
+    /// 42704: a type, role or setting that does not exist.
+    UndefinedObject,
+    /// 42P02: `$3` where two parameters are known.
+    UndefinedParameter,
+    /// 3D000
+    UndefinedDatabase,
+    /// 3F000
+    UndefinedSchema,
+    /// 42P07
+    DuplicateTable,
+    /// 42701
+    DuplicateColumn,
+    /// 42710: a role that exists.
+    DuplicateObject,
+    /// 42P04
+    DuplicateDatabase,
+    /// 42P06
+    DuplicateSchema,
+    /// 42702
+    AmbiguousColumn,
+    /// 42803: a column neither grouped nor aggregated.
+    Grouping,
+    /// 42804: an expression of a type that cannot be assigned.
+    DatatypeMismatch,
+    /// 42P18: nothing says what type a parameter has.
+    IndeterminateDatatype,
+    /// 42846: no cast between two types.
+    CannotCoerce,
+    /// 42P16: a table that makes no sense (two primary keys, ...).
+    InvalidTableDefinition,
+    /// 42P10: `ON CONFLICT (columns)` that match no constraint.
+    InvalidColumnReference,
+    /// 42P13 and other definitions that cannot be.
+    InvalidObjectDefinition,
+    /// 42809: not a table.
+    WrongObjectType,
+    /// 42501
+    InsufficientPrivilege,
+    /// 22003
+    NumericOutOfRange,
+    /// 22001
+    StringTooLong,
+    /// 22P02: text that is no value of its type.
+    InvalidText,
+    /// 22P03: bytes that are no value of their type.
+    InvalidBinary,
+    /// 22021: text that is not valid UTF-8, or contains a zero byte.
+    InvalidEncoding,
+    /// 22007
+    InvalidDatetime,
+    /// 22008
+    DatetimeOverflow,
+    /// 22012
+    DivisionByZero,
+    /// 22004
+    NullNotAllowed,
+    /// 22023: an option or argument out of its set.
+    InvalidParameter,
+    /// 22P04: a COPY line that does not fit.
+    BadCopyFormat,
+    /// 21000: a row would be touched twice by one ON CONFLICT DO UPDATE; a scalar subquery with several rows.
+    Cardinality,
+    /// 22000: any other data that cannot be computed with.
+    Data,
+    /// 23502
+    NotNull,
+    /// 23505
+    Unique,
+    /// 23514
+    Check,
+    /// 25001: not inside a transaction block (or a block is already open).
+    ActiveTransaction,
+    /// 25P01: only inside a transaction block.
+    NoActiveTransaction,
+    /// 25P02: the block has failed; only ROLLBACK helps.
+    FailedTransaction,
+    /// 25006: this server, database or transaction takes no writes.
+    ReadOnly,
+    /// 3B001
+    UndefinedSavepoint,
+    /// 26000
+    UndefinedPrepared,
+    /// 40001: another transaction was first; run the transaction again.
+    Conflict,
+    /// 40003: it is not known whether the commit is durable.
+    CompletionUnknown,
+    /// 55000: the object or server is not in the state for this.
+    NotInState,
+    /// 55006: in use by others.
+    ObjectInUse,
+    /// 55P02: a setting that cannot be changed here.
+    CannotChangeSetting,
+    /// 57014: cancelled by the user or by a time limit.
+    Cancelled,
+    /// 57P01, FATAL: the server ends this connection.
+    Terminated,
+    /// 57P01, ERROR: the role changed under this connection; reconnect.
+    ConnectionTainted,
+    /// 28000
+    InvalidAuthorization,
+    /// 08006: the client went away while results were sent.
+    ConnectionLost,
+    /// 08P01: the client's messages make no sense here.
+    Protocol,
+    /// 54000: a limit of this server.
+    LimitExceeded,
+    /// 53200
+    OutOfMemory,
+    /// 53100
+    DiskFull,
+    /// 58030: the disk or a peer failed.
+    Io,
+    /// XX001
+    Corrupt,
+    /// XX000: an error of ours.
+    Internal,
+}
+
+impl SqlErrorKind {
+    /// Every kind, for tables and tests that walk them.
+    pub const ALL: &[SqlErrorKind] = &{
+        use SqlErrorKind::*;
+        [
+            Syntax,
+            Unsupported,
+            UndefinedTable,
+            UndefinedColumn,
+            UndefinedFunction,
+            UndefinedObject,
+            UndefinedParameter,
+            UndefinedDatabase,
+            UndefinedSchema,
+            DuplicateTable,
+            DuplicateColumn,
+            DuplicateObject,
+            DuplicateDatabase,
+            DuplicateSchema,
+            AmbiguousColumn,
+            Grouping,
+            DatatypeMismatch,
+            IndeterminateDatatype,
+            CannotCoerce,
+            InvalidTableDefinition,
+            InvalidColumnReference,
+            InvalidObjectDefinition,
+            WrongObjectType,
+            InsufficientPrivilege,
+            NumericOutOfRange,
+            StringTooLong,
+            InvalidText,
+            InvalidBinary,
+            InvalidEncoding,
+            InvalidDatetime,
+            DatetimeOverflow,
+            DivisionByZero,
+            NullNotAllowed,
+            InvalidParameter,
+            BadCopyFormat,
+            Cardinality,
+            Data,
+            NotNull,
+            Unique,
+            Check,
+            ActiveTransaction,
+            NoActiveTransaction,
+            FailedTransaction,
+            ReadOnly,
+            UndefinedSavepoint,
+            UndefinedPrepared,
+            Conflict,
+            CompletionUnknown,
+            NotInState,
+            ObjectInUse,
+            CannotChangeSetting,
+            Cancelled,
+            Terminated,
+            ConnectionTainted,
+            InvalidAuthorization,
+            ConnectionLost,
+            Protocol,
+            LimitExceeded,
+            OutOfMemory,
+            DiskFull,
+            Io,
+            Corrupt,
+            Internal,
+        ]
+    };
+}
+
+/// A failed statement: its kind and the words for this case.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SqlError {
+    pub kind: SqlErrorKind,
+    pub message: String,
+    pub detail: Option<String>,
+    pub hint: Option<String>,
+    /// Where in the statement's text, counted in characters from 1.
+    pub position: Option<u32>,
+}
+
+impl SqlError {
+    pub fn new(kind: SqlErrorKind, message: impl Into<String>) -> SqlError {
+        SqlError { kind, message: message.into(), detail: None, hint: None, position: None }
+    }
+
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> SqlError {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> SqlError {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Character position in the statement's text, from 1.
+    #[must_use]
+    pub fn at(mut self, position: u32) -> SqlError {
+        self.position = Some(position);
+        self
+    }
+
+    /// 0A000, naming the construct: `CREATE VIEW is not supported`.
+    pub fn unsupported(construct: impl std::fmt::Display) -> SqlError {
+        SqlError::new(SqlErrorKind::Unsupported, format!("{construct} is not supported"))
+    }
+
+    pub fn undefined_table(name: impl std::fmt::Display) -> SqlError {
+        SqlError::new(SqlErrorKind::UndefinedTable, format!("relation \"{name}\" does not exist"))
+    }
+
+    pub fn undefined_column(name: impl std::fmt::Display) -> SqlError {
+        SqlError::new(SqlErrorKind::UndefinedColumn, format!("column \"{name}\" does not exist"))
+    }
+
+    pub fn internal(what: impl Into<String>) -> SqlError {
+        SqlError::new(SqlErrorKind::Internal, what)
+    }
+}
