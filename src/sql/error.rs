@@ -221,7 +221,13 @@ pub struct SqlError {
 
 impl SqlError {
     pub fn new(kind: SqlErrorKind, message: impl Into<String>) -> SqlError {
-        SqlError { kind, message: message.into(), detail: None, hint: None, position: None }
+        SqlError {
+            kind,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            position: None,
+        }
     }
 
     #[must_use]
@@ -249,11 +255,17 @@ impl SqlError {
     }
 
     pub fn undefined_table(name: impl std::fmt::Display) -> SqlError {
-        SqlError::new(SqlErrorKind::UndefinedTable, format!("relation \"{name}\" does not exist"))
+        SqlError::new(
+            SqlErrorKind::UndefinedTable,
+            format!("relation \"{name}\" does not exist"),
+        )
     }
 
     pub fn undefined_column(name: impl std::fmt::Display) -> SqlError {
-        SqlError::new(SqlErrorKind::UndefinedColumn, format!("column \"{name}\" does not exist"))
+        SqlError::new(
+            SqlErrorKind::UndefinedColumn,
+            format!("column \"{name}\" does not exist"),
+        )
     }
 
     pub fn internal(what: impl Into<String>) -> SqlError {
