@@ -8,5 +8,44 @@
 //! - Nothing else in this crate names tokio's net, time, fs or spawn, `std::fs`, `std::net` sockets, `std::thread`,
 //!   `std::time::{Instant, SystemTime}` or an entropy source. `clippy.toml` enforces it.
 //! - `tokio::sync`, `tokio::select!` and the `tokio::io` traits need no runtime and are fine everywhere.
+//! - What one implementation promises the other keeps: the same errors for the same situations, the same rounding of
+//!   sleeps, the same behaviour on drop. Where they must differ, the item says so.
 //!
 //! Must not know: chunks, SQL, roles.
+
+pub mod disk;
+pub mod net;
+
+mod entropy;
+mod lookup;
+mod task;
+mod time;
+
+#[cfg(not(madsim))]
+mod production;
+#[cfg(not(madsim))]
+use production as platform;
+
+#[cfg(madsim)]
+pub mod simulated;
+#[cfg(madsim)]
+use simulated as platform;
+
+pub use entropy::{Rng, rng};
+pub use lookup::LookupMap;
+pub use task::{AbortOnDrop, HyperExecutor, Task, TaskError, spawn};
+pub use time::{Elapsed, Instant, Interval, WallTime, interval, now, sleep, sleep_until, timeout, wall_clock};
+
+/// Runs a future that computes much, or that calls `tokio::spawn` and its kin itself (DataFusion does).
+///
+/// Production awaits it on tokio's pool. The simulator drives it in a small tokio runtime of its own on the same
+/// thread: time stands still meanwhile, so the future should wait for nothing but itself.
+pub async fn compute<F: Future>(future: F) -> F::Output {
+    platform::compute(future).await
+}
+
+/// Completes when this process is asked to stop: SIGINT or SIGTERM, or in the simulator a graceful stop requested by
+/// the scenario.
+pub async fn shutdown_signal() {
+    platform::shutdown_signal().await;
+}

@@ -1,0 +1,162 @@
+//! One file of the simulated disk: what is durable, and what is on its way.
+
+use std::io;
+use std::mem;
+
+use rand::Rng as _;
+use rand::seq::SliceRandom as _;
+use rand_chacha::ChaCha8Rng;
+
+/// What a disk writes whole or not at all.
+const SECTOR_BYTES: u64 = 512;
+
+/// Bytes of one file.
+#[derive(Default)]
+pub(super) struct FileState {
+    /// What survives a loss of power.
+    durable: Vec<u8>,
+    /// What readers see.
+    current: Vec<u8>,
+    /// How `durable` becomes `current`, in order. Writes whose sync failed are no longer here.
+    pending: Vec<Pending>,
+    /// Number of the first entry in `pending`; they are numbered through the life of the file.
+    first_pending: u64,
+}
+
+enum Pending {
+    Write { offset: u64, bytes: Vec<u8> },
+    SetLen(u64),
+}
+
+impl FileState {
+    pub fn len(&self) -> u64 {
+        self.current.len() as u64
+    }
+
+    pub fn read_at(&self, buf: &mut [u8], offset: u64) -> usize {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.current.len());
+        let read = buf.len().min(self.current.len() - start);
+        buf[..read].copy_from_slice(&self.current[start..start + read]);
+        read
+    }
+
+    pub fn write(&mut self, offset: u64, bytes: &[u8]) {
+        put(&mut self.current, offset, bytes);
+        self.pending.push(Pending::Write {
+            offset,
+            bytes: bytes.to_vec(),
+        });
+    }
+
+    pub fn set_len(&mut self, len: u64) {
+        self.current.resize(len as usize, 0);
+        self.pending.push(Pending::SetLen(len));
+    }
+
+    /// A mark for [`FileState::sync`]: all that was written before now.
+    pub fn pending(&self) -> u64 {
+        self.first_pending + self.pending.len() as u64
+    }
+
+    /// Makes durable what was written before the mark; gives its bytes.
+    pub fn sync(&mut self, mark: u64) -> u64 {
+        let mut saved = 0;
+        for pending in self.take(mark) {
+            match pending {
+                Pending::Write { offset, bytes } => {
+                    saved += bytes.len() as u64;
+                    put(&mut self.durable, offset, &bytes);
+                }
+                Pending::SetLen(len) => self.durable.resize(len as usize, 0),
+            }
+        }
+        saved
+    }
+
+    /// Forgets that what was written before the mark still has to reach the disk.
+    pub fn lose(&mut self, mark: u64) {
+        drop(self.take(mark));
+    }
+
+    fn take(&mut self, mark: u64) -> Vec<Pending> {
+        let count = mark.saturating_sub(self.first_pending).min(self.pending.len() as u64);
+        self.first_pending += count;
+        let rest = self.pending.split_off(count as usize);
+        mem::replace(&mut self.pending, rest)
+    }
+
+    pub fn drop_unsynced(&mut self) {
+        self.lose(u64::MAX);
+        self.current.clone_from(&self.durable);
+    }
+
+    /// Decides what became of each write that was on its way.
+    pub fn power_off(&mut self, rng: &mut ChaCha8Rng) {
+        let mut pending = self.take(u64::MAX);
+        // A disk reorders what lies between two syncs as it likes. Half of the time it did not.
+        if rng.random() {
+            pending.shuffle(rng);
+        }
+        // A machine often dies with nearly all written, or nothing: let the odds differ from one accident to the next.
+        let survives = *[0.0, 0.1, 0.5, 0.9, 1.0].get(rng.random_range(0..5)).unwrap_or(&0.5);
+        for write in pending {
+            match write {
+                Pending::SetLen(len) if rng.random_bool(survives) => self.durable.resize(len as usize, 0),
+                Pending::SetLen(_) => {}
+                Pending::Write { offset, bytes } if rng.random_bool(survives) => put(&mut self.durable, offset, &bytes),
+                Pending::Write { offset, bytes } => self.tear(offset, &bytes, rng),
+            }
+        }
+        self.current.clone_from(&self.durable);
+    }
+
+    /// A write that did not wholly survive: nothing, its first sectors, some of its sectors, or only the new length.
+    fn tear(&mut self, offset: u64, bytes: &[u8], rng: &mut ChaCha8Rng) {
+        let end = offset + bytes.len() as u64;
+        let sectors = end.div_ceil(SECTOR_BYTES) - offset / SECTOR_BYTES;
+        let keep: Vec<bool> = match rng.random_range(0..4) {
+            0 => return,
+            1 => {
+                let first = rng.random_range(0..=sectors);
+                (0..sectors).map(|sector| sector < first).collect()
+            }
+            2 => (0..sectors).map(|_| rng.random()).collect(),
+            _ => {
+                // The file system had noted the new length, the bytes were never there.
+                let len = (self.durable.len() as u64).max(end);
+                self.durable.resize(len as usize, 0);
+                return;
+            }
+        };
+        for (sector, _) in keep.iter().enumerate().filter(|(_, keep)| **keep) {
+            let start = (offset / SECTOR_BYTES + sector as u64) * SECTOR_BYTES;
+            let (from, to) = (start.max(offset), (start + SECTOR_BYTES).min(end));
+            put(
+                &mut self.durable,
+                from,
+                &bytes[(from - offset) as usize..(to - offset) as usize],
+            );
+        }
+    }
+
+    pub fn flip(&mut self, offset: u64, bit: u8) -> io::Result<()> {
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        let mask = 1 << (bit % 8);
+        let byte = self.current.get_mut(offset).ok_or(io::ErrorKind::UnexpectedEof)?;
+        *byte ^= mask;
+        if let Some(byte) = self.durable.get_mut(offset) {
+            *byte ^= mask;
+        }
+        Ok(())
+    }
+}
+
+/// Writes into an image, with zeros between its end and `offset`.
+fn put(image: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
+    let offset = offset as usize;
+    let end = offset + bytes.len();
+    if image.len() < end {
+        image.resize(end, 0);
+    }
+    image[offset..end].copy_from_slice(bytes);
+}

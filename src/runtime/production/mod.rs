@@ -1,0 +1,72 @@
+//! The runtime over tokio and the operating system.
+//!
+//! Must not know: that there is a simulator.
+
+pub(super) mod net;
+
+use std::time::SystemTime;
+
+use rand::TryRngCore;
+
+use super::time::Instant;
+
+pub(super) use tokio::task::JoinHandle;
+
+#[expect(clippy::disallowed_methods, reason = "this is runtime::spawn")]
+pub(super) fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    tokio::spawn(future)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is runtime::now")]
+pub(super) fn now() -> Instant {
+    Instant(std::time::Instant::now())
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is runtime::wall_clock")]
+pub(super) fn wall_micros() -> i64 {
+    // A clock before 1970 is a broken battery; show it as 1970 rather than refuse to run.
+    let since_epoch = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX)
+}
+
+pub(super) async fn sleep_until(deadline: Instant) {
+    tokio::time::sleep_until(deadline.0.into()).await;
+}
+
+pub(super) fn entropy(_purpose: &'static str) -> [u8; 32] {
+    let mut seed = [0; 32];
+    rand::rngs::OsRng
+        .try_fill_bytes(&mut seed)
+        .expect("the operating system gives entropy once it has booted");
+    seed
+}
+
+pub(super) async fn compute<F: Future>(future: F) -> F::Output {
+    future.await
+}
+
+pub(super) async fn shutdown_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let terminate = signal(SignalKind::terminate());
+    let interrupt = signal(SignalKind::interrupt());
+    match (terminate, interrupt) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! {
+                biased;
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+        (Err(error), _) | (_, Err(error)) => {
+            // Without handlers the default action ends the process, which loses nothing that was acknowledged.
+            tracing::warn!(%error, "cannot handle SIGTERM and SIGINT: a stop will not be graceful");
+            std::future::pending::<()>().await;
+        }
+    }
+}
