@@ -49,9 +49,6 @@ impl LogLevel {
 pub struct Behavior {
     /// Refuses every write with 25006, in every role.
     pub read_only: bool,
-    /// Server-wide default of the variable `dolt_transaction_commit`.
-    pub dolt_transaction_commit: bool,
-    pub auto_gc: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,12 +113,9 @@ pub struct StandbyRemote {
 /// Where a standby remote listens.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Endpoint {
-    pub tls: bool,
     /// Without the brackets of an IPv6 literal.
     pub host: String,
     pub port: u16,
-    /// What precedes `{database}`, with a slash at both ends: `/` when there is no prefix.
-    pub path: String,
 }
 
 impl Endpoint {

@@ -1,0 +1,254 @@
+//! The `cluster:` mapping: what its keys must fulfil together. Source: spec/cluster.md 1.2.
+
+use std::collections::BTreeMap;
+
+use super::keys::allowed;
+use super::problem::{Problem, ProblemKind};
+use super::reader::Found;
+use super::values::{BootstrapRole, ClusterConfig, ClusterListener, Endpoint, StandbyRemote};
+
+/// `None` without a `cluster:` key, and when `problems` grew.
+pub(super) fn read(found: &Found, file: &str, problems: &mut Vec<Problem>) -> Option<ClusterConfig> {
+    if !found.has_section("cluster") {
+        return None;
+    }
+    let before = problems.len();
+    let mut check = Check { found, file, problems };
+    let remotes = check.standby_remotes();
+    let remotesapi = check.listener();
+    check.tls(&remotes);
+    check.other_keys(&remotesapi);
+    let bootstrap_role = match found.text("cluster.bootstrap_role") {
+        Some("standby") => BootstrapRole::Standby,
+        _ => BootstrapRole::Primary,
+    };
+    let epoch = found.int("cluster.bootstrap_epoch").unwrap_or(0);
+    (problems.len() == before).then_some(ClusterConfig {
+        standby_remotes: remotes,
+        bootstrap_role,
+        bootstrap_epoch: u64::try_from(epoch).expect("the table of keys admits no negative epoch"),
+        remotesapi,
+    })
+}
+
+struct Check<'a> {
+    found: &'a Found,
+    file: &'a str,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl Check<'_> {
+    /// Records a problem with the line of `key`, or of its nearest enclosing section when the key is absent; not a
+    /// second one for a key whose value could not be read at all.
+    fn refuse(&mut self, key: &str, message: String) {
+        if self.found.was_refused(key, self.problems) {
+            return;
+        }
+        let mut line = self.found.line(key);
+        let mut section = key;
+        while let (None, Some((parent, _))) = (line, section.rsplit_once('.')) {
+            line = self.found.line(parent);
+            section = parent;
+        }
+        let origin = self.file.to_owned();
+        self.problems.push(Problem {
+            kind: ProblemKind::Value,
+            origin,
+            line,
+            key: key.to_owned(),
+            message,
+        });
+    }
+
+    fn standby_remotes(&mut self) -> Vec<StandbyRemote> {
+        let mut remotes = Vec::new();
+        let mut names: BTreeMap<String, usize> = BTreeMap::new();
+        let mut endpoints: BTreeMap<Endpoint, usize> = BTreeMap::new();
+        if self.found.list_len("cluster.standby_remotes") == 0 {
+            self.refuse(
+                "cluster.standby_remotes",
+                "at least one entry is needed, with name and remote_url_template".into(),
+            );
+        }
+        for index in 0..self.found.list_len("cluster.standby_remotes") {
+            let name_key = format!("cluster.standby_remotes[{index}].name");
+            let name = self.found.text(&name_key).unwrap_or_default().to_owned();
+            if name.is_empty() {
+                self.refuse(&name_key, "must not be empty".into());
+            } else if let Some(first) = names.get(&name) {
+                let message = format!("`{name}` is a duplicate of standby_remotes[{first}]; each name must be unique");
+                self.refuse(&name_key, message);
+            } else {
+                names.insert(name.clone(), index);
+            }
+
+            let template_key = format!("cluster.standby_remotes[{index}].remote_url_template");
+            let template = self.found.text(&template_key).unwrap_or_default().to_owned();
+            let endpoint = match endpoint(&template) {
+                Ok(endpoint) => endpoint,
+                Err(why) => {
+                    let message = format!("`{template}`: {why}; allowed: `http://HOST:PORT/{{database}}`");
+                    self.refuse(&template_key, message);
+                    continue;
+                }
+            };
+            if let Some(first) = endpoints.get(&endpoint) {
+                let message = format!(
+                    "`{template}` leads to the same server as standby_remotes[{first}]; each standby is listed once"
+                );
+                self.refuse(&template_key, message);
+            }
+            endpoints.insert(endpoint.clone(), index);
+            remotes.push(StandbyRemote {
+                name,
+                remote_url_template: template,
+                endpoint,
+            });
+        }
+        remotes
+    }
+
+    fn listener(&mut self) -> ClusterListener {
+        let key = "cluster.remotesapi.port";
+        if self.found.int(key).is_none() {
+            // Peers cannot know a port the system chooses, so 0 and absence are errors too.
+            self.refuse(
+                key,
+                format!(
+                    "a port is needed; allowed: {}",
+                    allowed(super::keys::Kind::Int { min: 1, max: 65535 })
+                ),
+            );
+        }
+        let address = self.found.text("cluster.remotesapi.address").unwrap_or_default();
+        let address = address
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .unwrap_or(address)
+            .to_owned();
+        if address.chars().any(|c| c.is_whitespace() || c == '/') {
+            self.refuse(
+                "cluster.remotesapi.address",
+                format!("`{address}` is not allowed; allowed: a host name or an IP address"),
+            );
+        }
+        let port = self
+            .found
+            .int(key)
+            .and_then(|port| u16::try_from(port).ok())
+            .unwrap_or_default();
+        ClusterListener { address, port }
+    }
+
+    fn tls(&mut self, remotes: &[StandbyRemote]) {
+        super::key_and_certificate(self.found, "cluster.remotesapi", self.file, self.problems);
+        let authority = self
+            .found
+            .text("cluster.remotesapi.tls_ca")
+            .filter(|file| !file.is_empty());
+        for list in [
+            "cluster.remotesapi.server_name_urls",
+            "cluster.remotesapi.server_name_dns",
+        ] {
+            if authority.is_none() && !self.found.texts(list).is_empty() {
+                let names = self.found.texts(list).join(", ");
+                // The key is also refused as unsupported; this tells what would be needed.
+                self.force(
+                    list,
+                    format!("`{names}` is checked only against certificates; it needs `tls_ca`"),
+                );
+            }
+        }
+        if authority.is_some()
+            && remotes
+                .iter()
+                .any(|remote| remote.remote_url_template.starts_with("http:"))
+        {
+            self.force(
+                "cluster.remotesapi.tls_ca",
+                "set together with an `http` remote_url_template; use `https`".into(),
+            );
+        }
+    }
+
+    /// As [`Check::refuse`], even where the key has a problem of another kind.
+    fn force(&mut self, key: &str, message: String) {
+        let (origin, line) = (self.file.to_owned(), self.found.line(key));
+        self.problems.push(Problem {
+            kind: ProblemKind::Value,
+            origin,
+            line,
+            key: key.to_owned(),
+            message,
+        });
+    }
+
+    fn other_keys(&mut self, listener: &ClusterListener) {
+        let sql_port = self.found.int("listener.port").unwrap_or(5432);
+        if listener.port != 0 && i64::from(listener.port) == sql_port {
+            let message = format!("{sql_port} is also `listener.port`; the two must differ");
+            self.refuse("cluster.remotesapi.port", message);
+        }
+        let variables = self.found.scalars("system_variables");
+        if variables
+            .get("dolt_read_replica_remote")
+            .is_some_and(|remote| !remote.is_empty())
+        {
+            let message = "contradicts `system_variables: dolt_read_replica_remote`: a server follows a primary or pulls \
+                           from a remote, not both; remove one";
+            self.refuse("cluster", message.to_owned());
+        }
+    }
+}
+
+/// Where a template leads.
+fn endpoint(template: &str) -> Result<Endpoint, String> {
+    const DATABASE: &str = "{database}";
+    if !template.contains(DATABASE) {
+        return Err("`{database}` is missing".into());
+    }
+    let rest = match template.split_once("://") {
+        Some(("http", rest)) => rest,
+        Some(("https", _)) => {
+            return Err("this version does not support TLS between servers, so the scheme cannot be `https`".into());
+        }
+        Some((scheme, _)) => return Err(format!("the scheme is `{scheme}`, not `http`")),
+        None => return Err("the scheme is missing".into()),
+    };
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if path != DATABASE {
+        // Peers' keys are served at the root, so that a prefix would name a document nobody serves.
+        return Err("`{database}` must be the whole path".into());
+    }
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(literal) => {
+            let (host, port) = literal
+                .split_once(']')
+                .ok_or("the IPv6 address has no closing bracket")?;
+            host.parse::<std::net::Ipv6Addr>()
+                .map_err(|_| format!("`{host}` is not an IPv6 address"))?;
+            (host, port.strip_prefix(':'))
+        }
+        None => match authority.rsplit_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
+    };
+    if host.is_empty() {
+        return Err("the host is missing".into());
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    if !authority.starts_with('[') && !host.chars().all(plain) {
+        return Err(format!(
+            "`{host}` is not a host name or IP address (IPv6 addresses go in brackets)"
+        ));
+    }
+    let port = port.ok_or("the port is missing")?;
+    match port.parse::<u16>() {
+        Ok(number) if number > 0 && port.bytes().all(|b| b.is_ascii_digit()) => Ok(Endpoint {
+            host: host.to_owned(),
+            port: number,
+        }),
+        _ => Err(format!("`{port}` is not a port from 1 to 65535")),
+    }
+}
