@@ -1,6 +1,7 @@
 //! The checks of spec/config.md and spec/cluster.md that concern a configuration alone.
 
 use super::keys::{KEYS, Kind, Support};
+use super::problem::shown_key;
 use super::*;
 
 fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -97,7 +98,7 @@ fn s_006_unknown_keys_have_path_line_and_suggestion() {
         ),
         (
             "listener:\n  host: localhost\n  prot: 1\n",
-            "server.yaml:3: listener: prot: unknown key; did you mean `listener.port`?",
+            "server.yaml:3: listener.prot: unknown key; did you mean `listener.port`?",
         ),
         ("max_connections: 5\n", "did you mean `listener.max_connections`?"),
         ("zzz: 5\n", "zzz: unknown key; `--config-help` lists all keys"),
@@ -118,7 +119,7 @@ fn s_006_unknown_keys_have_path_line_and_suggestion() {
 fn duplicate_keys_are_told_with_both_lines() {
     let message = errors("log_level: info\nlistener:\n  port: 1\n  port: 2\nlog_level: debug\n");
     assert!(
-        message.contains("server.yaml:4: listener: port: duplicate key, first given in line 3"),
+        message.contains("server.yaml:4: listener.port: duplicate key, first given in line 3"),
         "{message}"
     );
     assert!(
@@ -164,7 +165,7 @@ fn s_007_a_wrong_type_is_refused_for_every_key() {
         for value in wrong {
             let text = yaml_with(key.path, value);
             let message = errors(&text);
-            let path = key.path.replace("[]", "[0]").replace('.', ": ");
+            let path = shown_key(&key.path.replace("[]", "[0]"));
             let line = message
                 .lines()
                 .find(|line| line.contains(&format!("{path}: ")))
@@ -189,8 +190,8 @@ fn s_007_all_problems_are_listed_in_one_run_in_the_order_of_the_file() {
     let lines: Vec<&str> = message.lines().collect();
     let expected = [
         "log_level: `loud`",
-        "listener: port: `abc`",
-        "listener: hots: unknown",
+        "listener.port: `abc`",
+        "listener.hots: unknown",
         "standby_remotes",
         "remotesapi: port",
         "bootstrap_epoch: `-1`",
@@ -222,7 +223,7 @@ fn s_008_each_range_ends_where_it_says() {
             (i128::from(min) - 1, false),
             (i128::from(max) + 1, false),
         ] {
-            let path = key.path.replace('.', ": ");
+            let path = shown_key(key.path);
             let refused = match load_text(&yaml_with(key.path, &value.to_string())) {
                 Ok(_) => false,
                 Err(errors) => errors
@@ -300,8 +301,8 @@ fn s_010_an_unknown_log_level_is_refused() {
 
 #[test]
 fn s_016_one_of_the_tls_pair_names_the_other() {
-    assert!(errors("listener:\n  tls_cert: c.pem\n").contains("listener: tls_key: missing, but `tls_cert` is set"));
-    assert!(errors("listener:\n  tls_key: k.pem\n").contains("listener: tls_cert: missing, but `tls_key` is set"));
+    assert!(errors("listener:\n  tls_cert: c.pem\n").contains("listener.tls_key: missing, but `tls_cert` is set"));
+    assert!(errors("listener:\n  tls_key: k.pem\n").contains("listener.tls_cert: missing, but `tls_key` is set"));
 }
 
 #[test]
@@ -365,7 +366,7 @@ fn s_031_secrets_are_in_no_listing_and_no_message() {
     );
     let message = errors("user:\n  password: [hunter2]\n");
     assert!(
-        !message.contains("hunter2") && message.contains("user: password: "),
+        !message.contains("hunter2") && message.contains("user.password: "),
         "{message}"
     );
 }
@@ -628,7 +629,7 @@ fn what_this_version_lacks_is_refused_by_name() {
             _ => "x",
         };
         let message = errors(&yaml_with(key.path, value));
-        let path = key.path.replace('.', ": ");
+        let path = shown_key(key.path);
         assert!(
             message
                 .lines()
@@ -681,8 +682,8 @@ fn flags_win_and_their_problems_name_them() {
     .unwrap_err()
     .to_string();
     for part in [
-        "--host: listener: host: `example.org`",
-        "--port: listener: port: `70000`",
+        "--host: listener.host: `example.org`",
+        "--port: listener.port: `70000`",
         "--data-dir: data_dir: ``",
     ] {
         assert!(message.contains(part), "{part}\n{message}");
