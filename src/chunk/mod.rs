@@ -12,6 +12,18 @@
 //!
 //! Must not know: what chunks mean (maps, tables, commits), sessions, the network.
 
+mod batch;
+#[allow(dead_code)]
+mod cache;
+mod error;
+#[allow(dead_code)]
+mod format;
 mod hash;
+mod store;
 
-pub use hash::{Hash, ParseHashError};
+pub use batch::{ChunkBatch, NoChunks, ReadChunks};
+pub use cache::ChunkCache;
+pub use error::ChunkError;
+pub use format::RootRecord;
+pub use hash::{HASH_BYTES, HASH_CHARS, Hash, ParseHashError};
+pub use store::{ChunkStore, Cut, LogEntry, LogReader, Recovery, StoreOptions};

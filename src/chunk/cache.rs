@@ -1,0 +1,187 @@
+//! Chunks as they were read, within a bound.
+//!
+//! Chunks never change, so nothing is ever invalidated: entries leave only to make room. Several stores share one
+//! cache; each sees only its own entries, or a chunk that one store lost would seem to be there because another has it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::Hash;
+use crate::runtime::LookupMap;
+
+/// A cache of chunks with a bound in bytes. Clones share it.
+#[derive(Clone)]
+pub struct ChunkCache(Arc<Inner>);
+
+struct Inner {
+    bytes_max: usize,
+    next_store: AtomicU32,
+    shards: Vec<Mutex<Shard>>,
+}
+
+/// Apart, so that readers on different threads seldom meet.
+const SHARDS: usize = 16;
+
+/// What an entry costs beside its bytes: its slots in map and ring.
+const ENTRY_OVERHEAD: usize = 96;
+
+type Key = (u32, Hash);
+
+/// Second chance: a ring of entries and a hand; what was used since the hand last passed is spared once.
+#[derive(Default)]
+struct Shard {
+    slots: LookupMap<Key, usize>,
+    ring: Vec<Slot>,
+    hand: usize,
+    bytes: usize,
+}
+
+struct Slot {
+    key: Key,
+    chunk: Bytes,
+    used: bool,
+}
+
+impl ChunkCache {
+    pub fn new(bytes_max: usize) -> ChunkCache {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        ChunkCache(Arc::new(Inner {
+            bytes_max,
+            next_store: AtomicU32::new(0),
+            shards,
+        }))
+    }
+
+    /// The part of the cache that belongs to one store.
+    pub(super) fn for_store(&self) -> StoreCache {
+        StoreCache {
+            store: self.0.next_store.fetch_add(1, Ordering::Relaxed),
+            cache: self.clone(),
+        }
+    }
+
+    /// Bytes held, the overhead counted in.
+    pub fn bytes(&self) -> usize {
+        self.0.shards.iter().map(|shard| shard.lock().bytes).sum()
+    }
+}
+
+impl fmt::Debug for ChunkCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ChunkCache({} of {} bytes)", self.bytes(), self.0.bytes_max)
+    }
+}
+
+/// One store's view of the cache.
+pub(super) struct StoreCache {
+    store: u32,
+    cache: ChunkCache,
+}
+
+impl StoreCache {
+    fn shard(&self, hash: &Hash) -> &Mutex<Shard> {
+        &self.cache.0.shards[usize::from(hash.as_bytes()[19]) % SHARDS]
+    }
+
+    pub fn get(&self, hash: &Hash) -> Option<Bytes> {
+        let mut shard = self.shard(hash).lock();
+        let slot = *shard.slots.get(&(self.store, *hash))?;
+        let slot = &mut shard.ring[slot];
+        slot.used = true;
+        Some(slot.chunk.clone())
+    }
+
+    pub fn put(&self, hash: Hash, chunk: Bytes) {
+        let bytes_max = self.cache.0.bytes_max / SHARDS;
+        // A slice would keep all of the buffer it is cut from alive, so what is cached must own just itself.
+        self.shard(&hash).lock().put((self.store, hash), chunk, bytes_max);
+    }
+}
+
+impl Shard {
+    fn put(&mut self, key: Key, chunk: Bytes, bytes_max: usize) {
+        let cost = chunk.len() + ENTRY_OVERHEAD;
+        // One chunk must not sweep out a large part of the rest.
+        if cost > bytes_max / 4 || self.slots.contains_key(&key) {
+            return;
+        }
+        while self.bytes + cost > bytes_max {
+            self.evict();
+        }
+        self.bytes += cost;
+        self.slots.insert(key, self.ring.len());
+        self.ring.push(Slot {
+            key,
+            chunk,
+            used: false,
+        });
+    }
+
+    fn evict(&mut self) {
+        loop {
+            self.hand = if self.hand < self.ring.len() { self.hand } else { 0 };
+            let slot = &mut self.ring[self.hand];
+            if std::mem::take(&mut slot.used) {
+                self.hand += 1;
+                continue;
+            }
+            let gone = self.ring.swap_remove(self.hand);
+            self.slots.remove(&gone.key);
+            if let Some(moved) = self.ring.get(self.hand) {
+                self.slots.insert(moved.key, self.hand);
+            }
+            self.hand += 1;
+            self.bytes -= gone.chunk.len() + ENTRY_OVERHEAD;
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chunk(i: u32) -> (Hash, Bytes) {
+        let bytes = Bytes::from(i.to_le_bytes().repeat(100));
+        (Hash::of(&bytes), bytes)
+    }
+
+    #[test]
+    fn the_bound_holds_and_what_is_used_stays() {
+        let cache = ChunkCache::new(400_000);
+        let store = cache.for_store();
+        let (hot, bytes) = chunk(u32::MAX);
+        store.put(hot, bytes.clone());
+        for i in 0..10_000 {
+            let (hash, bytes) = chunk(i);
+            store.put(hash, bytes);
+            assert!(store.get(&hot).is_some(), "the chunk in use was evicted after {i}");
+        }
+        assert!(cache.bytes() <= 400_000);
+        assert!(cache.bytes() > 350_000, "room is used");
+        assert_eq!(store.get(&chunk(9_999).0), Some(chunk(9_999).1));
+        assert_eq!(store.get(&chunk(0).0), None);
+    }
+
+    #[test]
+    fn stores_do_not_see_each_other() {
+        let cache = ChunkCache::new(1 << 20);
+        let (one, other) = (cache.for_store(), cache.for_store());
+        let (hash, bytes) = chunk(1);
+        one.put(hash, bytes);
+        assert_eq!(other.get(&hash), None);
+    }
+
+    #[test]
+    fn chunks_too_large_for_it_are_not_kept() {
+        let cache = ChunkCache::new(16 * 1024);
+        let store = cache.for_store();
+        let bytes = Bytes::from(vec![1; 4096]);
+        store.put(Hash::of(&bytes), bytes.clone());
+        assert_eq!(cache.bytes(), 0);
+    }
+}

@@ -1,0 +1,72 @@
+//! What can go wrong below maps, and what to do about it.
+
+use std::io;
+use std::sync::Arc;
+
+use super::Hash;
+
+/// Why the store could not do what it was asked.
+///
+/// Clonable, because one failed sync answers every waiter.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChunkError {
+    /// Something refers to a chunk that this store does not hold.
+    #[error("chunk {hash} is not in this store: it is damaged or incomplete; fetch it again from a peer or a backup")]
+    Missing { hash: Hash },
+
+    /// Bytes on disk are not what was written.
+    #[error(
+        "{file} is damaged at offset {offset}: {detail}; the file was left as it is: restore the store from a backup or seed \
+         it again from a peer"
+    )]
+    Corrupt { file: String, offset: u64, detail: String },
+
+    /// Written by a newer release.
+    #[error("{file} has format version {found}, this server reads up to version {supported}: use a newer server")]
+    NewerFormat { file: String, found: u32, supported: u32 },
+
+    /// The folder does not hold a store.
+    #[error("{path} is not a chunk store: {detail}")]
+    NotAStore { path: String, detail: String },
+
+    /// A store is asked to be made where something already is.
+    #[error("{path} already holds a store or parts of one: open it, or choose another folder")]
+    AlreadyExists { path: String },
+
+    /// The operating system refused.
+    #[error("cannot {op} {file}: {source}")]
+    Io {
+        op: &'static str,
+        file: String,
+        source: Arc<io::Error>,
+    },
+
+    /// A sync failed earlier: what reached the disk is unknown, so nothing more is accepted.
+    #[error("the store accepts no writes since a sync failed ({reason}): check the disk, then restart the server")]
+    Closed { reason: Arc<str> },
+
+    /// Too much is waiting to be synced.
+    #[error(
+        "{backlog} bytes are waiting to reach the disk, the limit is {limit}: the disk is too slow, try again later"
+    )]
+    Busy { backlog: u64, limit: u64 },
+
+    /// A chunk beyond what a record can hold.
+    #[error("a chunk of {bytes} bytes is larger than the limit of {limit} bytes")]
+    TooLarge { bytes: u64, limit: u64 },
+
+    /// Somebody waits for a root that was never appended.
+    #[error("root {sequence} was not appended to this store, the newest is {newest}")]
+    NotAppended { sequence: u64, newest: u64 },
+}
+
+impl ChunkError {
+    pub(super) fn io(op: &'static str, file: String) -> impl FnOnce(io::Error) -> ChunkError {
+        move |source| ChunkError::Io {
+            op,
+            file,
+            source: Arc::new(source),
+        }
+    }
+}
