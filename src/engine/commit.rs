@@ -1,0 +1,187 @@
+//! The commit path: the only way in which a client's edits become a root.
+//!
+//! 1. Take the database's turn. Turns are short: nothing in them waits, least of all for a sync.
+//! 2. Pass the write gate. From here to the end the commit counts as unfinished.
+//! 3. Rebase the edits onto the newest appended root, synced or not: roots become durable in the order of the log, so a
+//!    root can never outlive one it builds on.
+//! 4. Append chunks and root in one write. From here the commit stands, whoever stops waiting for it.
+//! 5. Give the turn to the next, and wait for the sync, which is shared by everyone who waits.
+
+use std::sync::Arc;
+
+use super::database::Snapshots;
+use super::gate::GateTicket;
+use super::rebase::{Changes, apply_changes};
+use super::snapshot::Snapshot;
+use super::versioning::build_commit;
+use super::{Database, EngineError, Transaction};
+use crate::chunk::{ChunkBatch, Hash, RootRecord};
+use crate::runtime::{self, WallTime};
+use crate::version::{Commit, MAIN_BRANCH, RootValue, WorkingSet, references};
+
+/// What a commit did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CommitOutcome {
+    /// The new root; `None` when nothing changed.
+    pub record: Option<RootRecord>,
+    /// The version commit, under the hash it got in the end.
+    pub version: Option<Hash>,
+}
+
+impl Database {
+    /// Makes the transaction durable and visible; `None` when it changes nothing.
+    ///
+    /// A caller that stops waiting leaves either nothing or the whole commit.
+    ///
+    /// # Errors
+    /// `Conflict` and `VersionConflict`: run the transaction again. `ReadOnly`. `NothingToCommit`.
+    /// `OutcomeUnknown`: written, but whether it is durable is only known after a restart.
+    /// After any other error nothing was changed.
+    pub async fn commit(&self, transaction: Transaction) -> Result<Option<RootRecord>, EngineError> {
+        Ok(self.commit_outcome(transaction).await?.record)
+    }
+
+    /// Like [`commit`](Self::commit), and tells the hash of the version commit that came with it.
+    pub async fn commit_outcome(&self, transaction: Transaction) -> Result<CommitOutcome, EngineError> {
+        assert!(
+            Arc::ptr_eq(&self.inner, &transaction.database.inner),
+            "a transaction is committed to the database it began in"
+        );
+        if !transaction.has_changes() {
+            return Ok(CommitOutcome::default());
+        }
+        // Held back before the turn, so that a slow disk makes writers wait and not fail.
+        self.inner.store.room().await?;
+        let (record, version, ticket) = {
+            let _turn = self.inner.turn.lock().await;
+            let ticket = self.inner.shared.gate.enter().map_err(|reason| EngineError::ReadOnly {
+                database: self.name().to_owned(),
+                reason,
+            })?;
+            self.refuse_when_dropped()?;
+            let Some((record, version)) = self.append(&transaction)? else {
+                return Ok(CommitOutcome::default());
+            };
+            (record, version, ticket)
+        };
+        drop(transaction);
+        self.finish(record, ticket).await?;
+        Ok(CommitOutcome {
+            record: Some(record),
+            version,
+        })
+    }
+
+    /// Steps 3 and 4; the caller holds the turn. `None` when the result is the root that is there already.
+    fn append(&self, transaction: &Transaction) -> Result<Option<(RootRecord, Option<Hash>)>, EngineError> {
+        let store = &self.inner.store;
+        let head = self
+            .inner
+            .snapshots
+            .lock()
+            .newest()
+            .expect("a transaction began here, so there is a root");
+        let mut batch = ChunkBatch::new(store);
+        let (snapshot, version) = build(&mut batch, transaction, &head)?;
+        if snapshot.root() == head.root() {
+            return Ok(None);
+        }
+        batch.retain_reachable(&[snapshot.root()], |chunk| references(chunk))?;
+        let shared = &self.inner.shared;
+        let record = store.append(
+            batch.into_chunks(),
+            snapshot.root(),
+            shared.epoch(),
+            runtime::wall_clock(),
+        )?;
+        self.inner
+            .snapshots
+            .lock()
+            .appended(record.sequence, Arc::new(snapshot));
+        Ok(Some((record, version)))
+    }
+
+    /// Makes the first root of a new store durable.
+    pub(super) async fn append_first(
+        &self,
+        batch: ChunkBatch<'_>,
+        root: Hash,
+        time: WallTime,
+    ) -> Result<(), EngineError> {
+        let snapshot = Snapshot::load(&batch, root)?;
+        let record = {
+            let _turn = self.inner.turn.lock().await;
+            let record = self
+                .inner
+                .store
+                .append(batch.into_chunks(), root, self.inner.shared.epoch(), time)?;
+            self.inner
+                .snapshots
+                .lock()
+                .appended(record.sequence, Arc::new(snapshot));
+            record
+        };
+        Ok(self.inner.store.wait_published(record.sequence).await?)
+    }
+
+    /// Step 5. In a task of its own, so that a client that stops waiting neither stops the sync nor frees the ticket.
+    pub(super) async fn finish(&self, record: RootRecord, ticket: GateTicket) -> Result<(), EngineError> {
+        let store = self.inner.store.clone();
+        let task = runtime::spawn("publish", async move {
+            let published = store.wait_published(record.sequence).await;
+            drop(ticket);
+            published
+        });
+        match task.await {
+            Ok(published) => published.map_err(|source| EngineError::OutcomeUnknown { source }),
+            Err(_) => Err(EngineError::TaskLost { task: "publish" }),
+        }
+    }
+
+    pub(super) fn snapshots(&self) -> parking_lot::MutexGuard<'_, Snapshots> {
+        self.inner.snapshots.lock()
+    }
+}
+
+/// The content after `transaction` is applied to `head`, and the version commit if it holds one.
+fn build(
+    batch: &mut ChunkBatch<'_>,
+    transaction: &Transaction,
+    head: &Snapshot,
+) -> Result<(Snapshot, Option<Hash>), EngineError> {
+    let base = &transaction.base;
+    let working = apply_changes(
+        batch,
+        &base.working,
+        &head.working,
+        Changes::Transaction(&transaction.edits),
+    )?;
+    let mut working_set = WorkingSet {
+        working: working.store(batch),
+        staged: head.working_set.staged,
+    };
+    let mut head_commit = head.head;
+    let mut version = None;
+    if !transaction.staging.is_empty() || transaction.version.is_some() {
+        let ours = transaction.staged_root(batch)?;
+        working_set.staged = merge(batch, base.working_set.staged, head.working_set.staged, &ours)?;
+        if let Some(planned) = &transaction.version {
+            let parent = Commit::load(batch, &head.head)?;
+            let root = merge(batch, base.head_root(batch)?, parent.root, &ours)?;
+            if root == parent.root && !planned.spec.allow_empty {
+                return Err(EngineError::NothingToCommit);
+            }
+            head_commit = build_commit(&planned.spec, root, head.head, &parent).store(batch);
+            version = Some(head_commit);
+        }
+    }
+    let refs = head.refs.with_branch(batch, MAIN_BRANCH, head_commit, &working_set)?;
+    Ok((Snapshot::new(refs, head_commit, working_set, working), version))
+}
+
+/// The root value `head` with what leads from `base` to `ours`.
+fn merge(batch: &mut ChunkBatch<'_>, base: Hash, head: Hash, ours: &RootValue) -> Result<Hash, EngineError> {
+    let base = RootValue::load(batch, &base)?;
+    let head = RootValue::load(batch, &head)?;
+    Ok(apply_changes(batch, &base, &head, Changes::Root(ours))?.store(batch))
+}

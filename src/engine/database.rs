@@ -1,0 +1,242 @@
+//! One database: a store, the snapshots of its newest roots, and its commit turn.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+use rand::RngCore;
+use tokio::sync::watch;
+
+use super::snapshot::Snapshot;
+use super::{ClusterControl, EngineError, SessionRegistry, Transaction, WriteGate};
+use crate::chunk::ChunkStore;
+use crate::runtime;
+
+/// The name of the hidden database that holds what users do not version. No client can type it.
+pub const SYSTEM_DATABASE: &str = "\u{1}system";
+
+/// Tells a database from every other that ever had its name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DatabaseId([u8; 16]);
+
+impl DatabaseId {
+    /// The system database is the same one on every server of a cluster.
+    pub const SYSTEM: DatabaseId = DatabaseId([0; 16]);
+
+    pub(super) fn random() -> DatabaseId {
+        let mut bytes = [0; 16];
+        runtime::rng("database id").fill_bytes(&mut bytes);
+        DatabaseId(bytes)
+    }
+
+    pub const fn from_bytes(bytes: [u8; 16]) -> DatabaseId {
+        DatabaseId(bytes)
+    }
+
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for DatabaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for DatabaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The text is not 32 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not the id of a database: 32 hexadecimal digits are expected")]
+pub struct ParseDatabaseIdError;
+
+impl FromStr for DatabaseId {
+    type Err = ParseDatabaseIdError;
+
+    fn from_str(text: &str) -> Result<DatabaseId, ParseDatabaseIdError> {
+        if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(ParseDatabaseIdError);
+        }
+        u128::from_str_radix(text, 16)
+            .map(|id| DatabaseId(id.to_be_bytes()))
+            .map_err(|_| ParseDatabaseIdError)
+    }
+}
+
+/// A database. Clones are the same database.
+#[derive(Clone)]
+pub struct Database {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub name: String,
+    pub id: DatabaseId,
+    pub store: ChunkStore,
+    /// Who holds this may append a root. Fair: first come, first served.
+    pub turn: tokio::sync::Mutex<()>,
+    pub snapshots: Mutex<Snapshots>,
+    pub shared: Arc<Shared>,
+    /// Set when the database is dropped, before its files go.
+    pub dropped: AtomicBool,
+}
+
+/// The newest roots, decoded.
+pub(super) struct Snapshots {
+    /// `None` until the first root.
+    published: Option<Arc<Snapshot>>,
+    /// Appended and not yet seen to be published, by sequence.
+    pending: VecDeque<(u64, Arc<Snapshot>)>,
+}
+
+/// What all databases of an engine have in common.
+pub(super) struct Shared {
+    pub gate: WriteGate,
+    pub sessions: SessionRegistry,
+    pub cluster: OnceLock<Arc<dyn ClusterControl>>,
+    /// Bumped whenever the set of visible databases changes.
+    pub generation: watch::Sender<u64>,
+}
+
+impl Database {
+    /// Over an open store, at its published root.
+    pub(super) fn open(
+        name: &str,
+        id: DatabaseId,
+        store: ChunkStore,
+        shared: Arc<Shared>,
+    ) -> Result<Database, EngineError> {
+        let root = store.published().root;
+        let published = if root.is_none() {
+            None
+        } else {
+            Some(Arc::new(Snapshot::load(&store, root)?))
+        };
+        Ok(Database {
+            inner: Arc::new(Inner {
+                name: name.to_owned(),
+                id,
+                store,
+                turn: tokio::sync::Mutex::new(()),
+                snapshots: Mutex::new(Snapshots {
+                    published,
+                    pending: VecDeque::new(),
+                }),
+                shared,
+                dropped: AtomicBool::new(false),
+            }),
+        })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    pub fn id(&self) -> DatabaseId {
+        self.inner.id
+    }
+
+    pub fn store(&self) -> &ChunkStore {
+        &self.inner.store
+    }
+
+    /// Whether there is a root to read. A database made by replication has none until its first root arrives; it is
+    /// hidden from clients until then.
+    pub fn has_root(&self) -> bool {
+        self.inner.snapshots.lock().published(&self.inner.store).is_some()
+    }
+
+    /// A transaction over the newest published root, on branch `main`.
+    ///
+    /// # Panics
+    /// If the database has no root yet: nobody is given such a database but replication.
+    pub fn begin(&self) -> Transaction {
+        let base = self.inner.snapshots.lock().published(&self.inner.store);
+        Transaction::new(
+            self.clone(),
+            base.expect("a database without a root is not handed to clients"),
+        )
+    }
+
+    /// Whether the database was dropped while somebody held it.
+    pub fn is_dropped(&self) -> bool {
+        self.inner.dropped.load(Ordering::Acquire)
+    }
+
+    pub(super) fn mark_dropped(&self) {
+        self.inner.dropped.store(true, Ordering::Release);
+    }
+
+    pub(super) fn refuse_when_dropped(&self) -> Result<(), EngineError> {
+        if self.is_dropped() {
+            Err(EngineError::NoSuchDatabase {
+                name: self.name().to_owned(),
+            })
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Database({:?}, {})", self.inner.name, self.inner.id)
+    }
+}
+
+impl Snapshots {
+    /// The snapshot of the newest published root.
+    pub fn published(&mut self, store: &ChunkStore) -> Option<Arc<Snapshot>> {
+        let sequence = store.published().sequence;
+        while let Some((pending, _)) = self.pending.front()
+            && *pending <= sequence
+        {
+            self.published = self.pending.pop_front().map(|(_, snapshot)| snapshot);
+        }
+        self.published.clone()
+    }
+
+    /// The snapshot of the newest appended root: what the next commit builds on.
+    pub fn newest(&self) -> Option<Arc<Snapshot>> {
+        self.pending
+            .back()
+            .map(|(_, snapshot)| snapshot.clone())
+            .or_else(|| self.published.clone())
+    }
+
+    pub fn appended(&mut self, sequence: u64, snapshot: Arc<Snapshot>) {
+        debug_assert!(
+            self.pending.back().is_none_or(|(last, _)| *last < sequence),
+            "roots are appended in order"
+        );
+        self.pending.push_back((sequence, snapshot));
+    }
+}
+
+impl Shared {
+    pub fn new(gate: WriteGate) -> Arc<Shared> {
+        Arc::new(Shared {
+            gate,
+            sessions: SessionRegistry::new(),
+            cluster: OnceLock::new(),
+            generation: watch::Sender::new(0),
+        })
+    }
+
+    /// The epoch that roots are stamped with; 0 outside a cluster.
+    pub fn epoch(&self) -> u64 {
+        self.cluster.get().map_or(0, |cluster| cluster.epoch())
+    }
+
+    pub fn databases_changed(&self) {
+        self.generation.send_modify(|generation| *generation += 1);
+    }
+}

@@ -1,0 +1,185 @@
+//! What the engine refuses, and what the caller can do about it.
+
+use super::ReadOnlyReason;
+use crate::chunk::{ChunkError, Hash};
+use crate::prolly::ProllyError;
+use crate::version::{Row, TableName, VersionError};
+
+/// Why the engine did not do what it was asked. Each variant names the SQLSTATE a client gets for it.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// 3D000.
+    #[error("database \"{name}\" does not exist")]
+    NoSuchDatabase { name: String },
+
+    /// 42P04.
+    #[error("database \"{name}\" already exists")]
+    DuplicateDatabase { name: String },
+
+    /// 42602.
+    #[error("\"{name}\" cannot be the name of a database: {detail}")]
+    InvalidDatabaseName { name: String, detail: &'static str },
+
+    /// 58030: the database is listed, but its files cannot be used.
+    #[error("database \"{name}\" is unavailable: {reason}")]
+    DatabaseUnavailable { name: String, reason: String },
+
+    /// 55006.
+    #[error("database \"{name}\" is being accessed by other users ({sessions} sessions)")]
+    DatabaseInUse { name: String, sessions: usize },
+
+    /// 42P01.
+    #[error("relation \"{name}\" does not exist")]
+    NoSuchTable { name: TableName },
+
+    /// 42P07.
+    #[error("relation \"{name}\" already exists")]
+    DuplicateTable { name: TableName },
+
+    /// 3F000.
+    #[error("schema \"{schema}\" does not exist")]
+    NoSuchSchema { schema: String },
+
+    /// 42P16: no table can have this definition.
+    #[error("table \"{name}\" cannot be defined like this: {detail}")]
+    InvalidTable { name: TableName, detail: String },
+
+    /// 42710.
+    #[error("role \"{name}\" already exists")]
+    DuplicateRole { name: String },
+
+    /// 42704.
+    #[error("role \"{name}\" does not exist")]
+    NoSuchRole { name: String },
+
+    /// 23505. `key` holds the values of `columns`.
+    #[error("duplicate key value violates unique constraint \"{constraint}\"")]
+    DuplicateKey {
+        table: TableName,
+        constraint: String,
+        columns: Vec<String>,
+        key: Row,
+    },
+
+    /// 23502. `row` is the row that was refused.
+    #[error("null value in column \"{column}\" of relation \"{}\" violates not-null constraint", table.name)]
+    NotNull { table: TableName, column: String, row: Row },
+
+    /// 42804: the row does not have the table's shape. The caller should have cast the values.
+    #[error("a value for column \"{column}\" of relation \"{}\" has the wrong type: {detail}", table.name)]
+    TypeMismatch {
+        table: TableName,
+        column: String,
+        detail: String,
+    },
+
+    /// 40001: somebody else committed a change of the same row, or of the table's definition. `key` names the row when
+    /// the table has a primary key.
+    #[error("this transaction conflicts with a committed transaction from another client, try restarting transaction")]
+    Conflict { table: TableName, key: Option<Row> },
+
+    /// 40001: the same for what a version commit records: branch heads and staged tables.
+    #[error(
+        "this version commit conflicts with a committed transaction from another client, try restarting transaction"
+    )]
+    VersionConflict { detail: String },
+
+    /// 25006.
+    #[error("{}", read_only_message(database, *reason))]
+    ReadOnly { database: String, reason: ReadOnlyReason },
+
+    /// 0A000: the transaction already holds a version commit and takes no more edits.
+    #[error("the transaction already holds a version commit: commit it first")]
+    AlreadyVersioned,
+
+    /// 55000, keyword `nothing to commit`.
+    #[error("nothing to commit")]
+    NothingToCommit,
+
+    /// 40003: the commit was written, but whether it reached the disk is unknown.
+    #[error("the commit may or may not have become durable: {source}")]
+    OutcomeUnknown { source: ChunkError },
+
+    /// A replicated root does not follow ours; nothing was changed. The caller looks for a common root.
+    #[error("the root to apply follows {expected}, but the newest root of \"{database}\" is {found}")]
+    NotNextRoot {
+        database: String,
+        expected: Hash,
+        found: Hash,
+    },
+
+    /// A replicated root, or a staged chunk, refers to chunks that are not here; nothing was changed.
+    #[error("{} chunks are missing below what was sent for \"{database}\", first of all {}", missing.len(), missing[0])]
+    Incomplete { database: String, missing: Vec<Hash> },
+
+    /// A chunk does not have the hash it was sent under.
+    #[error("a chunk sent as {claimed} has the hash {found}")]
+    WrongHash { claimed: Hash, found: Hash },
+
+    /// The caller lost its right to replicate into this server between receiving and applying.
+    #[error("replication into \"{database}\" is not permitted: {reason}")]
+    ReplicationRefused { database: String, reason: String },
+
+    /// Another process works in this data folder.
+    #[error("{folder} is in use by {holder}: stop it, or choose another data folder")]
+    FolderLocked { folder: String, holder: String },
+
+    /// Written by a newer release.
+    #[error("{file} has format version {found}, this server reads up to version {supported}: use a newer server")]
+    NewerFormat { file: String, found: u32, supported: u32 },
+
+    /// A file of the control folder is not what this program writes.
+    #[error("{file} is damaged: {detail}")]
+    DamagedFolder { file: String, detail: String },
+
+    #[error("cannot {op} {file}: {source}")]
+    Io {
+        op: &'static str,
+        file: String,
+        source: std::io::Error,
+    },
+
+    /// A task of the engine died: an invariant of ours broke.
+    #[error("the task \"{task}\" ended before its work was done")]
+    TaskLost { task: &'static str },
+
+    /// XX001 or 58030.
+    #[error(transparent)]
+    Store(#[from] ChunkError),
+
+    /// XX001.
+    #[error(transparent)]
+    Object(#[from] VersionError),
+}
+
+impl From<ProllyError> for EngineError {
+    fn from(error: ProllyError) -> EngineError {
+        EngineError::Object(VersionError::from(error))
+    }
+}
+
+impl EngineError {
+    /// Whether running the same transaction again, on a new snapshot, may succeed.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, EngineError::Conflict { .. } | EngineError::VersionConflict { .. })
+    }
+
+    pub(super) fn io(op: &'static str, file: String) -> impl FnOnce(std::io::Error) -> EngineError {
+        move |source| EngineError::Io { op, file, source }
+    }
+}
+
+/// What is server-wide says so; a write to one database names it. Source: spec/cluster.md 2.2.
+fn read_only_message(database: &str, reason: ReadOnlyReason) -> String {
+    let why = match reason {
+        ReadOnlyReason::Standby => "it is a standby",
+        ReadOnlyReason::BrokenConfig => "two primaries were seen at the same epoch",
+        ReadOnlyReason::Demoting => "it is about to become a standby",
+        ReadOnlyReason::Configured => "behavior.read_only is set",
+    };
+    if database == super::SYSTEM_DATABASE {
+        format!("database server is set to read only mode ({why})")
+    } else {
+        format!("database \"{database}\" is read-only: {why}")
+    }
+}

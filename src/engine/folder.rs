@@ -1,0 +1,149 @@
+//! The data folder: its lock, its format, and where things lie in it.
+//!
+//! ```text
+//! .understudy/lock          held while a server runs, names its process
+//! .understudy/format        the format's version, as text
+//! .understudy/system/       the store of the system database
+//! .understudy/dropped/      databases that a standby gave up because its primary does not list them
+//! databases/<name>-<id>/    one store for each database; percent-encoded name, first 8 digits of the id
+//! ```
+//!
+//! Everything else in the folder is not ours and is left alone.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::{DatabaseId, EngineError};
+use crate::runtime::disk::{Disk, LockGuard, LockOutcome};
+
+/// The folder of what is not a user's database.
+pub const CONTROL_FOLDER: &str = ".understudy";
+
+/// The version this program writes, and the newest it reads.
+pub const FORMAT_VERSION: u32 = 1;
+
+pub(super) const SYSTEM_STORE: &str = ".understudy/system";
+/// The system store while it is being made: it becomes `SYSTEM_STORE` in one rename.
+pub(super) const NEW_SYSTEM_STORE: &str = ".understudy/system.new";
+pub(super) const DROPPED: &str = ".understudy/dropped";
+pub(super) const DATABASES: &str = "databases";
+
+const LOCK: &str = ".understudy/lock";
+const FORMAT: &str = ".understudy/format";
+const FORMAT_PREFIX: &str = "understudy data folder, format ";
+
+/// Makes the control folder if there is none, takes its lock and checks its format.
+pub(super) async fn enter(disk: &Disk) -> Result<LockGuard, EngineError> {
+    for folder in [CONTROL_FOLDER, DATABASES] {
+        disk.create_dir_all(folder)
+            .map_err(EngineError::io("create folder", disk.describe(folder)))?;
+    }
+    let guard = match disk.lock(LOCK).map_err(EngineError::io("lock", disk.describe(LOCK)))? {
+        LockOutcome::Acquired(guard) => guard,
+        LockOutcome::HeldBy(holder) => {
+            return Err(EngineError::FolderLocked {
+                folder: disk.describe(""),
+                holder,
+            });
+        }
+    };
+    if exists(disk, FORMAT)? {
+        check_format(disk)?;
+    } else {
+        let text = format!("{FORMAT_PREFIX}{FORMAT_VERSION}\n");
+        let written = disk.write_atomically(FORMAT, text.as_bytes()).await;
+        written.map_err(EngineError::io("write", disk.describe(FORMAT)))?;
+        sync_folder(disk, "").await?;
+    }
+    Ok(guard)
+}
+
+fn check_format(disk: &Disk) -> Result<(), EngineError> {
+    let file = disk.describe(FORMAT);
+    let bytes = disk.read(FORMAT).map_err(EngineError::io("read", file.clone()))?;
+    let version = std::str::from_utf8(&bytes)
+        .ok()
+        .and_then(|text| text.trim_end().strip_prefix(FORMAT_PREFIX));
+    match version.and_then(|version| version.parse::<u32>().ok()) {
+        Some(found) if found > FORMAT_VERSION => Err(EngineError::NewerFormat {
+            file,
+            found,
+            supported: FORMAT_VERSION,
+        }),
+        Some(_) => Ok(()),
+        None => Err(EngineError::DamagedFolder {
+            file,
+            detail: format!("\"{FORMAT_PREFIX}\" and a number are expected; restore the file, the data is untouched"),
+        }),
+    }
+}
+
+/// Where a database lies.
+pub(super) fn database_folder(name: &str, id: DatabaseId) -> String {
+    // Dots are encoded too: no name is a path of its own.
+    const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-');
+    format!(
+        "{DATABASES}/{}-{}",
+        utf8_percent_encode(name, PLAIN),
+        &id.to_string()[..8]
+    )
+}
+
+/// Removes what lies among the databases and is none of `folders`: what a crash left of a database whose creation was
+/// not acknowledged, or whose removal was.
+pub(super) async fn remove_leftovers(disk: &Disk, folders: &[String]) -> Result<(), EngineError> {
+    let entries = disk
+        .list(DATABASES)
+        .map_err(EngineError::io("list", disk.describe(DATABASES)))?;
+    let mut removed = false;
+    for entry in entries.iter().filter(|entry| entry.is_dir) {
+        let folder = format!("{DATABASES}/{}", entry.name);
+        if !folders.contains(&folder) {
+            tracing::info!(
+                folder = disk.describe(&folder),
+                "leftover of an unlisted database removed"
+            );
+            remove(disk, &folder)?;
+            removed = true;
+        }
+    }
+    if removed {
+        sync_folder(disk, DATABASES).await
+    } else {
+        Ok(())
+    }
+}
+
+pub(super) fn exists(disk: &Disk, path: &str) -> Result<bool, EngineError> {
+    disk.exists(path)
+        .map_err(EngineError::io("look for", disk.describe(path)))
+}
+
+pub(super) fn remove(disk: &Disk, folder: &str) -> Result<(), EngineError> {
+    disk.remove_dir_all(folder)
+        .map_err(EngineError::io("remove", disk.describe(folder)))
+}
+
+pub(super) fn rename(disk: &Disk, from: &str, to: &str) -> Result<(), EngineError> {
+    disk.rename(from, to)
+        .map_err(EngineError::io("rename", disk.describe(from)))
+}
+
+/// Makes what was created, renamed or removed directly in `folder` durable.
+pub(super) async fn sync_folder(disk: &Disk, folder: &str) -> Result<(), EngineError> {
+    disk.sync_dir(folder)
+        .await
+        .map_err(EngineError::io("sync folder", disk.describe(folder)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folder_names_hold_any_name_and_tell_incarnations_apart() {
+        let id = |byte| DatabaseId::from_bytes([byte; 16]);
+        assert_eq!(database_folder("shop", id(0xab)), "databases/shop-abababab");
+        assert_eq!(database_folder("../a b", id(1)), "databases/%2E%2E%2Fa%20b-01010101");
+        assert_ne!(database_folder("shop", id(1)), database_folder("shop", id(2)));
+    }
+}

@@ -1,0 +1,429 @@
+//! The engine: everything in one data folder.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::database::Shared;
+use super::gate::WriteGate;
+use super::{
+    ClusterControl, Database, DatabaseId, EngineError, ReadOnlyReason, RoleRecord, SYSTEM_DATABASE, ScramVerifier,
+    SessionRegistry, System, folder, system,
+};
+use crate::chunk::{ChunkBatch, ChunkStore, StoreOptions};
+use crate::runtime::disk::{Disk, LockGuard};
+use crate::runtime::{self, WallTime};
+use crate::version::{Commit, MAIN_BRANCH, Person, Refs, RootValue, WorkingSet};
+
+/// How an engine is opened.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// The role that a new data folder starts with.
+    pub superuser: Superuser,
+    /// Whether the write gate is closed to begin with, and why.
+    pub read_only: Option<ReadOnlyReason>,
+    pub store: StoreOptions,
+}
+
+#[derive(Clone)]
+pub struct Superuser {
+    pub name: String,
+    pub password: String,
+}
+
+impl std::fmt::Debug for Superuser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Superuser({:?})", self.name)
+    }
+}
+
+/// A listed database and whether it can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseListing {
+    pub name: String,
+    pub id: DatabaseId,
+    pub state: DatabaseState,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatabaseState {
+    Available,
+    /// Replication has not brought its first root.
+    Awaited,
+    Unavailable {
+        reason: String,
+    },
+}
+
+/// All databases of a data folder. Clones are the same engine; the folder is unlocked when the last one is dropped.
+#[derive(Clone)]
+pub struct Engine {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub disk: Disk,
+    pub options: EngineOptions,
+    pub shared: Arc<Shared>,
+    pub system: System,
+    pub databases: Mutex<BTreeMap<String, Entry>>,
+    /// One creation, removal or reconciliation at a time.
+    pub definitions: tokio::sync::Mutex<()>,
+    _lock: LockGuard,
+}
+
+/// A listed database.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub id: DatabaseId,
+    pub opened: Result<Database, String>,
+}
+
+impl Engine {
+    /// Locks the data folder and opens everything in it. A new folder gets a system database with one superuser, and no
+    /// database.
+    ///
+    /// # Errors
+    /// `FolderLocked`, `NewerFormat`, `DamagedFolder`; `Store` and `Object` when the system database cannot be read. A
+    /// damaged user database is not an error: it is listed as unavailable.
+    pub async fn open(disk: Disk, options: EngineOptions) -> Result<Engine, EngineError> {
+        let lock = folder::enter(&disk).await?;
+        let shared = Shared::new(WriteGate::new(None));
+        let system = System::new(open_system(&disk, &options, &shared).await?);
+
+        let mut databases = BTreeMap::new();
+        let mut folders = Vec::new();
+        for (name, id) in system.databases()? {
+            let opened = open_database(&disk, &options, &shared, &name, id).await;
+            if let Err(reason) = &opened {
+                tracing::error!(database = name, reason, "database unavailable");
+            }
+            folders.push(folder::database_folder(&name, id));
+            databases.insert(name, Entry { id, opened });
+        }
+        folder::remove_leftovers(&disk, &folders).await?;
+        if let Some(reason) = options.read_only {
+            shared.gate.close(reason);
+        }
+        let (databases, definitions) = (Mutex::new(databases), tokio::sync::Mutex::new(()));
+        Ok(Engine {
+            inner: Arc::new(Inner {
+                disk,
+                options,
+                shared,
+                system,
+                databases,
+                definitions,
+                _lock: lock,
+            }),
+        })
+    }
+
+    /// # Errors
+    /// `NoSuchDatabase`, also for a database whose first root has not arrived; `DatabaseUnavailable`.
+    pub fn database(&self, name: &str) -> Result<Database, EngineError> {
+        let databases = self.inner.databases.lock();
+        match databases.get(name).map(|entry| &entry.opened) {
+            Some(Ok(database)) if database.has_root() => Ok(database.clone()),
+            Some(Ok(_)) | None => Err(EngineError::NoSuchDatabase { name: name.to_owned() }),
+            Some(Err(reason)) => Err(EngineError::DatabaseUnavailable {
+                name: name.to_owned(),
+                reason: reason.clone(),
+            }),
+        }
+    }
+
+    /// Every database that can be used, sorted by name, without the system database.
+    pub fn databases(&self) -> Vec<Database> {
+        let databases = self.inner.databases.lock();
+        let opened = databases.values().filter_map(|entry| entry.opened.as_ref().ok());
+        opened.filter(|database| database.has_root()).cloned().collect()
+    }
+
+    /// Every listed database, sorted by name, without the system database.
+    pub fn listing(&self) -> Vec<DatabaseListing> {
+        let databases = self.inner.databases.lock();
+        let list = databases.iter().map(|(name, entry)| DatabaseListing {
+            name: name.clone(),
+            id: entry.id,
+            state: match &entry.opened {
+                Ok(database) if database.has_root() => DatabaseState::Available,
+                Ok(_) => DatabaseState::Awaited,
+                Err(reason) => DatabaseState::Unavailable { reason: reason.clone() },
+            },
+        });
+        list.collect()
+    }
+
+    /// The system database, then every store by name, also those that still await their first root: what replication
+    /// ships and receives.
+    pub fn all_stores(&self) -> Vec<Database> {
+        let databases = self.inner.databases.lock();
+        let opened = databases.values().filter_map(|entry| entry.opened.as_ref().ok());
+        std::iter::once(self.inner.system.database())
+            .chain(opened)
+            .cloned()
+            .collect()
+    }
+
+    /// A store of [`all_stores`](Self::all_stores) by the id of its database.
+    pub fn store_of(&self, id: DatabaseId) -> Option<Database> {
+        self.all_stores().into_iter().find(|database| database.id() == id)
+    }
+
+    /// Bumped whenever the set of usable databases changes.
+    pub fn watch_databases(&self) -> watch::Receiver<u64> {
+        self.inner.shared.generation.subscribe()
+    }
+
+    /// Makes a database with branch `main`, schema `public` and two commits; durable on return.
+    ///
+    /// # Errors
+    /// `DuplicateDatabase`, `InvalidDatabaseName`, `ReadOnly`.
+    pub async fn create_database(&self, name: &str) -> Result<Database, EngineError> {
+        check_name(name)?;
+        let (engine, name) = (self.clone(), name.to_owned());
+        // In a task of its own: a client that stops waiting must not leave a listed database that nobody opened.
+        let task = runtime::spawn("create database", async move { engine.create_listed(&name).await });
+        task.await.unwrap_or(Err(EngineError::TaskLost {
+            task: "create database",
+        }))
+    }
+
+    /// Removes a database: first from the list, durably, then its files.
+    ///
+    /// # Errors
+    /// `NoSuchDatabase`, `DatabaseInUse`, `ReadOnly`.
+    pub async fn drop_database(&self, name: &str) -> Result<(), EngineError> {
+        let (engine, name) = (self.clone(), name.to_owned());
+        let task = runtime::spawn("drop database", async move { engine.drop_listed(&name).await });
+        task.await
+            .unwrap_or(Err(EngineError::TaskLost { task: "drop database" }))
+    }
+
+    pub fn gate(&self) -> &WriteGate {
+        &self.inner.shared.gate
+    }
+
+    pub fn sessions(&self) -> &SessionRegistry {
+        &self.inner.shared.sessions
+    }
+
+    pub fn system(&self) -> &System {
+        &self.inner.system
+    }
+
+    /// The cluster this server belongs to, if it does.
+    pub fn cluster(&self) -> Option<Arc<dyn ClusterControl>> {
+        self.inner.shared.cluster.get().cloned()
+    }
+
+    /// Introduces the cluster, once, when the server is assembled.
+    ///
+    /// # Panics
+    /// The second time.
+    pub fn set_cluster(&self, cluster: Arc<dyn ClusterControl>) {
+        let first = self.inner.shared.cluster.set(cluster).is_ok();
+        assert!(first, "the cluster is introduced to the engine once");
+    }
+
+    /// The data folder.
+    pub fn disk(&self) -> &Disk {
+        &self.inner.disk
+    }
+
+    async fn create_listed(&self, name: &str) -> Result<Database, EngineError> {
+        let _definitions = self.inner.definitions.lock().await;
+        if let Some(reason) = self.gate().reason() {
+            return Err(EngineError::ReadOnly {
+                database: SYSTEM_DATABASE.to_owned(),
+                reason,
+            });
+        }
+        if self.inner.databases.lock().contains_key(name) {
+            return Err(EngineError::DuplicateDatabase { name: name.to_owned() });
+        }
+        let id = DatabaseId::random();
+        let path = folder::database_folder(name, id);
+        let made = async {
+            let database = self.make_store(name, id).await?;
+            initialise(&database, &["public"]).await?;
+            self.inner.system.add_database(name, id).await?;
+            Ok(database)
+        };
+        match made.await {
+            Ok(database) => {
+                let entry = Entry {
+                    id,
+                    opened: Ok(database.clone()),
+                };
+                self.inner.databases.lock().insert(name.to_owned(), entry);
+                self.inner.shared.databases_changed();
+                tracing::info!(database = name, id = %id, "database created");
+                Ok(database)
+            }
+            // Listed perhaps: the next start decides by the list whether the files stay.
+            Err(error @ EngineError::OutcomeUnknown { .. }) => Err(error),
+            Err(error) => {
+                if let Err(left) = folder::remove(&self.inner.disk, &path) {
+                    tracing::warn!(database = name, error = %left, "files of a database that was not created are left");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn drop_listed(&self, name: &str) -> Result<(), EngineError> {
+        let _definitions = self.inner.definitions.lock().await;
+        let Some(entry) = self.inner.databases.lock().get(name).cloned() else {
+            return Err(EngineError::NoSuchDatabase { name: name.to_owned() });
+        };
+        let sessions = self.inner.shared.sessions.count_in(name);
+        if sessions > 0 {
+            return Err(EngineError::DatabaseInUse {
+                name: name.to_owned(),
+                sessions,
+            });
+        }
+        self.inner.system.remove_database(name).await?;
+        self.inner.databases.lock().remove(name);
+        if let Ok(database) = &entry.opened {
+            database.mark_dropped();
+        }
+        self.inner.shared.databases_changed();
+        tracing::info!(database = name, id = %entry.id, "database dropped");
+        let path = folder::database_folder(name, entry.id);
+        let removed = match folder::remove(&self.inner.disk, &path) {
+            Ok(()) => folder::sync_folder(&self.inner.disk, folder::DATABASES).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            // The database is gone all the same; the next start removes what is left.
+            tracing::warn!(database = name, error = %error, "files of a dropped database are left");
+        }
+        Ok(())
+    }
+
+    /// Makes an empty store for a database, durably.
+    pub(super) async fn make_store(&self, name: &str, id: DatabaseId) -> Result<Database, EngineError> {
+        let inner = &self.inner;
+        let store = ChunkStore::create(&inner.disk, &folder::database_folder(name, id), &inner.options.store).await?;
+        folder::sync_folder(&inner.disk, folder::DATABASES).await?;
+        Database::open(name, id, store, inner.shared.clone())
+    }
+}
+
+/// Opens the system database, or makes it.
+async fn open_system(disk: &Disk, options: &EngineOptions, shared: &Arc<Shared>) -> Result<Database, EngineError> {
+    if !folder::exists(disk, folder::SYSTEM_STORE)? {
+        make_system(disk, options).await?;
+    }
+    let (store, recovery) = ChunkStore::open(disk, folder::SYSTEM_STORE, &options.store).await?;
+    tracing::debug!(?recovery, "system database opened");
+    Database::open(SYSTEM_DATABASE, DatabaseId::SYSTEM, store, shared.clone())
+}
+
+/// Makes the system database beside its place and moves it there whole.
+async fn make_system(disk: &Disk, options: &EngineOptions) -> Result<(), EngineError> {
+    if folder::exists(disk, folder::NEW_SYSTEM_STORE)? {
+        folder::remove(disk, folder::NEW_SYSTEM_STORE)?;
+    }
+    let store = ChunkStore::create(disk, folder::NEW_SYSTEM_STORE, &options.store).await?;
+    let database = Database::open(
+        SYSTEM_DATABASE,
+        DatabaseId::SYSTEM,
+        store,
+        Shared::new(WriteGate::new(None)),
+    )?;
+    initialise(&database, &[system::SCHEMA]).await?;
+    let superuser = RoleRecord {
+        name: options.superuser.name.clone(),
+        superuser: true,
+        login: true,
+        verifier: Some(ScramVerifier::of_password(&options.superuser.password)),
+    };
+    let mut transaction = database.begin();
+    system::bootstrap(&mut transaction, &superuser)?;
+    database.commit(transaction).await?;
+    drop(database);
+    folder::rename(disk, folder::NEW_SYSTEM_STORE, folder::SYSTEM_STORE)?;
+    folder::sync_folder(disk, folder::CONTROL_FOLDER).await
+}
+
+/// Opens a listed database; the error is what users are told.
+async fn open_database(
+    disk: &Disk,
+    options: &EngineOptions,
+    shared: &Arc<Shared>,
+    name: &str,
+    id: DatabaseId,
+) -> Result<Database, String> {
+    let path = folder::database_folder(name, id);
+    if !folder::exists(disk, &path).map_err(|error| error.to_string())? {
+        return Err(format!(
+            "its folder {} is missing: restore it from a backup",
+            disk.describe(&path)
+        ));
+    }
+    let opened = async {
+        let (store, recovery) = ChunkStore::open(disk, &path, &options.store).await?;
+        tracing::debug!(database = name, ?recovery, "database opened");
+        Database::open(name, id, store, shared.clone())
+    };
+    opened.await.map_err(|error: EngineError| error.to_string())
+}
+
+/// Gives a new store branch `main` with its two commits. Source: spec/version-control.md 1.3.
+async fn initialise(database: &Database, schemas: &[&str]) -> Result<(), EngineError> {
+    let now = runtime::wall_clock();
+    let store = database.store();
+    let mut batch = ChunkBatch::new(store);
+    let root = RootValue::new(&mut batch, schemas)?.store(&mut batch);
+    let mut head = None;
+    for (height, message) in [(1, "Initialize data repository"), (2, "CREATE DATABASE")] {
+        let commit = Commit {
+            root,
+            parents: head.into_iter().collect(),
+            height,
+            author: server_itself(now),
+            committer: server_itself(now),
+            message: message.to_owned(),
+        };
+        head = Some(commit.store(&mut batch));
+    }
+    let head = head.expect("two commits were made");
+    let working_set = WorkingSet {
+        working: root,
+        staged: root,
+    };
+    let refs = Refs::empty(&mut batch).with_branch(&mut batch, MAIN_BRANCH, head, &working_set)?;
+    database.append_first(batch, refs.root(), now).await
+}
+
+fn server_itself(time: WallTime) -> Person {
+    // To the millisecond, as all commits.
+    let time = WallTime::from_micros(time.millis() * 1_000);
+    Person {
+        name: "understudy".to_owned(),
+        email: "understudy@localhost".to_owned(),
+        time,
+    }
+}
+
+/// Source: spec/version-control.md 1.3.
+fn check_name(name: &str) -> Result<(), EngineError> {
+    let detail = match name {
+        "" => "it is empty",
+        name if name.len() > 63 => "it is longer than 63 bytes",
+        name if name.contains(['/', '@']) => "'/' and '@' separate a database from a branch",
+        name if name.chars().any(char::is_control) => "it holds a control character",
+        "dolt_cluster" => "the name is reserved",
+        _ => return Ok(()),
+    };
+    Err(EngineError::InvalidDatabaseName {
+        name: name.to_owned(),
+        detail,
+    })
+}

@@ -1,0 +1,96 @@
+//! Making the local databases follow the list, on a standby.
+
+use super::database::Database;
+use super::instance::Entry;
+use super::{DatabaseId, Engine, EngineError, folder};
+use crate::chunk::ChunkStore;
+
+impl Engine {
+    /// Opens, makes and gives up local databases so that they are those the system database lists.
+    ///
+    /// For a standby: when it starts, and after each root of the system database. A database that is made here is empty
+    /// and hidden until replication brings its first root. One that is given up disappears for clients at once; what
+    /// it held is moved to the `dropped` part of the control folder. Idempotent; continue by calling again.
+    pub async fn reconcile_databases(&self) -> Result<(), EngineError> {
+        let _definitions = self.inner.definitions.lock().await;
+        let listed = self.inner.system.databases()?;
+        let known: Vec<(String, Entry)> = self
+            .inner
+            .databases
+            .lock()
+            .iter()
+            .map(|(name, entry)| (name.clone(), entry.clone()))
+            .collect();
+        for (name, entry) in known {
+            if !listed.contains(&(name.clone(), entry.id)) {
+                self.give_up(&name, &entry).await?;
+            }
+        }
+        for (name, id) in listed {
+            // What is open stays; what is damaged stays as it is, for a person to look at; what is missing is made anew.
+            let path = folder::database_folder(&name, id);
+            let known = self.inner.databases.lock().contains_key(&name);
+            if !known || !folder::exists(&self.inner.disk, &path)? {
+                let database = self.make_or_open(&name, id, &path).await?;
+                self.inner.databases.lock().insert(
+                    name.clone(),
+                    Entry {
+                        id,
+                        opened: Ok(database),
+                    },
+                );
+                self.inner.shared.databases_changed();
+                tracing::info!(database = name, id = %id, "database awaited from the primary");
+            }
+        }
+        Ok(())
+    }
+
+    async fn make_or_open(&self, name: &str, id: DatabaseId, path: &str) -> Result<Database, EngineError> {
+        let inner = &self.inner;
+        if !folder::exists(&inner.disk, path)? {
+            return self.make_store(name, id).await;
+        }
+        // Left by a reconciliation that was interrupted.
+        match ChunkStore::open(&inner.disk, path, &inner.options.store).await {
+            Ok((store, _)) => Database::open(name, id, store, inner.shared.clone()),
+            Err(_) => {
+                folder::remove(&inner.disk, path)?;
+                self.make_store(name, id).await
+            }
+        }
+    }
+
+    async fn give_up(&self, name: &str, entry: &Entry) -> Result<(), EngineError> {
+        let disk = &self.inner.disk;
+        self.inner.databases.lock().remove(name);
+        self.inner.shared.databases_changed();
+        let holds_something = match &entry.opened {
+            Ok(database) => {
+                database.mark_dropped();
+                database.has_root()
+            }
+            Err(_) => true,
+        };
+        let path = folder::database_folder(name, entry.id);
+        if folder::exists(disk, &path)? {
+            if holds_something {
+                let kept = format!(
+                    "{}/{}",
+                    folder::DROPPED,
+                    path.trim_start_matches(&format!("{}/", folder::DATABASES))
+                );
+                disk.create_dir_all(folder::DROPPED)
+                    .map_err(EngineError::io("create folder", disk.describe(folder::DROPPED)))?;
+                folder::sync_folder(disk, folder::CONTROL_FOLDER).await?;
+                folder::rename(disk, &path, &kept)?;
+                folder::sync_folder(disk, folder::DROPPED).await?;
+            } else {
+                folder::remove(disk, &path)?;
+            }
+            folder::sync_folder(disk, folder::DATABASES).await?;
+        }
+        tracing::info!(database = name, id = %entry.id, "database given up: the primary does not list it");
+        Ok(())
+    }
+}

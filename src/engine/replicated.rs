@@ -1,0 +1,242 @@
+//! Roots that come from the primary, on a standby.
+//!
+//! Invariants
+//! - A chunk is stored only when everything it refers to is stored, or comes in the same write. So a chunk that is here
+//!   is complete, and finding what a root lacks never descends into what is here.
+//! - A root is applied only over the root it follows on the primary, or over the one the caller found to be ours.
+//! - The right to apply is checked after the write gate counted us: who revokes it and then drains the gate knows that
+//!   nothing is applied any more.
+//!
+//! Must not know: where the chunks come from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use indexmap::IndexMap;
+
+use super::snapshot::Snapshot;
+use super::{Database, EngineError};
+use crate::chunk::{ChunkError, Hash, ReadChunks, RootRecord};
+use crate::version::{VersionError, references};
+
+/// What takes a standby from one root of the primary to a later one.
+///
+/// Several roots in a row may be applied as one: all their chunks, the last root, and what the first one follows.
+#[derive(Debug, Clone)]
+pub struct ReplicatedBatch {
+    pub chunks: Vec<(Hash, Bytes)>,
+    /// The primary's record. Root, epoch and time become ours; sequence and previous are those of our own log.
+    pub root: RootRecord,
+    /// The root that must be our newest.
+    pub expect_previous: Hash,
+}
+
+impl Database {
+    /// Makes a root of the primary durable and visible here; gives our record of it.
+    ///
+    /// `permit` is asked inside the commit turn, after the gate counted us: it says whether this server may still be
+    /// replicated into, or why not.
+    ///
+    /// # Errors
+    /// `ReplicationRefused`, `NotNextRoot`, `Incomplete` (then a [`Backfill`] finds what is missing), `WrongHash`,
+    /// `Object` for chunks that are not understood: nothing was changed. `OutcomeUnknown` as for a commit.
+    pub async fn apply_replicated(
+        &self,
+        batch: ReplicatedBatch,
+        permit: impl FnOnce() -> Result<(), String> + Send,
+    ) -> Result<RootRecord, EngineError> {
+        let (record, ticket, first) = {
+            let _turn = self.inner.turn.lock().await;
+            let ticket = self.inner.shared.gate.enter_replicated();
+            self.refuse_when_dropped()?;
+            permit().map_err(|reason| EngineError::ReplicationRefused {
+                database: self.name().to_owned(),
+                reason,
+            })?;
+            let (record, first) = self.append_replicated(batch)?;
+            (record, ticket, first)
+        };
+        self.finish(record, ticket).await?;
+        if first {
+            self.inner.shared.databases_changed();
+        }
+        Ok(record)
+    }
+
+    /// Stores chunks ahead of the root that will refer to them. Not yet durable: the root's sync covers them.
+    ///
+    /// # Errors
+    /// `WrongHash`; `Incomplete` when a chunk refers to something that is neither here nor among `chunks`.
+    pub fn stage_chunks(&self, chunks: Vec<(Hash, Bytes)>) -> Result<(), EngineError> {
+        let chunks = self.closed(chunks)?;
+        Ok(self.inner.store.append_chunks(chunks.into_iter().collect())?)
+    }
+
+    fn append_replicated(&self, batch: ReplicatedBatch) -> Result<(RootRecord, bool), EngineError> {
+        let store = &self.inner.store;
+        let newest = store.pending().root;
+        if batch.expect_previous != newest {
+            return Err(EngineError::NotNextRoot {
+                database: self.name().to_owned(),
+                expected: batch.expect_previous,
+                found: newest,
+            });
+        }
+        let chunks = self.closed(batch.chunks)?;
+        let root = batch.root.root;
+        if !chunks.contains_key(&root) && !store.contains(&root) {
+            return Err(EngineError::Incomplete {
+                database: self.name().to_owned(),
+                missing: vec![root],
+            });
+        }
+        // Decoded before it is appended: a root that is not understood must not become ours.
+        let snapshot = Snapshot::load(&Overlay { new: &chunks, store }, root)?;
+        let record = store.append(chunks.into_iter().collect(), root, batch.root.epoch, batch.root.time)?;
+        self.snapshots().appended(record.sequence, Arc::new(snapshot));
+        Ok((record, newest.is_none()))
+    }
+
+    /// The chunks that are not here, checked: each has its hash, and what it refers to is here or among them.
+    fn closed(&self, chunks: Vec<(Hash, Bytes)>) -> Result<IndexMap<Hash, Bytes>, EngineError> {
+        for (claimed, bytes) in &chunks {
+            check_hash(*claimed, bytes)?;
+        }
+        let chunks: IndexMap<Hash, Bytes> = chunks.into_iter().collect();
+        let mut missing = BTreeSet::new();
+        for bytes in chunks.values() {
+            for reference in references(bytes)? {
+                if !chunks.contains_key(&reference) && !self.inner.store.contains(&reference) {
+                    missing.insert(reference);
+                }
+            }
+        }
+        if missing.is_empty() {
+            Ok(chunks)
+        } else {
+            Err(EngineError::Incomplete {
+                database: self.name().to_owned(),
+                missing: missing.into_iter().collect(),
+            })
+        }
+    }
+}
+
+fn check_hash(claimed: Hash, bytes: &Bytes) -> Result<(), EngineError> {
+    let found = Hash::of(bytes);
+    if found == claimed {
+        Ok(())
+    } else {
+        Err(EngineError::WrongHash { claimed, found })
+    }
+}
+
+/// Chunks about to be appended, over those that are.
+struct Overlay<'a, R> {
+    new: &'a IndexMap<Hash, Bytes>,
+    store: &'a R,
+}
+
+impl<R: ReadChunks> ReadChunks for Overlay<'_, R> {
+    fn get(&self, hash: &Hash) -> Result<Bytes, ChunkError> {
+        match self.new.get(hash) {
+            Some(bytes) => Ok(bytes.clone()),
+            None => self.store.get(hash),
+        }
+    }
+
+    fn contains(&self, hash: &Hash) -> bool {
+        self.new.contains_key(hash) || self.store.contains(hash)
+    }
+}
+
+/// Finds what a root needs that is not here, level by level from the root down.
+///
+/// ```text
+/// let mut backfill = Backfill::new(root, database.store());
+/// while let wanted = backfill.wanted(1000) and wanted is not empty:
+///     for (hash, bytes) in the primary's answer:  backfill.receive(hash, bytes, database.store())
+///     database.stage_chunks(backfill.take_closed())
+/// database.apply_replicated(ReplicatedBatch { chunks: backfill.finish(), .. })
+/// ```
+///
+/// Leaves, which are nearly all of the bytes, are handed out for staging at once. Chunks that refer to something
+/// missing are held here and come last, in one write with the root: about a hundredth of what is transferred.
+#[derive(Debug)]
+pub struct Backfill {
+    /// Not here, and not received.
+    wanted: BTreeSet<Hash>,
+    /// Received; something below was missing when they came.
+    held: BTreeMap<Hash, Bytes>,
+    /// Received, with everything below them here.
+    closed: Vec<(Hash, Bytes)>,
+    /// Everything handed out, so that nothing is asked for twice.
+    taken: BTreeSet<Hash>,
+}
+
+impl Backfill {
+    pub fn new(root: Hash, store: &dyn ReadChunks) -> Backfill {
+        let wanted = if store.contains(&root) {
+            BTreeSet::new()
+        } else {
+            BTreeSet::from([root])
+        };
+        Backfill {
+            wanted,
+            held: BTreeMap::new(),
+            closed: Vec::new(),
+            taken: BTreeSet::new(),
+        }
+    }
+
+    /// Up to `limit` hashes to ask for. Empty when everything is here or held.
+    pub fn wanted(&self, limit: usize) -> Vec<Hash> {
+        self.wanted.iter().take(limit).copied().collect()
+    }
+
+    /// Takes a chunk that was asked for.
+    ///
+    /// # Errors
+    /// `WrongHash`, or `Object` when its bytes are not understood. A chunk nobody asked for is ignored.
+    pub fn receive(&mut self, hash: Hash, bytes: Bytes, store: &dyn ReadChunks) -> Result<(), EngineError> {
+        check_hash(hash, &bytes)?;
+        if !self.wanted.contains(&hash) {
+            return Ok(());
+        }
+        let below: Vec<Hash> = references(&bytes).map_err(|error: VersionError| EngineError::Object(error))?;
+        let missing: Vec<Hash> = below
+            .into_iter()
+            .filter(|reference| !store.contains(reference))
+            .collect();
+        self.wanted.remove(&hash);
+        if missing.is_empty() {
+            self.taken.insert(hash);
+            self.closed.push((hash, bytes));
+        } else {
+            let news = missing
+                .into_iter()
+                .filter(|hash| !self.held.contains_key(hash) && !self.taken.contains(hash));
+            self.wanted.extend(news.collect::<Vec<_>>());
+            self.held.insert(hash, bytes);
+        }
+        Ok(())
+    }
+
+    /// Chunks that may be staged now.
+    pub fn take_closed(&mut self) -> Vec<(Hash, Bytes)> {
+        std::mem::take(&mut self.closed)
+    }
+
+    /// What goes into the same write as the root.
+    ///
+    /// # Panics
+    /// If something is still wanted.
+    pub fn finish(self) -> Vec<(Hash, Bytes)> {
+        assert!(
+            self.wanted.is_empty(),
+            "a backfill ends when nothing is wanted any more"
+        );
+        self.held.into_iter().chain(self.closed).collect()
+    }
+}

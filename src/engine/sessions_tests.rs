@@ -1,0 +1,64 @@
+use futures::FutureExt;
+
+use super::*;
+
+fn registry() -> SessionRegistry {
+    SessionRegistry::new()
+}
+
+#[test]
+fn a_cancel_request_needs_the_secret_and_stops_only_what_runs() {
+    let registry = registry();
+    let session = registry.register("postgres", "shop");
+    registry.cancel_statement(session.pid(), session.secret());
+    let first = session.begin_statement();
+    assert!(
+        !first.is_cancelled(),
+        "a request that came before the statement does not stop it"
+    );
+    registry.cancel_statement(session.pid(), session.secret().wrapping_add(1));
+    assert!(!first.is_cancelled());
+    registry.cancel_statement(session.pid(), session.secret());
+    assert!(first.is_cancelled());
+    drop(first);
+    assert!(!session.begin_statement().is_cancelled());
+}
+
+#[test]
+fn killing_waits_until_everyone_is_gone() {
+    let registry = registry();
+    let caller = registry.register("postgres", "shop");
+    let victim = registry.register("app", "shop");
+    let statement = victim.begin_statement();
+    let mut kill = Box::pin(registry.kill_all(Some(caller.id()), "the role changes"));
+    assert!((&mut kill).now_or_never().is_none());
+    assert!(statement.is_cancelled());
+    assert_eq!(victim.terminated().now_or_never(), Some("the role changes"));
+    assert!(
+        victim.begin_statement().is_cancelled(),
+        "a session that must end starts nothing more"
+    );
+    let clone = victim.clone();
+    drop((statement, victim));
+    assert!(
+        (&mut kill).now_or_never().is_none(),
+        "a clone of the handle is the session too"
+    );
+    drop(clone);
+    assert_eq!(kill.now_or_never(), Some(1));
+    assert_eq!(caller.why_terminated(), None);
+    assert_eq!(registry.count_in("shop"), 1);
+}
+
+#[test]
+fn a_taint_is_seen_by_the_session_and_dies_with_it() {
+    let registry = registry();
+    let session = registry.register("postgres", "shop");
+    let id = session.id();
+    assert!(!session.is_tainted());
+    registry.taint(id);
+    assert!(session.is_tainted() && registry.is_tainted(id));
+    drop(session);
+    assert!(!registry.is_tainted(id));
+    assert_ne!(registry.register("postgres", "shop").id(), id);
+}
