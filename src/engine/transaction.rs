@@ -20,8 +20,9 @@ use super::{Database, EngineError, keyless};
 use crate::chunk::{ChunkStore, Hash};
 use crate::version::{Row, TableName, TableSchema, decode_tuple, encode_key, encode_tuple, keyless_key};
 
-/// A transaction on branch `main` of one database. Dropping it forgets its edits.
-#[derive(Debug)]
+/// A transaction on branch `main` of one database. Dropping it forgets its edits. A clone goes its own way: readers keep
+/// one while the session edits on.
+#[derive(Debug, Clone)]
 pub struct Transaction {
     pub(super) database: Database,
     pub(super) base: Arc<Snapshot>,

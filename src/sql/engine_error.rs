@@ -1,0 +1,95 @@
+//! The engine's errors in PostgreSQL's words.
+
+use super::error::{SqlError, SqlErrorKind};
+use super::text::{self, Style};
+use super::types::pg_type_of_value;
+use crate::chunk::ChunkError;
+use crate::engine::EngineError;
+use crate::version::{Value, VersionError};
+
+impl From<EngineError> for SqlError {
+    fn from(error: EngineError) -> SqlError {
+        let message = error.to_string();
+        let plain = |kind| SqlError::new(kind, message.clone());
+        match &error {
+            EngineError::NoSuchDatabase { .. } => plain(SqlErrorKind::UndefinedDatabase),
+            EngineError::DuplicateDatabase { .. } => plain(SqlErrorKind::DuplicateDatabase),
+            EngineError::InvalidDatabaseName { .. } => plain(SqlErrorKind::InvalidObjectDefinition),
+            EngineError::DatabaseUnavailable { .. } => plain(SqlErrorKind::Io),
+            EngineError::DatabaseInUse { name, sessions } => SqlError::new(
+                SqlErrorKind::ObjectInUse,
+                format!("database \"{name}\" is being accessed by other users"),
+            )
+            .detail(match sessions {
+                1 => "There is 1 other session using the database.".to_string(),
+                more => format!("There are {more} other sessions using the database."),
+            }),
+            EngineError::NoSuchTable { name } => SqlError::undefined_table(&name.name),
+            EngineError::DuplicateTable { name } => SqlError::new(
+                SqlErrorKind::DuplicateTable,
+                format!("relation \"{}\" already exists", name.name),
+            ),
+            EngineError::NoSuchSchema { .. } => plain(SqlErrorKind::UndefinedSchema),
+            EngineError::InvalidTable { .. } => plain(SqlErrorKind::InvalidTableDefinition),
+            EngineError::DuplicateRole { .. } => plain(SqlErrorKind::DuplicateObject),
+            EngineError::NoSuchRole { .. } => plain(SqlErrorKind::UndefinedObject),
+            EngineError::DuplicateKey { columns, key, .. } => plain(SqlErrorKind::Unique).detail(format!(
+                "Key ({})=({}) already exists.",
+                columns.join(", "),
+                shown(key, "null").join(", ")
+            )),
+            EngineError::NotNull { row, .. } => plain(SqlErrorKind::NotNull)
+                .detail(format!("Failing row contains ({}).", shown(row, "null").join(", "))),
+            EngineError::TypeMismatch { .. } => plain(SqlErrorKind::DatatypeMismatch),
+            EngineError::Conflict { .. } => SqlError::new(
+                SqlErrorKind::Conflict,
+                "this transaction conflicts with a committed transaction from another client",
+            )
+            .hint("Roll back and run the transaction again."),
+            EngineError::VersionConflict { detail } => SqlError::new(
+                SqlErrorKind::Conflict,
+                "this transaction conflicts with a committed transaction from another client",
+            )
+            .detail(detail.clone())
+            .hint("Roll back and run the transaction again."),
+            EngineError::ReadOnly { .. } => plain(SqlErrorKind::ReadOnly),
+            EngineError::AlreadyVersioned => plain(SqlErrorKind::Unsupported),
+            EngineError::NothingToCommit => plain(SqlErrorKind::NotInState),
+            EngineError::OutcomeUnknown { .. } => plain(SqlErrorKind::CompletionUnknown)
+                .hint("Reconnect and read whether the change is there before you repeat it."),
+            EngineError::Store(store) => SqlError::new(chunk_kind(store), message),
+            EngineError::Object(object) => SqlError::new(version_kind(object), message),
+            EngineError::Io { .. } => plain(SqlErrorKind::Io),
+            EngineError::NewerFormat { .. } | EngineError::DamagedFolder { .. } => plain(SqlErrorKind::Corrupt),
+            EngineError::FolderLocked { .. }
+            | EngineError::NotNextRoot { .. }
+            | EngineError::Incomplete { .. }
+            | EngineError::WrongHash { .. }
+            | EngineError::ReplicationRefused { .. }
+            | EngineError::TaskLost { .. } => plain(SqlErrorKind::Internal),
+        }
+    }
+}
+
+fn shown(values: &[Value], null: &str) -> Vec<String> {
+    values
+        .iter()
+        .map(|value| {
+            text::to_text(value, &pg_type_of_value(value), &Style::DEFAULT).unwrap_or_else(|| null.to_string())
+        })
+        .collect()
+}
+
+fn chunk_kind(error: &ChunkError) -> SqlErrorKind {
+    match error {
+        ChunkError::Missing { .. } | ChunkError::Corrupt { .. } => SqlErrorKind::Corrupt,
+        _ => SqlErrorKind::Io,
+    }
+}
+
+fn version_kind(error: &VersionError) -> SqlErrorKind {
+    match error {
+        VersionError::Chunk(chunk) => chunk_kind(chunk),
+        _ => SqlErrorKind::Corrupt,
+    }
+}

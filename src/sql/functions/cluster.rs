@@ -1,0 +1,63 @@
+//! `dolt_assume_cluster_role(role, epoch)`: an operator changes this server's role.
+
+use super::{required, wrong_count};
+use crate::engine::ClusterErrorKind;
+use crate::sql::error::{SqlError, SqlErrorKind};
+use crate::sql::session::Session;
+use crate::version::Value;
+
+const NAME: &str = "dolt_assume_cluster_role";
+
+impl Session {
+    /// 0 on success. If the role changed, this connection can be used for nothing more: what it knows of the server is
+    /// stale. Source: spec/cluster.md 3.1, 3.2, 3.5.
+    pub(super) async fn assume_cluster_role(&mut self, arguments: &[Option<String>]) -> Result<Value, SqlError> {
+        let Some(cluster) = self.engine.cluster() else {
+            return Err(
+                SqlError::new(SqlErrorKind::UndefinedFunction, format!("function {NAME} not found"))
+                    .hint("This server is not part of a cluster: its configuration has no section \"cluster\"."),
+            );
+        };
+        let [role, epoch] = arguments else {
+            return Err(wrong_count(NAME, 2, arguments.len()));
+        };
+        if !self.superuser {
+            return Err(SqlError::new(
+                SqlErrorKind::InsufficientPrivilege,
+                format!("permission denied for function {NAME}"),
+            )
+            .hint("Only a superuser may change the role of the server."));
+        }
+        self.refuse_in_block(NAME)?;
+        let (role, epoch) = (required(NAME, role)?, required(NAME, epoch)?);
+        let epoch: i64 = epoch.trim().parse().map_err(|_| {
+            SqlError::new(
+                SqlErrorKind::InvalidText,
+                format!("invalid input syntax for type bigint: \"{epoch}\""),
+            )
+        })?;
+        let before = cluster.role();
+        let outcome = cluster.assume_role(role, epoch, self.handle.id()).await;
+        outcome.map_err(|error| {
+            let kind = match error.kind {
+                ClusterErrorKind::InvalidArgument => SqlErrorKind::InvalidParameter,
+                ClusterErrorKind::WrongState | ClusterErrorKind::NotReplicated => SqlErrorKind::NotInState,
+                ClusterErrorKind::InProgress => SqlErrorKind::ObjectInUse,
+                ClusterErrorKind::NotStored => SqlErrorKind::Io,
+                ClusterErrorKind::Internal => SqlErrorKind::Internal,
+            };
+            SqlError {
+                kind,
+                message: error.message,
+                detail: error.detail,
+                hint: error.hint,
+                position: None,
+            }
+        })?;
+        if cluster.role() != before {
+            self.give_up();
+            self.engine.sessions().taint(self.handle.id());
+        }
+        Ok(Value::Int8(0))
+    }
+}

@@ -1,0 +1,93 @@
+//! A statement while it runs: what can stop it, and how it notices.
+
+use std::future::Future;
+use std::time::Duration;
+
+use futures::StreamExt;
+
+use crate::engine::{SessionHandle, StatementGuard};
+use crate::runtime::{self, Instant};
+use crate::sql::error::{SqlError, SqlErrorKind};
+use crate::sql::result::RowStream;
+
+/// Stops a statement on a cancel request (57014), at `statement_timeout` (57014), and when the server ends the
+/// connection (57P01).
+pub(in crate::sql) struct Running {
+    handle: SessionHandle,
+    guard: StatementGuard,
+    deadline: Option<Instant>,
+}
+
+impl Running {
+    pub fn new(handle: &SessionHandle, limit: Option<Duration>) -> Running {
+        Running {
+            guard: handle.begin_statement(),
+            handle: handle.clone(),
+            deadline: limit.map(|limit| runtime::now() + limit),
+        }
+    }
+
+    /// For loops that do not wait: fails once the statement is to stop.
+    pub fn check(&self) -> Result<(), SqlError> {
+        if self.guard.is_cancelled() {
+            return Err(self.why());
+        }
+        if self.deadline.is_some_and(|deadline| runtime::now() >= deadline) {
+            return Err(timed_out());
+        }
+        Ok(())
+    }
+
+    /// Waits for `work` or for what stops it, whichever is first. The work is dropped then: nothing that must not be left
+    /// half done belongs here (a commit, a change of role).
+    pub async fn interruptible<T>(&self, work: impl Future<Output = Result<T, SqlError>>) -> Result<T, SqlError> {
+        tokio::select! {
+            biased;
+            error = self.stopped() => Err(error),
+            result = work => result,
+        }
+    }
+
+    async fn stopped(&self) -> SqlError {
+        match self.deadline {
+            None => {
+                self.guard.cancelled().await;
+                self.why()
+            }
+            Some(deadline) => tokio::select! {
+                biased;
+                () = self.guard.cancelled() => self.why(),
+                () = runtime::sleep_until(deadline) => timed_out(),
+            },
+        }
+    }
+
+    /// Lets what stops the statement stop the stream too; the statement ends with the stream.
+    pub fn guard_stream(self, rows: RowStream) -> RowStream {
+        let RowStream { fields, batches } = rows;
+        let batches = futures::stream::unfold(Some((self, batches)), |state| async move {
+            let (running, mut batches) = state?;
+            let next = running.interruptible(async { Ok(batches.next().await) }).await;
+            match next {
+                Ok(None) => None,
+                Ok(Some(Ok(batch))) => Some((Ok(batch), Some((running, batches)))),
+                Ok(Some(Err(error))) | Err(error) => Some((Err(error), None)),
+            }
+        });
+        RowStream {
+            fields,
+            batches: Box::pin(batches),
+        }
+    }
+
+    fn why(&self) -> SqlError {
+        match self.handle.why_terminated() {
+            Some(why) => SqlError::new(SqlErrorKind::Terminated, why),
+            None => SqlError::new(SqlErrorKind::Cancelled, "canceling statement due to user request"),
+        }
+    }
+}
+
+fn timed_out() -> SqlError {
+    SqlError::new(SqlErrorKind::Cancelled, "canceling statement due to statement timeout")
+}

@@ -1,0 +1,944 @@
+//! Every setting a session knows, in one table: SET, SHOW, RESET, `current_setting()` and ParameterStatus read it.
+//!
+//! A setting has a place where its value comes from: the session (changeable), the server (fixed while it runs), or the
+//! cluster (live: sessions opened before a role change see the new role). Values are kept as the text SHOW gives, after
+//! checking. What SET LOCAL changes ends with the transaction, what SET changes is undone when its transaction fails:
+//! the session takes [`Settings::mark`]s for that.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::error::{SqlError, SqlErrorKind};
+use super::session::ServerSettings;
+use super::text::Style;
+use crate::engine::Engine;
+
+/// The version of PostgreSQL whose behaviour is followed, as `SHOW server_version` words it.
+pub const SERVER_VERSION: &str = concat!("15.8 (Understudy ", env!("CARGO_PKG_VERSION"), ")");
+/// The same as `server_version_num`.
+pub const SERVER_VERSION_NUM: &str = "150008";
+
+/// Where a setting's value comes from and what it may be.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Bool(&'static str),
+    /// Default, least, greatest.
+    Integer(i64, i64, i64),
+    /// Milliseconds, given with or without a unit: default.
+    Milliseconds(&'static str),
+    /// Default, allowed words.
+    Word(&'static str, &'static [&'static str]),
+    Text(&'static str),
+    Encoding,
+    DateStyle,
+    TimeZone,
+    Isolation,
+    /// Fixed while the server runs.
+    Fixed(&'static str),
+    /// Read from the server each time; SET is refused.
+    Live(Live),
+    /// As `Live`, but in a cluster only; unknown (42704) elsewhere.
+    Cluster(Live),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Live {
+    Role,
+    Epoch,
+    InHotStandby,
+    ReadOnly,
+    IsSuperuser,
+    SessionAuthorization,
+    Port,
+    ListenAddresses,
+    DataDirectory,
+    MaxConnections,
+}
+
+struct Definition {
+    /// As SHOW ALL and ParameterStatus spell it; matched without case.
+    name: &'static str,
+    kind: Kind,
+    /// Sent to the client as ParameterStatus when it changes.
+    reported: bool,
+    description: &'static str,
+}
+
+const fn setting(name: &'static str, kind: Kind, description: &'static str) -> Definition {
+    Definition {
+        name,
+        kind,
+        reported: false,
+        description,
+    }
+}
+
+const fn reported(name: &'static str, kind: Kind, description: &'static str) -> Definition {
+    Definition {
+        name,
+        kind,
+        reported: true,
+        description,
+    }
+}
+
+const ISOLATION_LEVELS: &[&str] = &["serializable", "repeatable read", "read committed", "read uncommitted"];
+const MESSAGE_LEVELS: &[&str] = &[
+    "debug5", "debug4", "debug3", "debug2", "debug1", "debug", "log", "info", "notice", "warning", "error", "fatal",
+];
+
+/// The table, sorted by lower-case name (a test holds it to that: look-ups are binary searches).
+static DEFINITIONS: &[Definition] = &[
+    reported(
+        "application_name",
+        Kind::Text(""),
+        "Name of the application, as it says itself.",
+    ),
+    setting(
+        "bytea_output",
+        Kind::Word("hex", &["hex", "escape"]),
+        "How bytea is shown.",
+    ),
+    setting(
+        "check_function_bodies",
+        Kind::Bool("on"),
+        "Accepted for clients that set it.",
+    ),
+    reported(
+        "client_encoding",
+        Kind::Encoding,
+        "Encoding of the client's text: always UTF8.",
+    ),
+    setting(
+        "client_min_messages",
+        Kind::Word("notice", MESSAGE_LEVELS),
+        "Least severe message sent to the client.",
+    ),
+    setting(
+        "data_directory",
+        Kind::Live(Live::DataDirectory),
+        "Folder that holds the databases.",
+    ),
+    reported("DateStyle", Kind::DateStyle, "How dates are shown (ISO) and read."),
+    setting(
+        "default_transaction_deferrable",
+        Kind::Bool("off"),
+        "Accepted; snapshots never wait.",
+    ),
+    setting(
+        "default_transaction_isolation",
+        Kind::Isolation,
+        "Isolation of new transactions: always a snapshot.",
+    ),
+    reported(
+        "default_transaction_read_only",
+        Kind::Bool("off"),
+        "Whether new transactions refuse writes.",
+    ),
+    setting(
+        "dolt_author_date",
+        Kind::Text(""),
+        "Author's date of version commits; empty: the clock.",
+    ),
+    setting(
+        "dolt_author_email",
+        Kind::Text(""),
+        "Author's address of version commits; empty: user@host.",
+    ),
+    setting(
+        "dolt_author_name",
+        Kind::Text(""),
+        "Author of version commits; empty: the user.",
+    ),
+    setting(
+        "dolt_cluster_role",
+        Kind::Cluster(Live::Role),
+        "This server's role in its cluster.",
+    ),
+    setting(
+        "dolt_cluster_role_epoch",
+        Kind::Cluster(Live::Epoch),
+        "The epoch this server holds its role at.",
+    ),
+    setting(
+        "dolt_committer_date",
+        Kind::Text(""),
+        "Committer's date of version commits; empty: the clock.",
+    ),
+    setting(
+        "dolt_committer_email",
+        Kind::Text(""),
+        "Committer's address of version commits; empty: user@host.",
+    ),
+    setting(
+        "dolt_committer_name",
+        Kind::Text(""),
+        "Committer of version commits; empty: the user.",
+    ),
+    setting(
+        "escape_string_warning",
+        Kind::Bool("on"),
+        "Accepted for clients that set it.",
+    ),
+    setting(
+        "extra_float_digits",
+        Kind::Integer(1, -15, 3),
+        "Floats are always shown with as many digits as they need.",
+    ),
+    setting(
+        "idle_in_transaction_session_timeout",
+        Kind::Milliseconds("0"),
+        "Accepted; not enforced.",
+    ),
+    reported(
+        "in_hot_standby",
+        Kind::Live(Live::InHotStandby),
+        "Whether this server is a standby now.",
+    ),
+    reported(
+        "integer_datetimes",
+        Kind::Fixed("on"),
+        "Times are integers of microseconds.",
+    ),
+    reported(
+        "IntervalStyle",
+        Kind::Word(
+            "postgres",
+            &["postgres", "postgres_verbose", "sql_standard", "iso_8601"],
+        ),
+        "How intervals are shown.",
+    ),
+    reported(
+        "is_superuser",
+        Kind::Live(Live::IsSuperuser),
+        "Whether the current user is a superuser.",
+    ),
+    setting("lc_collate", Kind::Fixed("C"), "Text is ordered by its bytes."),
+    setting("lc_ctype", Kind::Fixed("C.UTF-8"), "Characters are Unicode's."),
+    setting("lc_messages", Kind::Text("C"), "Language of messages: English."),
+    setting("lc_monetary", Kind::Text("C"), "Accepted for clients that set it."),
+    setting("lc_numeric", Kind::Text("C"), "Accepted for clients that set it."),
+    setting("lc_time", Kind::Text("C"), "Accepted for clients that set it."),
+    setting(
+        "listen_addresses",
+        Kind::Live(Live::ListenAddresses),
+        "Host this server listens on.",
+    ),
+    setting(
+        "lock_timeout",
+        Kind::Milliseconds("0"),
+        "Accepted; writers never wait for row locks.",
+    ),
+    setting(
+        "max_connections",
+        Kind::Live(Live::MaxConnections),
+        "Most client connections at a time.",
+    ),
+    setting("max_identifier_length", Kind::Fixed("63"), "Longest name."),
+    setting("port", Kind::Live(Live::Port), "TCP port this server listens on."),
+    setting(
+        "read_only",
+        Kind::Live(Live::ReadOnly),
+        "1 while this server takes no writes.",
+    ),
+    setting("row_security", Kind::Bool("on"), "Accepted for clients that set it."),
+    setting(
+        "search_path",
+        Kind::Text("\"$user\", public"),
+        "Schemas looked through for unqualified names.",
+    ),
+    reported("server_encoding", Kind::Fixed("UTF8"), "Encoding of stored text."),
+    reported(
+        "server_version",
+        Kind::Fixed(SERVER_VERSION),
+        "The version of PostgreSQL whose behaviour is followed.",
+    ),
+    setting(
+        "server_version_num",
+        Kind::Fixed(SERVER_VERSION_NUM),
+        "The same as a number.",
+    ),
+    reported(
+        "session_authorization",
+        Kind::Live(Live::SessionAuthorization),
+        "The user who logged in.",
+    ),
+    reported(
+        "standard_conforming_strings",
+        Kind::Word("on", &["on"]),
+        "Backslashes in '...' are ordinary characters.",
+    ),
+    setting(
+        "statement_timeout",
+        Kind::Milliseconds("0"),
+        "Longest a statement may run; 0: as long as it takes.",
+    ),
+    setting(
+        "synchronous_commit",
+        Kind::Word("on", &["on", "remote_apply", "remote_write", "local", "off"]),
+        "Accepted; commits are always synced.",
+    ),
+    reported(
+        "TimeZone",
+        Kind::TimeZone,
+        "Zone in which timestamptz is shown and read.",
+    ),
+    setting(
+        "transaction_deferrable",
+        Kind::Bool("off"),
+        "Accepted; snapshots never wait.",
+    ),
+    setting(
+        "transaction_isolation",
+        Kind::Isolation,
+        "Isolation of this transaction: always a snapshot.",
+    ),
+    setting(
+        "transaction_read_only",
+        Kind::Bool("off"),
+        "Whether this transaction refuses writes.",
+    ),
+    setting(
+        "xmloption",
+        Kind::Word("content", &["content", "document"]),
+        "Accepted for clients that set it.",
+    ),
+];
+
+fn definition(name: &str) -> Option<&'static Definition> {
+    let name = name.to_ascii_lowercase();
+    // `SET TIME ZONE` and `SET NAMES` reach us by their own syntax; this is the only alias among plain names.
+    let name = if name == "timezone" { "timezone" } else { name.as_str() };
+    DEFINITIONS
+        .binary_search_by(|definition| definition.name.to_ascii_lowercase().as_str().cmp(name))
+        .ok()
+        .map(|index| &DEFINITIONS[index])
+}
+
+/// One line of SHOW ALL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingRow {
+    pub name: String,
+    pub setting: String,
+    pub description: String,
+}
+
+/// A session's settings. A clone is a picture of them that goes on answering with live values.
+#[derive(Clone)]
+pub struct Settings {
+    engine: Engine,
+    server: Arc<ServerSettings>,
+    user: String,
+    superuser: bool,
+    /// What RESET goes back to where it is not the table's default: what the client said at start-up.
+    at_start: BTreeMap<String, String>,
+    /// By SET, by lower-case name.
+    session: BTreeMap<String, String>,
+    /// By SET LOCAL; hides `session` until the transaction ends.
+    local: BTreeMap<String, String>,
+}
+
+/// What a failed transaction or savepoint goes back to.
+#[derive(Clone)]
+pub struct SettingsMark {
+    session: BTreeMap<String, String>,
+    local: BTreeMap<String, String>,
+}
+
+impl Settings {
+    pub fn new(engine: Engine, server: Arc<ServerSettings>, user: String, superuser: bool) -> Settings {
+        Settings {
+            engine,
+            server,
+            user,
+            superuser,
+            at_start: BTreeMap::new(),
+            session: BTreeMap::new(),
+            local: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a value from the start-up message, which RESET will restore.
+    pub fn set_at_start(&mut self, name: &str, value: &str) -> Result<(), SqlError> {
+        let checked = check(name, value)?;
+        self.at_start.insert(name.to_ascii_lowercase(), checked);
+        Ok(())
+    }
+
+    /// SET (`local` false) or SET LOCAL.
+    pub fn set(&mut self, name: &str, value: &str, local: bool) -> Result<(), SqlError> {
+        self.known(name, true)?;
+        let checked = check(name, value)?;
+        let key = name.to_ascii_lowercase();
+        if local {
+            self.local.insert(key, checked);
+        } else {
+            self.local.remove(&key);
+            self.session.insert(key, checked);
+        }
+        Ok(())
+    }
+
+    /// RESET, and SET ... TO DEFAULT.
+    pub fn reset(&mut self, name: &str, local: bool) -> Result<(), SqlError> {
+        self.known(name, true)?;
+        if let Some(definition) = definition(name) {
+            refuse_fixed(definition)?;
+        }
+        let key = name.to_ascii_lowercase();
+        if local {
+            let value = self.default_of(&key);
+            self.local.insert(key, value);
+        } else {
+            self.local.remove(&key);
+            self.session.remove(&key);
+        }
+        Ok(())
+    }
+
+    /// RESET ALL.
+    pub fn reset_all(&mut self) {
+        self.session.clear();
+        self.local.clear();
+    }
+
+    /// The value as SHOW gives it. 42704 for a name nobody defined.
+    pub fn show(&self, name: &str) -> Result<String, SqlError> {
+        self.find(name)?.ok_or_else(|| unknown(name))
+    }
+
+    /// As [`Settings::show`], None for a name nobody defined (`current_setting(name, true)`).
+    pub fn find(&self, name: &str) -> Result<Option<String>, SqlError> {
+        let key = name.to_ascii_lowercase();
+        if let Some(definition) = definition(&key) {
+            match definition.kind {
+                Kind::Live(live) => return Ok(Some(self.live(live))),
+                Kind::Cluster(live) => return Ok(self.engine.cluster().is_some().then(|| self.live(live))),
+                Kind::Bool(_) if key == "transaction_read_only" && self.standing_by() => {
+                    return Ok(Some("on".to_string()));
+                }
+                _ => {}
+            }
+            return Ok(Some(self.value(&key).unwrap_or_else(|| self.default_of(&key))));
+        }
+        Ok(self.value(&key))
+    }
+
+    /// Canonical spelling of a setting's name: what SHOW labels its column.
+    pub fn label(name: &str) -> String {
+        definition(name).map_or_else(|| name.to_ascii_lowercase(), |definition| definition.name.to_string())
+    }
+
+    /// SHOW ALL and `pg_settings`, by name.
+    pub fn all(&self) -> Vec<SettingRow> {
+        DEFINITIONS
+            .iter()
+            .filter_map(|definition| {
+                let setting = self.find(definition.name).ok().flatten()?;
+                Some(SettingRow {
+                    name: definition.name.to_string(),
+                    setting,
+                    description: definition.description.to_string(),
+                })
+            })
+            .collect()
+    }
+
+    /// What the client is told at start-up and on change: name and value of every reported setting.
+    pub fn reported(&self) -> Vec<(&'static str, String)> {
+        DEFINITIONS
+            .iter()
+            .filter(|definition| definition.reported)
+            .filter_map(|definition| Some((definition.name, self.find(definition.name).ok().flatten()?)))
+            .collect()
+    }
+
+    /// Whether the setting, as a boolean, is on.
+    pub fn is_on(&self, name: &str) -> bool {
+        matches!(self.find(name), Ok(Some(value)) if value == "on" || value == "1")
+    }
+
+    /// `statement_timeout`; None when off.
+    pub fn statement_timeout(&self) -> Option<std::time::Duration> {
+        let text = self.find("statement_timeout").ok().flatten()?;
+        let millis = milliseconds(&text).ok()?;
+        (millis > 0).then(|| std::time::Duration::from_millis(millis.unsigned_abs()))
+    }
+
+    /// The schemas of `search_path`, `"$user"` replaced; `pg_catalog` is always looked through first and not listed.
+    pub fn search_path(&self) -> Vec<String> {
+        let text = self.find("search_path").ok().flatten().unwrap_or_default();
+        split_list(&text)
+            .into_iter()
+            .map(|schema| if schema == "$user" { self.user.clone() } else { schema })
+            .collect()
+    }
+
+    /// Offset in seconds east of UTC of the session's zone. Only UTC and fixed offsets are accepted by SET.
+    pub fn time_zone_offset_seconds(&self) -> i32 {
+        let text = self.find("timezone").ok().flatten().unwrap_or_default();
+        zone_offset(&text).unwrap_or(0)
+    }
+
+    /// How values are printed and read.
+    pub fn style(&self) -> Style {
+        let hex = self
+            .find("bytea_output")
+            .ok()
+            .flatten()
+            .is_none_or(|output| output == "hex");
+        Style {
+            utc_offset: self.time_zone_offset_seconds(),
+            bytea_hex: hex,
+        }
+    }
+
+    /// What to come back to if the transaction fails.
+    pub fn mark(&self) -> SettingsMark {
+        SettingsMark {
+            session: self.session.clone(),
+            local: self.local.clone(),
+        }
+    }
+
+    /// The transaction (or savepoint) failed: its SETs never happened.
+    pub fn restore(&mut self, mark: SettingsMark) {
+        self.session = mark.session;
+        self.local = mark.local;
+    }
+
+    /// The transaction is over: SET LOCAL ends.
+    pub fn end_transaction(&mut self) {
+        self.local.clear();
+        for name in [
+            "transaction_isolation",
+            "transaction_read_only",
+            "transaction_deferrable",
+        ] {
+            self.session.remove(name);
+        }
+    }
+
+    fn value(&self, key: &str) -> Option<String> {
+        self.local
+            .get(key)
+            .or_else(|| self.session.get(key))
+            .or_else(|| self.at_start.get(key))
+            .cloned()
+    }
+
+    fn default_of(&self, key: &str) -> String {
+        if let Some(value) = self.at_start.get(key) {
+            return value.clone();
+        }
+        // The transaction's own settings start from the session's defaults for transactions.
+        match key {
+            "transaction_isolation" => return self.find_text("default_transaction_isolation"),
+            "transaction_read_only" => return self.find_text("default_transaction_read_only"),
+            _ => {}
+        }
+        definition(key).map_or_else(String::new, |definition| match definition.kind {
+            Kind::Bool(value)
+            | Kind::Word(value, _)
+            | Kind::Text(value)
+            | Kind::Fixed(value)
+            | Kind::Milliseconds(value) => value.to_string(),
+            Kind::Integer(value, _, _) => value.to_string(),
+            Kind::Encoding => "UTF8".to_string(),
+            Kind::DateStyle => "ISO, MDY".to_string(),
+            Kind::TimeZone => "UTC".to_string(),
+            Kind::Isolation => "repeatable read".to_string(),
+            Kind::Live(live) | Kind::Cluster(live) => self.live(live),
+        })
+    }
+
+    fn find_text(&self, name: &str) -> String {
+        self.find(name).ok().flatten().unwrap_or_default()
+    }
+
+    fn standing_by(&self) -> bool {
+        self.engine.cluster().is_some_and(|cluster| cluster.role() != "primary")
+    }
+
+    fn live(&self, live: Live) -> String {
+        let on_off = |on: bool| if on { "on" } else { "off" }.to_string();
+        match live {
+            Live::Role => self.engine.cluster().map_or_else(String::new, |cluster| cluster.role()),
+            Live::Epoch => self
+                .engine
+                .cluster()
+                .map_or_else(String::new, |cluster| cluster.epoch().to_string()),
+            Live::InHotStandby => on_off(self.standing_by()),
+            Live::ReadOnly => if self.engine.gate().reason().is_some() {
+                "1"
+            } else {
+                "0"
+            }
+            .to_string(),
+            Live::IsSuperuser => on_off(self.superuser),
+            Live::SessionAuthorization => self.user.clone(),
+            Live::Port => self.server.port.to_string(),
+            Live::ListenAddresses => self.server.host.clone(),
+            Live::DataDirectory => self.server.data_directory.clone(),
+            Live::MaxConnections => self.server.max_connections.to_string(),
+        }
+    }
+
+    /// 42704 unless the name is in the table, or dotted (anybody's own; `defining` allows new ones), or was set before.
+    fn known(&self, name: &str, defining: bool) -> Result<(), SqlError> {
+        let key = name.to_ascii_lowercase();
+        match definition(&key) {
+            Some(definition) if matches!(definition.kind, Kind::Cluster(_)) && self.engine.cluster().is_none() => {
+                Err(unknown(name))
+            }
+            Some(_) => Ok(()),
+            None if defining && is_custom(&key) => Ok(()),
+            None => Err(unknown(name)),
+        }
+    }
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("user", &self.user)
+            .field("at_start", &self.at_start)
+            .field("session", &self.session)
+            .field("local", &self.local)
+            .finish_non_exhaustive()
+    }
+}
+
+fn unknown(name: &str) -> SqlError {
+    SqlError::new(
+        SqlErrorKind::UndefinedObject,
+        format!("unrecognized configuration parameter \"{name}\""),
+    )
+}
+
+/// `my.setting`: at least two non-empty parts of identifier characters.
+fn is_custom(key: &str) -> bool {
+    let mut parts = 0;
+    for part in key.split('.') {
+        let mut characters = part.chars();
+        if !characters
+            .next()
+            .is_some_and(|first| first.is_alphabetic() || first == '_')
+        {
+            return false;
+        }
+        if !characters.all(|c| c.is_alphanumeric() || c == '_' || c == '$') {
+            return false;
+        }
+        parts += 1;
+    }
+    parts >= 2
+}
+
+fn refuse_fixed(definition: &Definition) -> Result<(), SqlError> {
+    match definition.kind {
+        Kind::Live(_) | Kind::Cluster(_) | Kind::Fixed(_) => Err(SqlError::new(
+            SqlErrorKind::CannotChangeSetting,
+            format!(
+                "parameter \"{}\" cannot be changed: it is a read only variable",
+                definition.name
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn invalid(name: &str, value: &str) -> SqlError {
+    SqlError::new(
+        SqlErrorKind::InvalidParameter,
+        format!("invalid value for parameter \"{name}\": \"{value}\""),
+    )
+}
+
+/// The value as it will be shown, or why it may not be.
+fn check(name: &str, value: &str) -> Result<String, SqlError> {
+    let Some(definition) = definition(name) else {
+        return Ok(value.to_string());
+    };
+    refuse_fixed(definition)?;
+    let name = definition.name;
+    match definition.kind {
+        Kind::Bool(_) => match boolean(value) {
+            Some(on) => Ok(if on { "on" } else { "off" }.to_string()),
+            None => Err(SqlError::new(
+                SqlErrorKind::InvalidParameter,
+                format!("parameter \"{name}\" requires a Boolean value"),
+            )),
+        },
+        Kind::Integer(_, least, greatest) => {
+            let number: i64 = value.trim().parse().map_err(|_| invalid(name, value))?;
+            if number < least || number > greatest {
+                return Err(SqlError::new(
+                    SqlErrorKind::InvalidParameter,
+                    format!("{number} is outside the valid range for parameter \"{name}\" ({least} .. {greatest})"),
+                ));
+            }
+            Ok(number.to_string())
+        }
+        Kind::Milliseconds(_) => {
+            let millis = milliseconds(value).map_err(|()| {
+                invalid(name, value)
+                    .hint("Valid units for this parameter are \"us\", \"ms\", \"s\", \"min\", \"h\", and \"d\".")
+            })?;
+            if !(0..=i64::from(i32::MAX)).contains(&millis) {
+                return Err(SqlError::new(
+                    SqlErrorKind::InvalidParameter,
+                    format!("{millis} ms is outside the valid range for parameter \"{name}\" (0 .. 2147483647)"),
+                ));
+            }
+            Ok(show_milliseconds(millis))
+        }
+        Kind::Word(_, words) => {
+            let wanted = value.trim().to_ascii_lowercase();
+            let wanted = match (boolean(&wanted), words.contains(&"on")) {
+                (Some(true), true) => "on".to_string(),
+                (Some(false), true) => "off".to_string(),
+                _ => wanted,
+            };
+            if words.contains(&wanted.as_str()) {
+                Ok(wanted)
+            } else {
+                Err(invalid(name, value).hint(format!("Available values: {}.", words.join(", "))))
+            }
+        }
+        Kind::Text(_) => Ok(value.to_string()),
+        Kind::Encoding => {
+            let plain: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
+            match plain.to_ascii_uppercase().as_str() {
+                "UTF8" | "UNICODE" => Ok("UTF8".to_string()),
+                // Plain ASCII is a part of UTF-8, and libpq falls back to it in the C locale.
+                "SQLASCII" => Ok("SQL_ASCII".to_string()),
+                _ => Err(invalid(name, value).hint("This server speaks UTF8 only: set the client's encoding to UTF8.")),
+            }
+        }
+        Kind::DateStyle => date_style(value).ok_or_else(|| {
+            invalid(name, value).hint("Dates are always shown in ISO style; the order may be MDY, DMY or YMD.")
+        }),
+        Kind::TimeZone => zone_offset(value).map(|_| zone_name(value)).ok_or_else(|| {
+            invalid(name, value).hint("UTC and fixed offsets such as '+02:00' are known to this server.")
+        }),
+        Kind::Isolation => {
+            let wanted = value.trim().to_ascii_lowercase();
+            if ISOLATION_LEVELS.contains(&wanted.as_str()) {
+                Ok(wanted)
+            } else {
+                Err(invalid(name, value).hint(format!("Available values: {}.", ISOLATION_LEVELS.join(", "))))
+            }
+        }
+        Kind::Fixed(_) | Kind::Live(_) | Kind::Cluster(_) => Err(SqlError::internal("a fixed setting was let through")),
+    }
+}
+
+/// PostgreSQL's words for booleans, and their unique beginnings.
+pub fn boolean(text: &str) -> Option<bool> {
+    let text = text.trim().to_ascii_lowercase();
+    match text.as_str() {
+        "on" | "1" => return Some(true),
+        "off" | "of" | "0" => return Some(false),
+        "" => return None,
+        _ => {}
+    }
+    if "true".starts_with(&text) || "yes".starts_with(&text) {
+        Some(true)
+    } else if "false".starts_with(&text) || "no".starts_with(&text) {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+fn milliseconds(text: &str) -> Result<i64, ()> {
+    let text = text.trim();
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '-')
+        .unwrap_or(text.len());
+    let number: i64 = text[..digits].parse().map_err(|_| ())?;
+    let factor = match text[digits..].trim() {
+        "" | "ms" => 1,
+        "us" => return Ok(number / 1000),
+        "s" => 1_000,
+        "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(()),
+    };
+    number.checked_mul(factor).ok_or(())
+}
+
+fn show_milliseconds(millis: i64) -> String {
+    if millis == 0 {
+        return "0".to_string();
+    }
+    for (factor, unit) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")] {
+        if millis % factor == 0 {
+            return format!("{}{unit}", millis / factor);
+        }
+    }
+    format!("{millis}ms")
+}
+
+fn date_style(text: &str) -> Option<String> {
+    let mut order = "MDY";
+    for part in text.split(',') {
+        match part.trim().to_ascii_uppercase().as_str() {
+            "ISO" => {}
+            "MDY" | "US" | "NONEUROPEAN" => order = "MDY",
+            "DMY" | "EURO" | "EUROPEAN" => order = "DMY",
+            "YMD" => order = "YMD",
+            _ => return None,
+        }
+    }
+    Some(format!("ISO, {order}"))
+}
+
+fn zone_name(text: &str) -> String {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "utc" | "zulu" | "z" | "default" | "local" => "UTC".to_string(),
+        "gmt" => "GMT".to_string(),
+        "etc/utc" => "Etc/UTC".to_string(),
+        _ => text.trim().to_string(),
+    }
+}
+
+/// Seconds east of UTC of `UTC`, `+02`, `-03:30`, `5`.
+fn zone_offset(text: &str) -> Option<i32> {
+    let text = text.trim();
+    match text.to_ascii_lowercase().as_str() {
+        "utc" | "gmt" | "etc/utc" | "etc/gmt" | "zulu" | "z" | "default" | "local" | "universal" | "greenwich" => {
+            return Some(0);
+        }
+        _ => {}
+    }
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (hours, minutes) = digits.split_once(':').unwrap_or((digits, "0"));
+    if hours.is_empty()
+        || hours.len() > 2
+        || minutes.len() > 2
+        || !hours.bytes().chain(minutes.bytes()).all(|b| b.is_ascii_digit())
+    {
+        return None;
+    }
+    let (hours, minutes): (i32, i32) = (hours.parse().ok()?, minutes.parse().ok()?);
+    (hours <= 15 && minutes < 60).then(|| sign * (hours * 3600 + minutes * 60))
+}
+
+/// Names separated by commas, each plain (folded to lower case) or in double quotes.
+pub fn split_list(text: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut characters = text.chars().peekable();
+    let mut name = String::new();
+    let mut quoted = false;
+    let mut seen = false;
+    while let Some(c) = characters.next() {
+        match c {
+            '"' if quoted && characters.peek() == Some(&'"') => {
+                name.push('"');
+                characters.next();
+            }
+            '"' => {
+                quoted = !quoted;
+                seen = true;
+            }
+            ',' if !quoted => {
+                if seen {
+                    names.push(std::mem::take(&mut name));
+                }
+                seen = false;
+            }
+            c if c.is_whitespace() && !quoted => {}
+            c => {
+                seen = true;
+                if quoted {
+                    name.push(c);
+                } else {
+                    name.extend(c.to_lowercase());
+                }
+            }
+        }
+    }
+    if seen {
+        names.push(name);
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row out of order would never be found.
+    #[test]
+    fn the_table_is_sorted_by_lower_case_name() {
+        let names: Vec<String> = DEFINITIONS.iter().map(|d| d.name.to_ascii_lowercase()).collect();
+        let mut sorted = names.clone();
+        sorted.sort();
+        sorted.dedup();
+        assert_eq!(names, sorted);
+    }
+
+    /// A default that SET would refuse could never be restored by hand.
+    #[test]
+    fn every_default_passes_its_own_check() {
+        for definition in DEFINITIONS {
+            let default = match definition.kind {
+                Kind::Bool(value) | Kind::Word(value, _) | Kind::Text(value) | Kind::Milliseconds(value) => {
+                    value.to_string()
+                }
+                Kind::Integer(value, _, _) => value.to_string(),
+                Kind::Encoding => "UTF8".to_string(),
+                Kind::DateStyle => "ISO, MDY".to_string(),
+                Kind::TimeZone => "UTC".to_string(),
+                Kind::Isolation => "repeatable read".to_string(),
+                Kind::Fixed(_) | Kind::Live(_) | Kind::Cluster(_) => continue,
+            };
+            assert_eq!(
+                check(definition.name, &default).as_deref(),
+                Ok(default.as_str()),
+                "{}",
+                definition.name
+            );
+        }
+    }
+
+    #[test]
+    fn values_are_shown_the_way_postgres_words_them() {
+        assert_eq!(check("statement_timeout", "1500").unwrap(), "1500ms");
+        assert_eq!(check("statement_timeout", "2min").unwrap(), "2min");
+        assert_eq!(
+            check("datestyle", "german").unwrap_err().kind,
+            SqlErrorKind::InvalidParameter
+        );
+        assert_eq!(check("DateStyle", "iso, dmy").unwrap(), "ISO, DMY");
+        assert_eq!(check("row_security", "YES").unwrap(), "on");
+        assert_eq!(
+            check("extra_float_digits", "4").unwrap_err().kind,
+            SqlErrorKind::InvalidParameter
+        );
+        assert_eq!(
+            check("server_version", "9").unwrap_err().kind,
+            SqlErrorKind::CannotChangeSetting
+        );
+        assert_eq!(check("client_encoding", "'utf-8'").unwrap(), "UTF8");
+        assert_eq!(
+            check("TimeZone", "-03:30").map(|z| zone_offset(&z)).unwrap(),
+            Some(-12_600)
+        );
+    }
+
+    #[test]
+    fn lists_of_names_follow_identifier_rules() {
+        assert_eq!(
+            split_list("\"$user\", Public,\"a \"\"b\""),
+            ["$user", "public", "a \"b"]
+        );
+        assert_eq!(split_list(" , "), Vec::<String>::new());
+    }
+}
