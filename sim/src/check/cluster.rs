@@ -1,0 +1,151 @@
+//! Checks of roles and epochs.
+
+use std::collections::BTreeMap;
+
+use super::{Arg, ArgKind, Check, Judge, Section, Watch, role_of};
+use crate::history::{Event, What};
+use crate::scenario::cluster::Role;
+
+pub const ONE_WRITABLE_PRIMARY_PER_EPOCH: Check = Check {
+    name: "one_writable_primary_per_epoch",
+    about: "In each epoch at most one server publishes commits of its own.",
+    section: Section::Promise,
+    arg: ArgKind::None,
+    arg_optional: false,
+    judge: Judge::Running(|_| Box::new(OneWriter::default())),
+};
+
+#[derive(Default)]
+struct OneWriter {
+    writers: BTreeMap<u64, String>,
+}
+
+impl Watch for OneWriter {
+    fn observe(&mut self, event: &Event) -> Option<String> {
+        let What::Root(root) = &event.what else { return None };
+        if !root.own {
+            return None;
+        }
+        let writer = self.writers.entry(root.epoch).or_insert_with(|| event.node.clone());
+        (*writer != event.node).then(|| {
+            format!(
+                "{} committed root {} of {} in epoch {}, in which {writer} commits",
+                event.node, root.sequence, root.database, root.epoch
+            )
+        })
+    }
+}
+
+pub const EPOCH_MONOTONE: Check = Check {
+    name: "epoch_monotone",
+    about: "A server's epoch never goes back, restarts included.",
+    section: Section::Promise,
+    arg: ArgKind::None,
+    arg_optional: false,
+    judge: Judge::Running(|_| Box::new(EpochMonotone::default())),
+};
+
+#[derive(Default)]
+struct EpochMonotone {
+    epochs: BTreeMap<String, u64>,
+}
+
+/// The role an event reports.
+fn role_in(event: &Event) -> Option<(Role, u64)> {
+    match &event.what {
+        What::Role { role, epoch } => Some((*role, *epoch)),
+        What::Ready { role } => *role,
+        _ => None,
+    }
+}
+
+impl Watch for EpochMonotone {
+    fn observe(&mut self, event: &Event) -> Option<String> {
+        let (_, epoch) = role_in(event)?;
+        let before = self.epochs.insert(event.node.clone(), epoch).unwrap_or(0);
+        (epoch < before).then(|| format!("{} went back from epoch {before} to {epoch}", event.node))
+    }
+}
+
+pub const NO_ACKNOWLEDGED_WRITE_IN_ROLE: Check = Check {
+    name: "no_acknowledged_write_in_role",
+    about: "A server in the named role publishes no commit of its own.",
+    section: Section::Promise,
+    arg: ArgKind::OneOf(Role::WORDS),
+    arg_optional: false,
+    judge: Judge::Running(|arg| {
+        Box::new(NoWriteInRole {
+            role: role_of(arg),
+            roles: BTreeMap::new(),
+        })
+    }),
+};
+
+struct NoWriteInRole {
+    role: Role,
+    roles: BTreeMap<String, Role>,
+}
+
+impl Watch for NoWriteInRole {
+    fn observe(&mut self, event: &Event) -> Option<String> {
+        if let Some((role, _)) = role_in(event) {
+            self.roles.insert(event.node.clone(), role);
+        }
+        let What::Root(root) = &event.what else { return None };
+        let forbidden = root.own && self.roles.get(&event.node) == Some(&self.role);
+        forbidden.then(|| {
+            format!(
+                "{} committed root {} of {} while {}",
+                event.node,
+                root.sequence,
+                root.database,
+                self.role.word()
+            )
+        })
+    }
+}
+
+pub const ROLE_SURVIVES_RESTART: Check = Check {
+    name: "role_survives_restart",
+    about: "A server comes back from a restart in the role and epoch it had; with an argument, only that role is looked at.",
+    section: Section::Promise,
+    arg: ArgKind::OneOf(Role::WORDS),
+    arg_optional: true,
+    judge: Judge::Running(|arg| {
+        let only = (*arg != Arg::None).then(|| role_of(arg));
+        Box::new(RoleSurvives {
+            only,
+            last: BTreeMap::new(),
+            awaited: BTreeMap::new(),
+        })
+    }),
+};
+
+struct RoleSurvives {
+    only: Option<Role>,
+    last: BTreeMap<String, (Role, u64)>,
+    /// Servers that were started again and have not said their role yet.
+    awaited: BTreeMap<String, (Role, u64)>,
+}
+
+impl Watch for RoleSurvives {
+    fn observe(&mut self, event: &Event) -> Option<String> {
+        if let What::Start = event.what
+            && let Some(last) = self.last.get(&event.node)
+        {
+            self.awaited.insert(event.node.clone(), *last);
+        }
+        let (role, epoch) = role_in(event)?;
+        self.last.insert(event.node.clone(), (role, epoch));
+        let (before, before_epoch) = self.awaited.remove(&event.node)?;
+        let of_interest = self.only.is_none_or(|only| only == before);
+        (of_interest && (role, epoch) != (before, before_epoch)).then(|| {
+            format!(
+                "{} was {}@{before_epoch} and came back as {}@{epoch}",
+                event.node,
+                before.word(),
+                role.word()
+            )
+        })
+    }
+}

@@ -1,0 +1,148 @@
+//! Roots: who published which, and what follows from what.
+//!
+//! The primary of an epoch publishes a sequence of roots per database. The first of them stands on a root of an
+//! earlier epoch; going back that way gives the *lineage* of a root: everything that it contains.
+
+use std::collections::BTreeMap;
+
+use super::{ArgKind, Check, Judge, Section, Watch};
+use crate::history::{Event, History, What};
+use crate::scenario::cluster::Role;
+
+pub const STANDBY_IS_PREFIX: Check = Check {
+    name: "standby_is_prefix",
+    about: "Every root a server received was published before by the primary of that epoch, and they come in its order.",
+    section: Section::Promise,
+    arg: ArgKind::None,
+    arg_optional: false,
+    judge: Judge::Running(|_| Box::new(Prefix::default())),
+};
+
+#[derive(Default)]
+struct Prefix {
+    /// (database, epoch) -> the roots that the primary of that epoch committed, in order.
+    committed: BTreeMap<(String, u64), Vec<String>>,
+    /// (server, database) -> epoch and how many of that epoch's roots it has.
+    position: BTreeMap<(String, String), (u64, usize)>,
+}
+
+impl Watch for Prefix {
+    fn observe(&mut self, event: &Event) -> Option<String> {
+        let What::Root(root) = &event.what else { return None };
+        let key = (root.database.clone(), root.epoch);
+        if root.own {
+            self.committed.entry(key).or_default().push(root.root.clone());
+            return None;
+        }
+        let place = (event.node.clone(), root.database.clone());
+        let (epoch, have) = self.position.get(&place).copied().unwrap_or((0, 0));
+        if root.epoch < epoch {
+            return Some(format!(
+                "{} took a root of {} of epoch {} after one of epoch {epoch}",
+                event.node, root.database, root.epoch
+            ));
+        }
+        let from = if root.epoch == epoch { have } else { 0 };
+        let committed = self.committed.get(&key).map(Vec::as_slice).unwrap_or_default();
+        match committed.iter().skip(from).position(|known| *known == root.root) {
+            Some(skipped) => {
+                self.position.insert(place, (root.epoch, from + skipped + 1));
+                None
+            }
+            None if committed.iter().take(from).any(|known| *known == root.root) => Some(format!(
+                "{} went back to an older root {} of {} in epoch {}",
+                event.node, root.root, root.database, root.epoch
+            )),
+            None => Some(format!(
+                "{} took root {} of {} in epoch {}, which no primary had committed in it",
+                event.node, root.root, root.database, root.epoch
+            )),
+        }
+    }
+}
+
+/// What the newest root of each database contains, by walking back over the commits of all epochs.
+///
+/// Returns (database) -> roots, newest first, starting with `roots` of the server `of`.
+pub fn lineage(history: &History, of: &str) -> BTreeMap<String, Vec<String>> {
+    // root -> what it stood on, for every commit there ever was. A root that appears twice is the same content, and
+    // either history of it is one.
+    let mut previous: BTreeMap<(String, String), String> = BTreeMap::new();
+    for event in &history.events {
+        if let What::Root(root) = &event.what
+            && root.own
+        {
+            previous
+                .entry((root.database.clone(), root.root.clone()))
+                .or_insert_with(|| root.previous.clone());
+        }
+    }
+    let mut lineages = BTreeMap::new();
+    for ((server, database), root) in &history.end.roots {
+        if server != of {
+            continue;
+        }
+        let mut chain = vec![root.clone()];
+        let mut seen = std::collections::BTreeSet::from([root.clone()]);
+        while let Some(before) =
+            previous.get(&(database.clone(), chain.last().expect("the chain has its head").clone()))
+        {
+            if !seen.insert(before.clone()) {
+                break;
+            }
+            chain.push(before.clone());
+        }
+        lineages.insert(database.clone(), chain);
+    }
+    lineages
+}
+
+pub const LOSSLESS_FAILOVER: Check = Check {
+    name: "lossless_failover",
+    about: "Whenever a server becomes primary, it holds the last root that the primary before it committed.",
+    section: Section::Promise,
+    arg: ArgKind::None,
+    arg_optional: false,
+    judge: Judge::Running(|_| Box::new(Lossless::default())),
+};
+
+#[derive(Default)]
+struct Lossless {
+    /// database -> the newest commit of any primary.
+    newest: BTreeMap<String, String>,
+    /// (server, database) -> its newest root.
+    held: BTreeMap<(String, String), String>,
+    roles: BTreeMap<String, Role>,
+}
+
+impl Watch for Lossless {
+    fn observe(&mut self, event: &Event) -> Option<String> {
+        match &event.what {
+            What::Root(root) => {
+                self.held
+                    .insert((event.node.clone(), root.database.clone()), root.root.clone());
+                if root.own {
+                    self.newest.insert(root.database.clone(), root.root.clone());
+                }
+                None
+            }
+            What::Role { role, epoch } => {
+                let before = self.roles.insert(event.node.clone(), *role);
+                if *role != Role::Primary || before.is_none() || before == Some(Role::Primary) {
+                    return None;
+                }
+                self.newest.iter().find_map(|(database, newest)| {
+                    let held = self.held.get(&(event.node.clone(), database.clone()));
+                    (held != Some(newest)).then(|| {
+                        let held = held.map_or("nothing", String::as_str);
+                        format!(
+                            "{} became primary@{epoch} holding {held} of {database}; the last commit was {newest}",
+                            event.node
+                        )
+                    })
+                })
+            }
+            _ => None,
+        }
+    }
+}

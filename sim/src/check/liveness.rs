@@ -1,0 +1,68 @@
+//! Safety is half: when faults are over, the cluster must work again.
+
+use super::{Arg, ArgKind, Check, Finding, Judge, Section};
+use crate::history::History;
+use crate::units::{Micros, show_micros};
+
+/// How long a cluster may take to be whole again if the scenario does not say.
+const SETTLE_DEFAULT: Micros = 30_000_000;
+
+pub const ROOTS_EQUAL: Check = Check {
+    name: "roots_equal",
+    about: "Within a time after quiet (30s if not said) all servers publish the same root of every database.",
+    section: Section::End,
+    arg: ArgKind::Time,
+    arg_optional: true,
+    judge: Judge::Whole(|history, arg| {
+        let late = judge_time(history.end.equal_after, arg, "the roots became equal")?;
+        let roots = history
+            .end
+            .roots
+            .iter()
+            .map(|((server, database), root)| format!("{server}/{database} {root}"));
+        Some((None, format!("{late}: {}", roots.collect::<Vec<_>>().join(", "))))
+    }),
+};
+
+pub const LIVENESS: Check = Check {
+    name: "liveness",
+    about: "Within a time after quiet (30s if not said) a write succeeds again, and every workload on the primary got something done.",
+    section: Section::End,
+    arg: ArgKind::Time,
+    arg_optional: true,
+    judge: Judge::Whole(|history, arg| liveness(history, arg)),
+};
+
+fn liveness(history: &History, arg: &Arg) -> Finding {
+    if let Some(what) = judge_time(history.end.writes_again_after, arg, "a write succeeded") {
+        return Some((None, what));
+    }
+    let mut done: std::collections::BTreeMap<&str, u64> = std::collections::BTreeMap::new();
+    for op in history.operations() {
+        *done.entry(op.invoke.workload.as_str()).or_default() += u64::from(op.acknowledged_at().is_some());
+    }
+    let idle = done.into_iter().find(|(_, acknowledged)| *acknowledged == 0);
+    idle.map(|(workload, _)| {
+        (
+            None,
+            format!("the workload {workload} tried and never got an operation through"),
+        )
+    })
+}
+
+fn judge_time(after: Option<Micros>, arg: &Arg, what: &str) -> Option<String> {
+    let limit = match arg {
+        Arg::Time(limit) => *limit,
+        _ => SETTLE_DEFAULT,
+    };
+    let show = |micros: Micros| show_micros(i64::try_from(micros).unwrap_or(i64::MAX));
+    match after {
+        Some(after) if after <= limit => None,
+        Some(after) => Some(format!(
+            "{what} only {} after quiet, {} is allowed",
+            show(after),
+            show(limit)
+        )),
+        None => Some(format!("not {what} after quiet")),
+    }
+}

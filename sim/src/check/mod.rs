@@ -1,0 +1,265 @@
+//! Checks: what must hold, judged from the one history of a run.
+//!
+//! A check is one entry in [`CHECKS`]: a name, a sentence, what it takes as an argument, and a function over the
+//! history. Those that make sense while a run goes on have a running form too, so that `always` fails at the event
+//! that broke the promise. `sometimes` entries are not promises: they must happen in some seed of a suite.
+//!
+//! Invariants
+//! - A check never reads anything but the history and its argument, so each is tested with planted violations.
+//!
+//! Must not know: the simulator's runtime.
+
+pub mod cluster;
+pub mod lineage;
+pub mod liveness;
+pub mod logs;
+pub mod sometimes;
+#[cfg(test)]
+mod tests;
+pub mod writes;
+
+use std::fmt;
+
+use crate::history::{Event, History};
+use crate::scenario::cluster::Role;
+use crate::units::{Micros, show_moment};
+use crate::yaml::{Complaint, Node, Value, unknown};
+
+/// What a check found wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    pub check: &'static str,
+    pub at: Option<Micros>,
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.check, self.what)?;
+        match self.at {
+            Some(at) => write!(f, " (at {})", show_moment(at)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a check found: nothing, or a sentence with a moment.
+pub type Finding = Option<(Option<Micros>, String)>;
+
+/// What a check may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArgKind {
+    None,
+    OneOf(&'static [&'static str]),
+    Texts,
+    Time,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Arg {
+    None,
+    Word(&'static str),
+    Texts(Vec<String>),
+    Time(Micros),
+}
+
+pub struct Check {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub section: Section,
+    pub arg: ArgKind,
+    /// The argument may be left out.
+    pub arg_optional: bool,
+    pub judge: Judge,
+}
+
+/// Where a check may stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Section {
+    /// Under `always` or `finally`.
+    Promise,
+    /// Only under `finally`: it needs the settled end.
+    End,
+    Sometimes,
+}
+
+/// How a check judges.
+#[derive(Clone, Copy)]
+pub enum Judge {
+    /// Event by event; makes a fresh state.
+    Running(fn(&Arg) -> Box<dyn Watch>),
+    /// The whole history.
+    Whole(fn(&History, &Arg) -> Finding),
+    /// Whether it happened.
+    Happened(fn(&History) -> bool),
+}
+
+/// The state of a running check.
+pub trait Watch: Send {
+    fn observe(&mut self, event: &Event) -> Option<String>;
+}
+
+/// Every check, in the order of the documentation.
+pub const CHECKS: &[Check] = &[
+    cluster::ONE_WRITABLE_PRIMARY_PER_EPOCH,
+    cluster::EPOCH_MONOTONE,
+    cluster::NO_ACKNOWLEDGED_WRITE_IN_ROLE,
+    cluster::ROLE_SURVIVES_RESTART,
+    lineage::STANDBY_IS_PREFIX,
+    lineage::LOSSLESS_FAILOVER,
+    writes::DURABILITY,
+    writes::NO_ABORTED_READ,
+    writes::BANK_TOTAL,
+    writes::COUNTER_TOTAL,
+    liveness::ROOTS_EQUAL,
+    liveness::LIVENESS,
+    logs::CLEAN_LOGS,
+    sometimes::COMMIT_IN_FLIGHT_AT_DEMOTE,
+    sometimes::CLIENT_GOT_57P01_AND_RECONNECTED,
+    sometimes::UNKNOWN_OUTCOME,
+    sometimes::CONFLICT_40001,
+    sometimes::STALE_PRIMARY_ACKNOWLEDGED_AFTER_PROMOTE,
+    sometimes::RESTART_WHILE_BROKEN,
+    sometimes::BACKLOG_CAUGHT_UP,
+];
+
+/// A check as a scenario names it.
+#[derive(Debug, Clone)]
+pub struct CheckUse {
+    pub name: &'static str,
+    pub arg: Arg,
+}
+
+impl CheckUse {
+    fn check(&self) -> &'static Check {
+        CHECKS
+            .iter()
+            .find(|check| check.name == self.name)
+            .expect("the parser took only known checks")
+    }
+
+    /// Judges a complete history. For `sometimes`, a finding means that it did not happen.
+    pub fn judge(&self, history: &History) -> Option<Violation> {
+        let (at, what) = match self.check().judge {
+            Judge::Running(make) => {
+                let mut watch = make(&self.arg);
+                history
+                    .events
+                    .iter()
+                    .find_map(|event| watch.observe(event).map(|what| (Some(event.at), what)))?
+            }
+            Judge::Whole(judge) => judge(history, &self.arg)?,
+            Judge::Happened(happened) if happened(history) => return None,
+            Judge::Happened(_) => (None, "did not happen".to_owned()),
+        };
+        Some(Violation {
+            check: self.name,
+            at,
+            what,
+        })
+    }
+
+    /// The running form, if it has one.
+    pub fn monitor(&self) -> Option<Monitor> {
+        match self.check().judge {
+            Judge::Running(make) => Some(Monitor {
+                check: self.name,
+                watch: make(&self.arg),
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// A check that runs along.
+pub struct Monitor {
+    check: &'static str,
+    watch: Box<dyn Watch>,
+}
+
+impl Monitor {
+    pub fn observe(&mut self, event: &Event) -> Option<Violation> {
+        let what = self.watch.observe(event)?;
+        Some(Violation {
+            check: self.check,
+            at: Some(event.at),
+            what,
+        })
+    }
+}
+
+/// The list under `always`, `finally` or `sometimes`.
+pub fn parse(section: &str, node: &Node) -> Result<Vec<CheckUse>, Complaint> {
+    let fits = |check: &&Check| match check.section {
+        Section::Promise => section != "sometimes",
+        Section::End => section == "finally",
+        Section::Sometimes => section == "sometimes",
+    };
+    let allowed: Vec<&Check> = CHECKS.iter().filter(fits).collect();
+    let words: Vec<&str> = allowed.iter().map(|check| check.name).collect();
+    let mut uses: Vec<CheckUse> = Vec::new();
+    for entry in node.strict_list(section)? {
+        let (word, arg_node) = match &entry.value {
+            Value::Map(entries) => match &entries[..] {
+                [(word, node)] => (word.as_str(), Some(node)),
+                _ => {
+                    return Err(entry.complain(format!(
+                        "{section}: one check per entry, as in {{ durability: graceful }}"
+                    )));
+                }
+            },
+            _ => (entry.text(section)?, None),
+        };
+        let Some(check) = allowed.iter().find(|check| check.name == word) else {
+            return Err(entry.complain(unknown(section, word, &words)));
+        };
+        if uses.iter().any(|known| known.name == check.name) {
+            return Err(entry.complain(format!("{section}: {word:?} is named twice")));
+        }
+        uses.push(CheckUse {
+            name: check.name,
+            arg: parse_arg(check, arg_node, entry)?,
+        });
+    }
+    Ok(uses)
+}
+
+fn parse_arg(check: &Check, arg: Option<&Node>, entry: &Node) -> Result<Arg, Complaint> {
+    let name = check.name;
+    let Some(node) = arg else {
+        return match check.arg {
+            ArgKind::None => Ok(Arg::None),
+            _ if check.arg_optional => Ok(Arg::None),
+            ArgKind::OneOf(words) => {
+                Err(entry.complain(format!("{name}: say which, as in {{ {name}: {} }}", words[0])))
+            }
+            ArgKind::Texts | ArgKind::Time => Err(entry.complain(format!("{name}: an argument is due"))),
+        };
+    };
+    match check.arg {
+        ArgKind::None => Err(node.complain(format!("{name} takes no argument"))),
+        ArgKind::OneOf(words) => Ok(Arg::Word(node.word(name, words)?)),
+        ArgKind::Time => {
+            let text = node.text(name)?;
+            crate::units::parse_micros(text)
+                .map(Arg::Time)
+                .map_err(|error| node.complain(format!("{name}: {error}")))
+        }
+        ArgKind::Texts => {
+            let texts: Result<Vec<String>, Complaint> = node
+                .list()
+                .into_iter()
+                .map(|node| node.text(name).map(str::to_owned))
+                .collect();
+            Ok(Arg::Texts(texts?))
+        }
+    }
+}
+
+/// The role an argument names.
+fn role_of(arg: &Arg) -> Role {
+    match arg {
+        Arg::Word(word) => Role::from_word(word).expect("the parser took only roles"),
+        _ => unreachable!("the parser demands a role"),
+    }
+}

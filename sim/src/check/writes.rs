@@ -1,0 +1,236 @@
+//! Checks of what clients wrote and read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::lineage::lineage;
+use super::{Arg, ArgKind, Check, Finding, Judge, Section};
+use crate::history::{Content, History, Operation, Outcome, What, Write};
+use crate::units::{Micros, show_moment};
+use crate::workload::bank::{OPENING_BALANCE, TOTAL};
+
+pub const DURABILITY: Check = Check {
+    name: "durability",
+    about: "Acknowledged writes are there at the end. graceful, local: all of them; replicated: those that the surviving line of roots contained when they were acknowledged.",
+    section: Section::End,
+    arg: ArgKind::OneOf(&["graceful", "local", "replicated"]),
+    arg_optional: false,
+    judge: Judge::Whole(durability),
+};
+
+/// The database that workloads write to.
+pub const WORKLOAD_DATABASE: &str = "postgres";
+
+fn durability(history: &History, arg: &Arg) -> Finding {
+    let Some(survivor) = &history.end.primary else {
+        return Some((None, "no server could be asked at the end".to_owned()));
+    };
+    let Some(content) = history.end.content.get(survivor) else {
+        return Some((None, format!("{survivor} could not be read at the end")));
+    };
+    let operations = history.operations();
+    let acknowledged = operations
+        .iter()
+        .filter_map(|op| op.acknowledged_at().map(|at| (op, at)));
+    let owed: Box<dyn Fn(&Operation<'_>, Micros) -> bool> = match arg {
+        Arg::Word("replicated") => {
+            let kept: BTreeSet<String> = lineage(history, survivor)
+                .remove(WORKLOAD_DATABASE)
+                .unwrap_or_default()
+                .into_iter()
+                .collect();
+            let published = published_roots(history);
+            Box::new(move |op, at| {
+                // The newest root that the server had published when it acknowledged holds the write.
+                let roots = published.get(&op.invoke.server).map(Vec::as_slice).unwrap_or_default();
+                let index = roots.partition_point(|(when, _)| *when <= at);
+                index > 0 && kept.contains(&roots[index - 1].1)
+            })
+        }
+        _ => Box::new(|_, _| true),
+    };
+    for (op, at) in acknowledged {
+        for write in &op.invoke.writes {
+            if owed(op, at) && !holds(content, write) {
+                let Write { table, key, value } = write;
+                let what = format!(
+                    "{table}, key {key}, value {value} acknowledged at {} by {} is absent on {survivor}",
+                    show_moment(at),
+                    op.invoke.server
+                );
+                return Some((Some(at), what));
+            }
+        }
+    }
+    None
+}
+
+/// server -> (time, root) of the workloads' database, in order.
+fn published_roots(history: &History) -> BTreeMap<String, Vec<(Micros, String)>> {
+    let mut roots: BTreeMap<String, Vec<(Micros, String)>> = BTreeMap::new();
+    for event in &history.events {
+        if let What::Root(root) = &event.what
+            && root.database == WORKLOAD_DATABASE
+        {
+            roots
+                .entry(event.node.clone())
+                .or_default()
+                .push((event.at, root.root.clone()));
+        }
+    }
+    roots
+}
+
+fn holds(content: &Content, write: &Write) -> bool {
+    content
+        .get(&write.table)
+        .and_then(|keys| keys.get(&write.key))
+        .is_some_and(|values| values.contains(&write.value))
+}
+
+pub const NO_ABORTED_READ: Check = Check {
+    name: "no_aborted_read",
+    about: "What a transaction wrote that certainly failed is never seen, and no value is there twice.",
+    section: Section::End,
+    arg: ArgKind::None,
+    arg_optional: false,
+    judge: Judge::Whole(|history, _| no_aborted_read(history)),
+};
+
+fn no_aborted_read(history: &History) -> Finding {
+    let operations = history.operations();
+    let mut aborted: BTreeMap<(&str, i64, i64), Micros> = BTreeMap::new();
+    for op in operations.iter().filter(|op| op.failed()) {
+        for write in &op.invoke.writes {
+            aborted.insert((&write.table, write.key, write.value), op.invoked_at);
+        }
+    }
+    let judge = |table: &str, key: i64, values: &[i64], whom: String| -> Option<String> {
+        let mut seen = BTreeSet::new();
+        // Values identify writes only in tables that hold lists of them; a balance may well be 7 twice.
+        let listed = values.len() > 1 && !table.ends_with(TOTAL);
+        values.iter().find_map(|value| {
+            if listed && !seen.insert(value) {
+                return Some(format!("{whom} saw {table}, key {key}, value {value} twice"));
+            }
+            aborted
+                .contains_key(&(table, key, *value))
+                .then(|| format!("{whom} saw {table}, key {key}, value {value}, whose transaction failed"))
+        })
+    };
+    for op in &operations {
+        let Some((at, Outcome::Ok { reads })) = op.returned else {
+            continue;
+        };
+        for read in reads {
+            if let Some(what) = judge(&read.table, read.key, &read.values, op.client.to_owned()) {
+                return Some((Some(at), what));
+            }
+        }
+    }
+    for (server, content) in &history.end.content {
+        for (table, keys) in content {
+            for (key, values) in keys {
+                if let Some(what) = judge(table, *key, values, format!("{server} at the end")) {
+                    return Some((None, what));
+                }
+            }
+        }
+    }
+    None
+}
+
+pub const BANK_TOTAL: Check = Check {
+    name: "bank_total",
+    about: "Every reader finds all accounts and the opening total, and at the end the accounts add up.",
+    section: Section::End,
+    arg: ArgKind::None,
+    arg_optional: false,
+    judge: Judge::Whole(|history, _| bank_total(history)),
+};
+
+fn bank_total(history: &History) -> Finding {
+    let accounts_suffix = "_accounts";
+    let mut accounts_of: BTreeMap<String, i64> = BTreeMap::new();
+    for (server, content) in &history.end.content {
+        for (table, keys) in content {
+            let Some(bank) = table.strip_suffix(accounts_suffix) else {
+                continue;
+            };
+            let count = i64::try_from(keys.len()).expect("accounts are few");
+            let sum: i64 = keys.values().flatten().sum();
+            if sum != count * OPENING_BALANCE {
+                return Some((
+                    None,
+                    format!(
+                        "{table} on {server} holds {sum} at the end, {} is due",
+                        count * OPENING_BALANCE
+                    ),
+                ));
+            }
+            let known = accounts_of.entry(bank.to_owned()).or_insert(count);
+            if *known != count {
+                return Some((
+                    None,
+                    format!("{table} on {server} has {count} accounts, elsewhere {known}"),
+                ));
+            }
+        }
+    }
+    for op in history.operations() {
+        let Some((at, Outcome::Ok { reads })) = op.returned else {
+            continue;
+        };
+        for read in reads {
+            let Some(bank) = read.table.strip_suffix(&format!("_{TOTAL}")) else {
+                continue;
+            };
+            let Some(accounts) = accounts_of.get(bank) else {
+                continue;
+            };
+            let expected = [*accounts, accounts * OPENING_BALANCE];
+            if read.values != expected {
+                let what = format!(
+                    "{} saw {:?} (accounts, total) in {bank} on {}, {expected:?} is due",
+                    op.client, read.values, op.invoke.server
+                );
+                return Some((Some(at), what));
+            }
+        }
+    }
+    None
+}
+
+pub const COUNTER_TOTAL: Check = Check {
+    name: "counter_total",
+    about: "The counters add up to at least the acknowledged increments and at most those plus the unknown ones.",
+    section: Section::End,
+    arg: ArgKind::None,
+    arg_optional: false,
+    judge: Judge::Whole(|history, _| counter_total(history)),
+};
+
+fn counter_total(history: &History) -> Finding {
+    let survivor = history.end.primary.as_ref()?;
+    let content = history.end.content.get(survivor)?;
+    let mut tally: BTreeMap<String, (i64, i64)> = BTreeMap::new();
+    for op in history.operations().iter().filter(|op| op.invoke.action == "increment") {
+        let (sure, unknown) = tally
+            .entry(crate::workload::append::table_name(&op.invoke.workload))
+            .or_default();
+        match op.returned {
+            Some((_, Outcome::Ok { .. })) => *sure += 1,
+            Some((_, Outcome::Failed { .. })) => {}
+            Some((_, Outcome::Unknown { .. })) | None => *unknown += 1,
+        }
+    }
+    for (table, (sure, unknown)) in tally {
+        let found: i64 = content.get(&table).map_or(0, |keys| keys.values().flatten().sum());
+        if found < sure || found > sure + unknown {
+            let what = format!(
+                "{table} on {survivor} adds up to {found}; {sure} increments were acknowledged and {unknown} are unknown"
+            );
+            return Some((None, what));
+        }
+    }
+    None
+}

@@ -1,0 +1,69 @@
+//! The simulator's own files: scenarios in, traces out. The simulated servers never get here.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the simulator's tool reads and writes real files, outside any simulated run"
+)]
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// Where the repository keeps its scenarios.
+pub fn scenario_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join("scenarios")
+}
+
+/// The names of all scenarios of the repository, sorted.
+pub fn scenario_names() -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(scenario_folder())? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "yaml")
+            && let Some(stem) = path.file_stem().and_then(|stem| stem.to_str())
+        {
+            names.push(stem.to_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The file of a scenario given by name or by path: how to call it in complaints, and its text.
+pub fn read_scenario(name: &str) -> Result<(String, String), String> {
+    let is_path = name.ends_with(".yaml");
+    let path = if is_path {
+        PathBuf::from(name)
+    } else {
+        scenario_folder().join(format!("{name}.yaml"))
+    };
+    let shown = if is_path {
+        name.to_owned()
+    } else {
+        format!("scenarios/{name}.yaml")
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok((shown, text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_path => {
+            let names = scenario_names().unwrap_or_default().join(", ");
+            Err(format!(
+                "no scenario is called {name:?}; there are: {names} (or give the path of a .yaml file)"
+            ))
+        }
+        Err(error) => Err(format!("{shown}: {error}")),
+    }
+}
+
+/// A file to write a trace to.
+pub fn create(path: &Path) -> Result<Box<dyn Write + Send>, String> {
+    let file = std::fs::File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(Box::new(BufWriter::new(file)))
+}
+
+pub fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+pub fn remove(path: &Path) {
+    let _ = std::fs::remove_file(path);
+}

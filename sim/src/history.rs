@@ -1,0 +1,318 @@
+//! What happened in a run: the one list that all checks read.
+//!
+//! Clients record that they asked and what they learned; servers report role, roots and log lines; the runner reports
+//! what it did to them. Events are in the order of virtual time, and in the order they happened at equal times.
+//!
+//! Invariants
+//! - An operation is invoked before it returns, and returns at most once. One that never returned is unknown.
+//! - "Unknown" is an outcome: a lost connection and 40003 may have committed.
+//!
+//! Must not know: the simulator's runtime, how a check judges.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::scenario::cluster::Role;
+use crate::units::{Micros, show_moment};
+
+/// One thing that happened.
+#[derive(Debug, Clone)]
+pub struct Event {
+    pub at: Micros,
+    /// A server, a client (`bank.1`), or `operator`.
+    pub node: String,
+    pub what: What,
+}
+
+#[derive(Debug, Clone)]
+pub enum What {
+    /// A client sends an operation to a server.
+    Invoke(Invoke),
+    /// What it learned. `op` is that of the invoke.
+    Return {
+        op: u64,
+        outcome: Outcome,
+    },
+    /// A client has a session on a server.
+    Connected {
+        server: String,
+    },
+    /// A client lost its session, or found that it needs another server.
+    Disconnected {
+        server: String,
+        why: String,
+    },
+    /// A server's role and epoch, when it starts and after every change.
+    Role {
+        role: Role,
+        epoch: u64,
+    },
+    /// A server published a root of a database.
+    Root(Root),
+    /// A server was started by the runner; `Ready` follows when it serves.
+    Start,
+    Ready {
+        role: Option<(Role, u64)>,
+    },
+    /// A server is gone: stopped, killed, powered off; or could not start.
+    Down {
+        how: String,
+    },
+    /// A step of the plan begins, or is done.
+    StepBegins {
+        step: String,
+    },
+    StepDone {
+        step: String,
+    },
+    /// A line of a server's log at warn or above, and every line a check asks for by message.
+    Log {
+        level: Level,
+        message: String,
+        fields: String,
+    },
+    /// A task of a server panicked.
+    Panic {
+        message: String,
+    },
+    /// Faults are over, everybody runs, links are whole.
+    Quiet,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Error,
+    Warn,
+    Info,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    pub database: String,
+    pub sequence: u64,
+    pub root: String,
+    pub previous: String,
+    pub epoch: u64,
+    /// This server's own commit, as against one it received.
+    pub own: bool,
+}
+
+/// What a client is about to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invoke {
+    pub op: u64,
+    pub workload: String,
+    pub server: String,
+    /// A word for people: `transfer`, `append`, `total`.
+    pub action: &'static str,
+    /// What must be found at the end if this is acknowledged.
+    pub writes: Vec<Write>,
+}
+
+/// `value` becomes one of those under `key` of `table`. Values are never written twice under one key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Write {
+    pub table: String,
+    pub key: i64,
+    pub value: i64,
+}
+
+/// What was found under a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    pub table: String,
+    pub key: i64,
+    pub values: Vec<i64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Ok {
+        reads: Vec<Read>,
+    },
+    /// It did certainly not happen.
+    Failed {
+        sqlstate: String,
+    },
+    /// Nobody knows.
+    Unknown {
+        why: String,
+    },
+}
+
+/// table -> key -> values, read after the end from one server.
+pub type Content = BTreeMap<String, BTreeMap<i64, Vec<i64>>>;
+
+/// What was found when everything had settled.
+#[derive(Debug, Clone, Default)]
+pub struct FinalState {
+    /// What each server holds. A server that could not be read is absent.
+    pub content: BTreeMap<String, Content>,
+    /// (server, database) -> published root.
+    pub roots: BTreeMap<(String, String), String>,
+    /// The server that is primary at the highest epoch, or the only one.
+    pub primary: Option<String>,
+    /// Whether a write on every writable server succeeded after `quiet`, and how long that took.
+    pub writes_again_after: Option<Micros>,
+    /// How long after `quiet` all roots were equal.
+    pub equal_after: Option<Micros>,
+}
+
+/// A run, complete.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    pub events: Vec<Event>,
+    pub end: FinalState,
+}
+
+/// An operation with its outcome, as checks like to see it.
+#[derive(Debug, Clone)]
+pub struct Operation<'a> {
+    pub client: &'a str,
+    pub invoked_at: Micros,
+    pub invoke: &'a Invoke,
+    /// None: the run ended first.
+    pub returned: Option<(Micros, &'a Outcome)>,
+}
+
+impl Operation<'_> {
+    /// When it was acknowledged, if it was.
+    pub fn acknowledged_at(&self) -> Option<Micros> {
+        match self.returned {
+            Some((at, Outcome::Ok { .. })) => Some(at),
+            _ => None,
+        }
+    }
+
+    pub fn failed(&self) -> bool {
+        matches!(self.returned, Some((_, Outcome::Failed { .. })))
+    }
+}
+
+impl History {
+    /// All operations in the order they were invoked.
+    pub fn operations(&self) -> Vec<Operation<'_>> {
+        let mut operations = Vec::new();
+        let mut position = BTreeMap::new();
+        for event in &self.events {
+            match &event.what {
+                What::Invoke(invoke) => {
+                    position.insert(invoke.op, operations.len());
+                    operations.push(Operation {
+                        client: &event.node,
+                        invoked_at: event.at,
+                        invoke,
+                        returned: None,
+                    });
+                }
+                What::Return { op, outcome } => {
+                    let index = position
+                        .get(op)
+                        .copied()
+                        .expect("an operation returns after it was invoked");
+                    let operation: &mut Operation<'_> = &mut operations[index];
+                    assert!(operation.returned.is_none(), "operation {op} returned twice");
+                    operation.returned = Some((event.at, outcome));
+                }
+                _ => {}
+            }
+        }
+        operations
+    }
+}
+
+impl Level {
+    pub fn word(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+        }
+    }
+}
+
+impl What {
+    /// A word per kind, for the trace and its summary.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            What::Invoke(_) => "invoke",
+            What::Return {
+                outcome: Outcome::Ok { .. },
+                ..
+            } => "ok",
+            What::Return {
+                outcome: Outcome::Failed { .. },
+                ..
+            } => "failed",
+            What::Return {
+                outcome: Outcome::Unknown { .. },
+                ..
+            } => "unknown",
+            What::Connected { .. } => "connected",
+            What::Disconnected { .. } => "disconnected",
+            What::Role { .. } => "role",
+            What::Root(_) => "root",
+            What::Start => "start",
+            What::Ready { .. } => "ready",
+            What::Down { .. } => "down",
+            What::StepBegins { .. } => "step",
+            What::StepDone { .. } => "done",
+            What::Log { .. } => "log",
+            What::Panic { .. } => "panic",
+            What::Quiet => "quiet",
+        }
+    }
+}
+
+/// The event as a line of a trace.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", show_moment(self.at), self.node, self.what.kind())?;
+        match &self.what {
+            What::Invoke(invoke) => {
+                write!(
+                    f,
+                    " #{} {}.{} on {}",
+                    invoke.op, invoke.workload, invoke.action, invoke.server
+                )?;
+                for write in &invoke.writes {
+                    write!(f, " {}[{}]+={}", write.table, write.key, write.value)?;
+                }
+                Ok(())
+            }
+            What::Return { op, outcome } => {
+                write!(f, " #{op}")?;
+                match outcome {
+                    Outcome::Ok { reads } => {
+                        for read in reads {
+                            write!(f, " {}[{}]={:?}", read.table, read.key, read.values)?;
+                        }
+                        Ok(())
+                    }
+                    Outcome::Failed { sqlstate } => write!(f, " {sqlstate}"),
+                    Outcome::Unknown { why } => write!(f, " {why}"),
+                }
+            }
+            What::Connected { server } => write!(f, " {server}"),
+            What::Disconnected { server, why } => write!(f, " {server}: {why}"),
+            What::Role { role, epoch } => write!(f, " {}@{epoch}", role.word()),
+            What::Root(root) => {
+                let how = if root.own { "own" } else { "received" };
+                write!(
+                    f,
+                    " {} {how} {} {} after {} epoch {}",
+                    root.database, root.sequence, root.root, root.previous, root.epoch
+                )
+            }
+            What::Start | What::Quiet => Ok(()),
+            What::Ready {
+                role: Some((role, epoch)),
+            } => write!(f, " {}@{epoch}", role.word()),
+            What::Ready { role: None } => Ok(()),
+            What::Down { how } => write!(f, " {how}"),
+            What::StepBegins { step } | What::StepDone { step } => write!(f, " {step}"),
+            What::Log { level, message, fields } => write!(f, " {} {message} {fields}", level.word()),
+            What::Panic { message } => write!(f, " {message}"),
+        }
+    }
+}

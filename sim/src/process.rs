@@ -1,0 +1,102 @@
+//! Processes: one per seed, because statics, task identifiers and hash seeds live as long as a process does.
+//!
+//! A run needs its addresses to be the same every time (hashers mix addresses into their keys), so the program starts
+//! itself again with address-space randomisation off, and refuses to run where that is forbidden.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "starting processes and measuring wall time happen outside any simulated run"
+)]
+
+use std::io;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Set in the process that was started again, so that a system that ignores the call cannot make it loop.
+const MARK: &str = "UNDERSTUDY_SIM_FIXED_ADDRESSES";
+
+/// Returns in a process with fixed addresses; starts this program again if need be.
+#[cfg(target_os = "linux")]
+pub fn fix_addresses() -> Result<(), String> {
+    use std::os::unix::process::CommandExt;
+
+    // SAFETY: personality only reads and sets flags of this process.
+    let persona = unsafe { libc::personality(0xffff_ffff) };
+    if persona >= 0 && persona & libc::ADDR_NO_RANDOMIZE != 0 {
+        return Ok(());
+    }
+    let refuse = |why: &str| {
+        Err(format!(
+            "address-space randomisation cannot be switched off ({why}); runs would not be reproducible. In a container, allow personality() in its seccomp profile"
+        ))
+    };
+    if std::env::var_os(MARK).is_some() {
+        return refuse("the system ignored the request");
+    }
+    let wanted = libc::c_ulong::try_from(persona | libc::ADDR_NO_RANDOMIZE).expect("flags are not negative");
+    // SAFETY: as above.
+    if unsafe { libc::personality(wanted) } < 0 {
+        return refuse(&io::Error::last_os_error().to_string());
+    }
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let error = Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .env(MARK, "1")
+        .exec();
+    Err(format!("could not start again with fixed addresses: {error}"))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn fix_addresses() -> Result<(), String> {
+    Err("runs are reproducible on Linux only: switching address-space randomisation off is done there".to_owned())
+}
+
+/// This program again, with other arguments, its output to be read.
+pub fn child(arguments: &[String]) -> io::Result<Child> {
+    Command::new(std::env::current_exe()?)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+}
+
+/// Wall time, for progress and for the ratio that is printed.
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    pub fn start() -> Stopwatch {
+        Stopwatch(Instant::now())
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// A seed nobody has to think of.
+pub fn seed_of_today() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(1, |time| time.as_secs())
+}
+
+/// Ends the process with exit code 4 when `limit` of wall time has passed: the one stop for a busy loop, in which
+/// virtual time stands still.
+pub fn watchdog(limit: Duration) {
+    extern "C" fn expired(_: libc::c_int) {
+        const TEXT: &[u8] =
+            b"sim: no progress: the wall-clock limit has passed (a loop in which virtual time stands still?)\n";
+        // SAFETY: write and _exit may be called from a signal handler.
+        unsafe {
+            libc::write(2, TEXT.as_ptr().cast(), TEXT.len());
+            libc::_exit(4);
+        }
+    }
+    let seconds = libc::c_uint::try_from(limit.as_secs().max(1)).unwrap_or(libc::c_uint::MAX);
+    // SAFETY: the handler only calls functions that are safe in a handler.
+    unsafe {
+        libc::signal(libc::SIGALRM, expired as *const () as libc::sighandler_t);
+        libc::alarm(seconds);
+    }
+}

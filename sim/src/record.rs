@@ -1,0 +1,122 @@
+//! The recorder: everything that happens passes through here once, into history, trace and running checks.
+//!
+//! Invariant: one order for all. What a check judges, what the hash covers and what a person reads is the same list.
+//!
+//! Must not know: which checks there are, what a run is made of.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::check::{Monitor, Violation};
+use crate::history::{Event, FinalState, History, What};
+use crate::trace::Trace;
+use crate::units::{Micros, show_moment};
+
+/// A handle; all clones record into the same run.
+#[derive(Clone)]
+pub struct Recorder {
+    inner: Arc<Mutex<Inner>>,
+    clock: fn() -> Micros,
+    violated: watch::Sender<bool>,
+}
+
+struct Inner {
+    history: History,
+    trace: Trace,
+    monitors: Vec<Monitor>,
+    violation: Option<Violation>,
+    ops: u64,
+    /// After the run, what dying servers still do is no part of it.
+    closed: bool,
+}
+
+impl Recorder {
+    /// `clock` gives the simulator's time, the same for all nodes.
+    pub fn new(clock: fn() -> Micros, trace: Trace, monitors: Vec<Monitor>) -> Recorder {
+        let inner = Inner {
+            history: History::default(),
+            trace,
+            monitors,
+            violation: None,
+            ops: 0,
+            closed: false,
+        };
+        Recorder {
+            inner: Arc::new(Mutex::new(inner)),
+            clock,
+            violated: watch::Sender::new(false),
+        }
+    }
+
+    pub fn record(&self, node: &str, what: What) {
+        let event = Event {
+            at: (self.clock)(),
+            node: node.to_owned(),
+            what,
+        };
+        let mut inner = self.inner.lock();
+        if inner.closed {
+            return;
+        }
+        inner.trace.add(event.what.kind(), one_line(event.to_string()));
+        if inner.violation.is_none() {
+            let found = inner.monitors.iter_mut().find_map(|monitor| monitor.observe(&event));
+            if found.is_some() {
+                inner.violation = found;
+                self.violated.send_replace(true);
+            }
+        }
+        inner.history.events.push(event);
+    }
+
+    /// A line that only the trace wants: a message on the network, a detail of a server's log.
+    pub fn detail(&self, node: &str, kind: &'static str, text: &str) {
+        let line = format!("{} {node} {kind} {text}", show_moment((self.clock)()));
+        let mut inner = self.inner.lock();
+        if !inner.closed {
+            inner.trace.add(kind, one_line(line));
+        }
+    }
+
+    pub fn next_op(&self) -> u64 {
+        let mut inner = self.inner.lock();
+        inner.ops += 1;
+        inner.ops
+    }
+
+    /// Resolves once a running check has failed.
+    pub async fn violated(&self) {
+        let mut receiver = self.violated.subscribe();
+        receiver
+            .wait_for(|violated| *violated)
+            .await
+            .expect("the recorder holds the sender");
+    }
+
+    /// Looks at the history so far.
+    pub fn look<T>(&self, see: impl FnOnce(&History) -> T) -> T {
+        see(&self.inner.lock().history)
+    }
+
+    /// Ends the recording.
+    pub fn finish(&self, end: FinalState) -> (History, Trace, Option<Violation>) {
+        let mut inner = self.inner.lock();
+        inner.closed = true;
+        inner.history.end = end;
+        (
+            std::mem::take(&mut inner.history),
+            std::mem::take(&mut inner.trace),
+            inner.violation.take(),
+        )
+    }
+}
+
+fn one_line(text: String) -> String {
+    if text.contains(['\n', '\r']) {
+        text.replace(['\n', '\r'], " ")
+    } else {
+        text
+    }
+}

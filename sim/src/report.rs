@@ -1,0 +1,183 @@
+//! What came of a run: for people, for the suite, and for the snapshot.
+//!
+//! Must not know: the simulator's runtime.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use crate::check::Violation;
+use crate::history::{History, What};
+use crate::plan::Plan;
+use crate::trace::Trace;
+use crate::units::Micros;
+
+/// The end of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Verdict {
+    Passed,
+    /// A check failed.
+    Failed {
+        check: String,
+        what: String,
+    },
+    /// The plan did not get to its end within the time limit.
+    Stuck {
+        what: String,
+    },
+}
+
+impl Verdict {
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Verdict::Passed => 0,
+            Verdict::Failed { .. } => 1,
+            Verdict::Stuck { .. } => 4,
+        }
+    }
+}
+
+/// What a run tells the suite that started it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Report {
+    pub scenario: String,
+    pub seed: u64,
+    pub verdict: Verdict,
+    pub hash: String,
+    pub lines: u64,
+    pub simulated_micros: Micros,
+    pub wall_micros: Micros,
+    /// The `sometimes` that happened.
+    pub happened: Vec<String>,
+    pub missed: Vec<String>,
+    /// The shape of the run, without what changes with every timing.
+    pub summary: String,
+    /// The newest lines of the trace, if the run did not pass.
+    pub tail: Vec<String>,
+}
+
+impl Report {
+    /// Judges a finished run. `broken` is what the running checks found, `stuck` why the plan did not end.
+    pub fn new(
+        plan: &Plan,
+        history: &History,
+        trace: &Trace,
+        broken: Option<Violation>,
+        stuck: Option<String>,
+        wall: Micros,
+    ) -> Report {
+        let failed = broken.or_else(|| match stuck {
+            // A run that never got to its end has no end to judge; only what must always hold counts.
+            Some(_) => None,
+            None => plan
+                .always
+                .iter()
+                .chain(&plan.finally)
+                .find_map(|check| check.judge(history)),
+        });
+        let verdict = match (failed, stuck) {
+            (Some(violation), _) => {
+                let what = violation.to_string();
+                let check = violation.check.to_owned();
+                let what = what.strip_prefix(&format!("{check}: ")).unwrap_or(&what).to_owned();
+                Verdict::Failed { check, what }
+            }
+            (None, Some(what)) => Verdict::Stuck { what },
+            (None, None) => Verdict::Passed,
+        };
+        let (mut happened, mut missed) = (Vec::new(), Vec::new());
+        for sometimes in &plan.sometimes {
+            let list = if sometimes.judge(history).is_none() {
+                &mut happened
+            } else {
+                &mut missed
+            };
+            list.push(sometimes.name.to_owned());
+        }
+        let tail = if verdict == Verdict::Passed {
+            Vec::new()
+        } else {
+            trace.tail().map(str::to_owned).collect()
+        };
+        Report {
+            scenario: plan.scenario.clone(),
+            seed: plan.seed,
+            hash: trace.hash(),
+            lines: trace.lines(),
+            simulated_micros: history.events.last().map_or(0, |event| event.at),
+            wall_micros: wall,
+            happened,
+            missed,
+            summary: summary(history, &verdict),
+            tail,
+            verdict,
+        }
+    }
+
+    /// The line that runs this again.
+    pub fn reproduce(&self) -> String {
+        let command = format!("cargo sim run {} --seed {}", self.scenario, self.seed);
+        match &self.verdict {
+            Verdict::Passed => command,
+            Verdict::Failed { check, what } => format!("{command}   {check}: {what}"),
+            Verdict::Stuck { what } => format!("{command}   no progress: {what}"),
+        }
+    }
+
+    /// Simulated seconds per wall second.
+    pub fn ratio(&self) -> u64 {
+        self.simulated_micros / self.wall_micros.max(1)
+    }
+}
+
+/// Roles and steps in their order, and how much of everything there was to the nearest power of ten: what stays the
+/// same when only timings change.
+pub fn summary(history: &History, verdict: &Verdict) -> String {
+    let mut text = String::new();
+    let mut counts: std::collections::BTreeMap<&str, u64> = std::collections::BTreeMap::new();
+    let mut roles: std::collections::BTreeMap<&str, String> = std::collections::BTreeMap::new();
+    for event in &history.events {
+        *counts.entry(event.what.kind()).or_default() += 1;
+        let line = match &event.what {
+            What::Role { role, epoch } => format!("{} is {}@{epoch}", event.node, role.word()),
+            What::Start => format!("{} starts", event.node),
+            What::Down { how } => format!("{} is down: {how}", event.node),
+            What::StepDone { step } => format!("done: {step}"),
+            What::Quiet => "quiet".to_owned(),
+            _ => continue,
+        };
+        // A role that is reported again is no news.
+        if matches!(event.what, What::Role { .. }) && roles.insert(&event.node, line.clone()).as_ref() == Some(&line) {
+            continue;
+        }
+        let _ = writeln!(text, "{line}");
+    }
+    for (kind, count) in counts {
+        if !["role", "start", "down", "step", "done", "quiet", "ready"].contains(&kind) {
+            let _ = writeln!(text, "{kind}: {}", magnitude(count));
+        }
+    }
+    let equal = if history.end.equal_after.is_some() {
+        "equal"
+    } else {
+        "not equal"
+    };
+    let _ = writeln!(text, "roots at the end: {equal}");
+    let _ = match verdict {
+        Verdict::Passed => writeln!(text, "passed"),
+        Verdict::Failed { check, .. } => writeln!(text, "failed: {check}"),
+        Verdict::Stuck { .. } => writeln!(text, "stuck"),
+    };
+    text
+}
+
+fn magnitude(count: u64) -> &'static str {
+    match count {
+        0 => "none",
+        1..10 => "some",
+        10..100 => "tens",
+        100..1_000 => "hundreds",
+        1_000..10_000 => "thousands",
+        _ => "very many",
+    }
+}

@@ -1,0 +1,166 @@
+//! A scenario: what a file under `scenarios/` says, before a seed has drawn anything.
+//!
+//! The grammar is that of `docs/simulator.md`. Reading is strict: a word that is not listed there is an error with
+//! file, line and the allowed words, so that a scenario never silently tests less than it says.
+//!
+//! Where things are added: a kind of workload in `workload/`, an action (fault) in `scenario/step.rs` and
+//! `runner/faults.rs`, a check in `check/`.
+//!
+//! Must not know: seeds, the simulator's runtime.
+
+pub mod cluster;
+pub mod step;
+
+use std::path::Path;
+
+use crate::check::{self, CheckUse};
+use crate::units::{self, Micros};
+use crate::workload::{self, WorkloadSpec};
+use crate::yaml::{Complaint, Node};
+use cluster::{NetworkSpec, ServerSpec};
+use step::StepSpec;
+
+/// Everything a scenario file says.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    pub name: String,
+    /// One sentence a reader can check the run against.
+    pub about: String,
+    /// Virtual time after which the run counts as stuck.
+    pub time_limit: Micros,
+    pub servers: Vec<ServerSpec>,
+    pub network: NetworkSpec,
+    pub workload: Vec<WorkloadSpec>,
+    pub steps: Vec<StepSpec>,
+    /// Evaluated as events arrive.
+    pub always: Vec<CheckUse>,
+    /// Evaluated once, when faults are over and everybody was given time to settle.
+    pub finally: Vec<CheckUse>,
+    /// Must happen in some seed of a suite.
+    pub sometimes: Vec<CheckUse>,
+}
+
+/// The names that other parts of a file may refer to.
+#[derive(Debug, Default, Clone)]
+pub struct Names {
+    pub servers: Vec<String>,
+    pub workloads: Vec<String>,
+    pub marks: Vec<String>,
+}
+
+impl Names {
+    /// `word` if it names a server.
+    pub fn server(&self, what: &str, node: &Node) -> Result<String, Complaint> {
+        let servers: Vec<&str> = self.servers.iter().map(String::as_str).collect();
+        node.word(what, &servers).map(str::to_owned)
+    }
+}
+
+const KEYS: &[&str] = &[
+    "scenario",
+    "about",
+    "time_limit",
+    "cluster",
+    "network",
+    "workload",
+    "steps",
+    "check",
+];
+
+impl Scenario {
+    /// Reads `text`; `file` is named in complaints and must be called like the scenario.
+    pub fn parse(file: &str, text: &str) -> Result<Scenario, Complaint> {
+        let root = Node::parse(file, text)?;
+        let fields = root.fields("scenario file", KEYS)?;
+        let name_node = fields.require("scenario")?;
+        let name = name_node.text("scenario")?.to_owned();
+        let stem = Path::new(file)
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .unwrap_or_default();
+        if stem != name {
+            return Err(name_node.complain(format!(
+                "scenario: the file is called {stem:?}, the scenario {name:?}; they must agree"
+            )));
+        }
+        let about = fields.require("about")?.text("about")?.to_owned();
+        let limit_node = fields.require("time_limit")?;
+        let time_limit = units::parse_micros(limit_node.text("time_limit")?)
+            .map_err(|error| limit_node.complain(format!("time_limit: {error}")))?;
+
+        let servers = cluster::parse_servers(fields.require("cluster")?)?;
+        let mut names = Names {
+            servers: servers.iter().map(|server| server.name.clone()).collect(),
+            ..Names::default()
+        };
+        let network = cluster::parse_network(fields.get("network"), &names)?;
+
+        let mut workload = Vec::new();
+        for node in fields
+            .get("workload")
+            .map(|node| node.strict_list("workload"))
+            .transpose()?
+            .unwrap_or_default()
+        {
+            let spec = workload::parse(node, &names)?;
+            if names.workloads.contains(&spec.name) || names.servers.contains(&spec.name) {
+                return Err(node.complain(format!(
+                    "workload: the name {:?} is taken; give this one another with `as:`",
+                    spec.name
+                )));
+            }
+            names.workloads.push(spec.name.clone());
+            workload.push(spec);
+        }
+
+        let mut steps = Vec::new();
+        for node in fields.require("steps")?.strict_list("steps")? {
+            let step = step::parse(node, &names)?;
+            if let Some(mark) = &step.name {
+                if names.marks.contains(mark) {
+                    return Err(node.complain(format!("steps: two steps are named {mark:?}")));
+                }
+                names.marks.push(mark.clone());
+            }
+            steps.push(step);
+        }
+        for spec in &workload {
+            for (what, mark) in [("from", &spec.from), ("until", &spec.until)] {
+                if let Some((mark, node)) = mark.mark()
+                    && !names.marks.iter().any(|known| known == mark)
+                {
+                    let marks: Vec<&str> = names.marks.iter().map(String::as_str).collect();
+                    return Err(node.complain(crate::yaml::unknown(&format!("workload {what}"), mark, &marks)));
+                }
+            }
+        }
+
+        let checks = fields
+            .require("check")?
+            .fields("check", &["always", "finally", "sometimes"])?;
+        let read = |key: &str| -> Result<Vec<CheckUse>, Complaint> {
+            checks.get(key).map_or(Ok(Vec::new()), |node| check::parse(key, node))
+        };
+        let (always, finally, sometimes) = (read("always")?, read("finally")?, read("sometimes")?);
+        if always.is_empty() && finally.is_empty() {
+            return Err(checks
+                .node
+                .complain("check: a scenario that checks nothing cannot fail; name one under always or finally"));
+        }
+        Ok(Scenario {
+            name,
+            about,
+            time_limit,
+            servers,
+            network,
+            workload,
+            steps,
+            always,
+            finally,
+            sometimes,
+        })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

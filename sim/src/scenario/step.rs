@@ -1,0 +1,477 @@
+//! The steps of a scenario: when something happens, and what.
+//!
+//! A choice in a file (`kill: [none, a, b]`) is read as the list of concrete actions it can become, so that a plan
+//! holds one of them and knows nothing of choices. A new fault is a word in [`ACTIONS`], a variant of [`Action`] with
+//! its line in `Display`, and its deed in `runner/faults.rs`.
+
+use std::fmt;
+
+use super::Names;
+use super::cluster::{Role, check_name, parse_arrow};
+use crate::draw::Draw;
+use crate::units::{self, Micros, show_micros};
+use crate::yaml::{Complaint, Node, Value, unknown};
+
+/// One step before the seed has drawn.
+#[derive(Debug, Clone)]
+pub struct StepSpec {
+    /// The mark that later steps and workloads can wait for: it is reached when the action has been carried out.
+    pub name: Option<String>,
+    pub trigger: Trigger<Draw<Micros>>,
+    /// What this step may become; the seed picks one.
+    pub choices: Vec<Action>,
+    /// Names this step's random stream: its text, so that other steps can come and go.
+    pub canonical: String,
+    pub line: usize,
+}
+
+/// When a step acts. `T` is [`Draw`] in a scenario and plain microseconds in a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trigger<T> {
+    At(T),
+    After {
+        mark: String,
+        delay: T,
+    },
+    /// Again and again, until the mark is reached.
+    Every {
+        period: T,
+        until: String,
+    },
+    /// As soon as the condition holds; counted from the moment the step above is done. Late is a failure.
+    When {
+        condition: Condition,
+        within: Micros,
+    },
+}
+
+/// What can be waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    Role(Vec<(String, Role, u64)>),
+    Sql {
+        server: String,
+        run: String,
+        rows: Vec<Vec<String>>,
+    },
+    All(Vec<Condition>),
+    Any(Vec<Condition>),
+}
+
+/// What a statement of the operator must answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expect {
+    Ok,
+    Any,
+    SqlState(String),
+    Rows(Vec<Vec<String>>),
+}
+
+/// Which way a partition cuts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Direction {
+    Both,
+    /// Only what goes from the side of the first server to the side of the second.
+    OneWay {
+        from: String,
+        to: String,
+    },
+}
+
+/// What a step does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Just wait.
+    Nothing,
+    Sql {
+        servers: Vec<String>,
+        run: String,
+        expect: Expect,
+    },
+    Partition {
+        sides: Vec<Vec<String>>,
+        direction: Direction,
+    },
+    Heal,
+    /// The process dies: nothing on disk is lost, everything in memory is, peers get a reset.
+    Kill(String),
+    /// The machine loses power: unsynced writes are lost or torn, peers hear nothing.
+    PowerOff(String),
+    /// SIGSTOP: goes on believing what it believed.
+    Pause(String),
+    Resume(String),
+    Restart(Restart),
+    /// Ends all faults: resumes, heals and restarts everybody.
+    Quiet,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Restart {
+    Server(String),
+    /// Whoever is down.
+    Down,
+}
+
+type ParseAction = fn(&Node, &Names) -> Result<Vec<Action>, Complaint>;
+
+/// Every action word with its reader.
+pub const ACTIONS: &[(&str, ParseAction)] = &[
+    ("sql", |node, names| Ok(vec![parse_sql(node, names)?])),
+    ("partition", parse_partition),
+    ("heal", |node, _| {
+        node.word("heal", &["all"]).map(|_| vec![Action::Heal])
+    }),
+    ("kill", |node, names| parse_targets("kill", node, names, Action::Kill)),
+    ("power_off", |node, names| {
+        parse_targets("power_off", node, names, Action::PowerOff)
+    }),
+    ("pause", |node, names| {
+        parse_targets("pause", node, names, Action::Pause)
+    }),
+    ("resume", |node, names| {
+        parse_targets("resume", node, names, Action::Resume)
+    }),
+    ("restart", parse_restart),
+    ("quiet", |node, _| {
+        node.word("quiet", &["all"]).map(|_| vec![Action::Quiet])
+    }),
+];
+
+const TRIGGERS: [&str; 4] = ["at", "after", "every", "when"];
+
+pub fn parse(node: &Node, names: &Names) -> Result<StepSpec, Complaint> {
+    let mut allowed = vec!["at", "after", "every", "until", "when", "within", "name"];
+    allowed.extend(ACTIONS.iter().map(|(word, _)| *word));
+    let fields = node.fields("step", &allowed)?;
+    let triggers: Vec<&str> = TRIGGERS.into_iter().filter(|word| fields.get(word).is_some()).collect();
+    let [word] = triggers[..] else {
+        return Err(node.complain(format!(
+            "step: exactly one of {} is due, found {}",
+            TRIGGERS.join(", "),
+            triggers.len()
+        )));
+    };
+    let trigger_node = fields.require(word)?;
+    let trigger = match word {
+        "at" => Trigger::At(Draw::parse("at", trigger_node, units::parse_micros)?),
+        "after" => parse_after(trigger_node, names)?,
+        "every" => Trigger::Every {
+            period: Draw::parse("every", trigger_node, units::parse_micros)?,
+            until: fields.require("until")?.text("until")?.to_owned(),
+        },
+        _ => {
+            let within = fields.require("within")?;
+            let limit = units::parse_micros(within.text("within")?)
+                .map_err(|error| within.complain(format!("within: {error}")))?;
+            Trigger::When {
+                condition: parse_condition(trigger_node, names)?,
+                within: limit,
+            }
+        }
+    };
+    for (key, owner) in [("until", "every"), ("within", "when")] {
+        if let Some(node) = fields.get(key)
+            && word != owner
+        {
+            return Err(node.complain(format!("step: {key} belongs to {owner}, this step has {word}")));
+        }
+    }
+    let actions: Vec<&(&str, ParseAction)> = ACTIONS.iter().filter(|(word, _)| fields.get(word).is_some()).collect();
+    let choices = match actions[..] {
+        [] => vec![Action::Nothing],
+        [(word, read)] => read(fields.require(word)?, names)?,
+        _ => return Err(node.complain("step: at most one action; a second one is a step of its own")),
+    };
+    let name = fields
+        .get("name")
+        .map(|node| node.text("name").map(str::to_owned))
+        .transpose()?;
+    if let Some(mark) = &name {
+        check_name("name", mark, node)?;
+    }
+    Ok(StepSpec {
+        name,
+        trigger,
+        choices,
+        canonical: node.canonical(),
+        line: node.line,
+    })
+}
+
+/// `MARK` or `MARK + TIME`.
+fn parse_after(node: &Node, names: &Names) -> Result<Trigger<Draw<Micros>>, Complaint> {
+    let text = node.text("after")?;
+    let (mark, delay) = text.split_once('+').unwrap_or((text, "0s"));
+    let (mark, delay) = (mark.trim(), delay.trim());
+    if !names.marks.iter().any(|known| known == mark) {
+        let known: Vec<&str> = names.marks.iter().map(String::as_str).collect();
+        return Err(node.complain(format!(
+            "{} (the names of the steps above)",
+            unknown("after", mark, &known)
+        )));
+    }
+    let delay = Node {
+        value: Value::Scalar {
+            text: delay.to_owned(),
+            quoted: false,
+        },
+        ..node.clone()
+    };
+    Ok(Trigger::After {
+        mark: mark.to_owned(),
+        delay: Draw::parse("after", &delay, units::parse_micros)?,
+    })
+}
+
+fn parse_condition(node: &Node, names: &Names) -> Result<Condition, Complaint> {
+    let words = ["role", "sql", "all", "any"];
+    let fields = node.fields("condition", &words)?;
+    let present: Vec<&str> = words.into_iter().filter(|word| fields.get(word).is_some()).collect();
+    let [word] = present[..] else {
+        return Err(node.complain(format!("condition: exactly one of {} is due", words.join(", "))));
+    };
+    let node = fields.require(word)?;
+    match word {
+        "role" => {
+            let mut wanted = Vec::new();
+            for (name, node) in node.entries("role")? {
+                if !names.servers.contains(name) {
+                    let servers: Vec<&str> = names.servers.iter().map(String::as_str).collect();
+                    return Err(node.complain(unknown("role", name, &servers)));
+                }
+                let text = node.text("role")?;
+                let parsed = text
+                    .split_once('@')
+                    .and_then(|(role, epoch)| Some((Role::from_word(role)?, epoch.parse().ok()?)));
+                let (role, epoch) = parsed.ok_or_else(|| {
+                    node.complain(format!(
+                        "role: {text:?} is not ROLE@EPOCH with a role of {}",
+                        Role::WORDS.join(", ")
+                    ))
+                })?;
+                wanted.push((name.clone(), role, epoch));
+            }
+            Ok(Condition::Role(wanted))
+        }
+        "sql" => {
+            let fields = node.fields("condition sql", &["server", "run", "rows"])?;
+            Ok(Condition::Sql {
+                server: names.server("server", fields.require("server")?)?,
+                run: fields.require("run")?.text("run")?.to_owned(),
+                rows: parse_rows(fields.require("rows")?)?,
+            })
+        }
+        _ => {
+            let parts = node
+                .strict_list(word)?
+                .iter()
+                .map(|node| parse_condition(node, names))
+                .collect::<Result<Vec<_>, _>>()?;
+            Ok(if word == "all" {
+                Condition::All(parts)
+            } else {
+                Condition::Any(parts)
+            })
+        }
+    }
+}
+
+fn parse_rows(node: &Node) -> Result<Vec<Vec<String>>, Complaint> {
+    let rows = node.strict_list("rows")?.iter();
+    rows.map(|row| {
+        row.strict_list("rows")?
+            .iter()
+            .map(|cell| cell.text("rows").map(str::to_owned))
+            .collect()
+    })
+    .collect()
+}
+
+fn parse_sql(node: &Node, names: &Names) -> Result<Action, Complaint> {
+    let fields = node.fields("sql", &["server", "run", "expect"])?;
+    let server = fields.require("server")?;
+    let servers = match server.text("server")? {
+        "all" => names.servers.clone(),
+        _ => vec![names.server("server", server)?],
+    };
+    let expect_node = fields.require("expect")?;
+    let expect = match &expect_node.value {
+        Value::Map(_) => Expect::Rows(parse_rows(expect_node.fields("expect", &["rows"])?.require("rows")?)?),
+        _ => match expect_node.text("expect")? {
+            "ok" => Expect::Ok,
+            "any" => Expect::Any,
+            text => {
+                let code = text.strip_prefix("sqlstate ").map(str::trim);
+                let good =
+                    |code: &&str| code.len() == 5 && code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+                let code = code.filter(good).ok_or_else(|| {
+                    expect_node.complain(unknown(
+                        "expect",
+                        text,
+                        &["ok", "any", "sqlstate CODE", "{ rows: [[...]] }"],
+                    ))
+                })?;
+                Expect::SqlState(code.to_owned())
+            }
+        },
+    };
+    Ok(Action::Sql {
+        servers,
+        run: fields.require("run")?.text("run")?.to_owned(),
+        expect,
+    })
+}
+
+fn parse_partition(node: &Node, names: &Names) -> Result<Vec<Action>, Complaint> {
+    let fields = node.fields("partition", &["sides", "direction"])?;
+    let sides_node = fields.require("sides")?;
+    let mut allowed: Vec<&str> = names.servers.iter().map(String::as_str).collect();
+    allowed.extend(names.workloads.iter().map(String::as_str));
+    let mut sides: Vec<Vec<String>> = Vec::new();
+    for side in sides_node.strict_list("sides")? {
+        let mut members = Vec::new();
+        for member in side.strict_list("sides")? {
+            let name = member.word("sides", &allowed)?.to_owned();
+            if members.contains(&name) || sides.iter().any(|side| side.contains(&name)) {
+                return Err(member.complain(format!("sides: {name:?} stands on two sides")));
+            }
+            members.push(name);
+        }
+        sides.push(members);
+    }
+    if sides.len() < 2 || sides.iter().any(Vec::is_empty) {
+        return Err(sides_node.complain("sides: at least two sides with somebody on each are due, as in [[a], [b, c]]"));
+    }
+    let Some(directions) = fields.get("direction") else {
+        return Ok(vec![Action::Partition {
+            sides,
+            direction: Direction::Both,
+        }]);
+    };
+    let mut choices = Vec::new();
+    for node in directions.list() {
+        let direction = match node.text("direction")? {
+            "both" => Direction::Both,
+            arrow => {
+                let (from, to) =
+                    parse_arrow(arrow, names).map_err(|error| node.complain(format!("direction: {error}, or both")))?;
+                let side_of = |name: &String| sides.iter().position(|side| side.contains(name));
+                if side_of(&from).is_none() || side_of(&to).is_none() || side_of(&from) == side_of(&to) {
+                    return Err(node.complain(format!("direction: {from} and {to} must stand on different sides")));
+                }
+                Direction::OneWay { from, to }
+            }
+        };
+        choices.push(Action::Partition {
+            sides: sides.clone(),
+            direction,
+        });
+    }
+    Ok(choices)
+}
+
+/// `NAME`, `none`, or a list of both.
+fn parse_targets(
+    what: &'static str,
+    node: &Node,
+    names: &Names,
+    action: fn(String) -> Action,
+) -> Result<Vec<Action>, Complaint> {
+    let mut allowed = vec!["none"];
+    allowed.extend(names.servers.iter().map(String::as_str));
+    let mut choices = Vec::new();
+    for node in node.list() {
+        choices.push(match node.word(what, &allowed)? {
+            "none" => Action::Nothing,
+            name => action(name.to_owned()),
+        });
+    }
+    if choices.is_empty() {
+        return Err(node.complain(format!("{what}: an empty list leaves nothing to draw")));
+    }
+    Ok(choices)
+}
+
+fn parse_restart(node: &Node, names: &Names) -> Result<Vec<Action>, Complaint> {
+    let mut allowed = vec!["none", "down"];
+    allowed.extend(names.servers.iter().map(String::as_str));
+    let mut choices = Vec::new();
+    for node in node.list() {
+        choices.push(match node.word("restart", &allowed)? {
+            "none" => Action::Nothing,
+            "down" => Action::Restart(Restart::Down),
+            name => Action::Restart(Restart::Server(name.to_owned())),
+        });
+    }
+    if choices.is_empty() {
+        return Err(node.complain("restart: an empty list leaves nothing to draw"));
+    }
+    Ok(choices)
+}
+
+impl fmt::Display for Trigger<Micros> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let show = |micros: &Micros| show_micros(i64::try_from(*micros).unwrap_or(i64::MAX));
+        match self {
+            Trigger::At(at) => write!(f, "at {}", show(at)),
+            Trigger::After { mark, delay } => write!(f, "after {mark} + {}", show(delay)),
+            Trigger::Every { period, until } => write!(f, "every {} until {until}", show(period)),
+            Trigger::When { condition, within } => write!(f, "when {condition} within {}", show(within)),
+        }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let join =
+            |parts: &[Condition], word: &str| parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(word);
+        match self {
+            Condition::Role(wanted) => {
+                let words: Vec<String> = wanted
+                    .iter()
+                    .map(|(name, role, epoch)| format!("{name} is {}@{epoch}", role.word()))
+                    .collect();
+                f.write_str(&words.join(" and "))
+            }
+            Condition::Sql { server, run, rows } => write!(f, "{server} answers {rows:?} to {run:?}"),
+            Condition::All(parts) => write!(f, "({})", join(parts, " and ")),
+            Condition::Any(parts) => write!(f, "({})", join(parts, " or ")),
+        }
+    }
+}
+
+impl fmt::Display for Expect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Expect::Ok => f.write_str("ok"),
+            Expect::Any => f.write_str("any"),
+            Expect::SqlState(code) => write!(f, "sqlstate {code}"),
+            Expect::Rows(rows) => write!(f, "rows {rows:?}"),
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Action::Nothing => f.write_str("nothing"),
+            Action::Sql { servers, run, expect } => write!(f, "sql on {}: {run} (expect {expect})", servers.join(", ")),
+            Action::Partition { sides, direction } => {
+                let sides: Vec<String> = sides.iter().map(|side| side.join(" ")).collect();
+                write!(f, "partition {}", sides.join(" | "))?;
+                match direction {
+                    Direction::Both => Ok(()),
+                    Direction::OneWay { from, to } => write!(f, ", only {from}->{to}"),
+                }
+            }
+            Action::Heal => f.write_str("heal all"),
+            Action::Kill(name) => write!(f, "kill {name}"),
+            Action::PowerOff(name) => write!(f, "power_off {name}"),
+            Action::Pause(name) => write!(f, "pause {name}"),
+            Action::Resume(name) => write!(f, "resume {name}"),
+            Action::Restart(Restart::Server(name)) => write!(f, "restart {name}"),
+            Action::Restart(Restart::Down) => f.write_str("restart down"),
+            Action::Quiet => f.write_str("quiet all"),
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! A scenario file that is wrong must say where and what is allowed.
+
+use super::*;
+
+pub const EXAMPLE: &str = r#"scenario: example
+about: a is cut off and loses power, b takes over.
+time_limit: 120s
+cluster:
+  servers:
+    a: { role: primary, epoch: 1, standbys: [b], clock: { drift: -200..200 } }
+    b: { role: standby, epoch: 1, standbys: [a], clock: { offset: -2s..2s }, disk: { latency: 100us..2ms } }
+network: { latency: 1ms..40ms, loss: 0..0.05 }
+workload:
+  - append: { as: stranded, on: a, clients: 2, keys: 4, txn: 1..4, rate: 10/s, until: end }
+  - bank:   { on: primary, clients: 1..3, accounts: 20, rate: 20/s, until: end }
+steps:
+  - { at: 5s..10s, name: cut, partition: { sides: [[a, stranded], [b, bank]], direction: [both, a->b, b->a] } }
+  - { after: cut + 0s..3s, power_off: [none, a] }
+  - { after: cut + 1s..8s, name: promote, sql: { server: b, run: "SELECT dolt_assume_cluster_role('primary', 2)", expect: ok } }
+  - { after: promote + 2s..20s, name: heal, heal: all }
+  - { when: { role: { a: standby@2, b: primary@2 } }, within: 30s, name: fenced }
+  - { after: fenced, name: refused, sql: { server: a, run: "CREATE TABLE u (k int primary key)", expect: sqlstate 25006 } }
+  - { after: fenced + 15s, name: end, quiet: all }
+check:
+  always:    [one_writable_primary_per_epoch, epoch_monotone]
+  finally:   [{ durability: replicated }, liveness, { clean_logs: [partition] }]
+  sometimes: [unknown_outcome]
+"#;
+
+pub fn parse_example() -> Scenario {
+    Scenario::parse("scenarios/example.yaml", EXAMPLE).unwrap()
+}
+
+#[test]
+fn the_example_is_read_completely() {
+    let scenario = parse_example();
+    assert_eq!(scenario.servers.len(), 2);
+    assert_eq!(scenario.workload.len(), 2);
+    assert_eq!(scenario.steps.len(), 7);
+    assert_eq!(scenario.steps[0].choices.len(), 3);
+    assert_eq!(scenario.finally[0].arg, check::Arg::Word("replicated"));
+    assert_eq!(scenario.steps[0].line, 13);
+}
+
+#[test]
+fn every_scenario_of_the_repository_is_read() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        Scenario::parse(path.to_str().unwrap(), &text).unwrap_or_else(|error| panic!("{error}"));
+        count += 1;
+    }
+    assert!(count >= 6, "{count} scenarios");
+}
+
+/// (what to replace, by what, the line of the complaint, what it says)
+const MISTAKES: &[(&str, &str, usize, &str)] = &[
+    (
+        "time_limit: 120s",
+        "time_limit: soon",
+        3,
+        "is not a length of time; write",
+    ),
+    (
+        "about:",
+        "abuot:",
+        2,
+        "unknown word \"abuot\"; allowed here: scenario, about, time_limit",
+    ),
+    ("scenario: example", "scenario: other", 1, "they must agree"),
+    (
+        "role: primary",
+        "role: boss",
+        6,
+        "unknown word \"boss\"; allowed here: primary, standby",
+    ),
+    (
+        "standbys: [b]",
+        "standbys: [c]",
+        6,
+        "unknown word \"c\"; allowed here: a, b",
+    ),
+    ("standbys: [b]", "standbys: [a]", 6, "is the server itself"),
+    (
+        "standbys: [b], clock: { drift: -200..200 }",
+        "standbys: [b], tls: yes",
+        6,
+        "unknown word \"tls\"",
+    ),
+    (
+        ", standbys: [a], clock",
+        ", clock",
+        7,
+        "role and epoch belong to a cluster",
+    ),
+    (
+        "drift: -200..200",
+        "drift: 200..-200",
+        6,
+        "is empty; the smaller end comes first",
+    ),
+    ("loss: 0..0.05", "loss: 5", 8, "is not a share"),
+    ("latency: 1ms..40ms", "latency: -1ms", 8, "is negative"),
+    (
+        "loss: 0..0.05",
+        "links: { a->c: { loss: 1% } }",
+        8,
+        "unknown server \"c\"; allowed here: a, b",
+    ),
+    (
+        "- append:",
+        "- apend:",
+        10,
+        "unknown word \"apend\"; allowed here: append, bank",
+    ),
+    ("as: stranded, ", "as: bank, ", 11, "is taken"),
+    ("as: stranded", "as: Stranded", 10, "must be 1 to 32 of a-z"),
+    ("as: stranded", "as: all", 10, "means something else"),
+    (
+        "on: a, clients",
+        "on: z, clients",
+        10,
+        "allowed here: primary, standby, any, a, b",
+    ),
+    ("clients: 2", "clients: 0", 10, "1 to 64 are allowed"),
+    ("keys: 4", "keyz: 4", 10, "unknown word \"keyz\""),
+    ("rate: 10/s", "rate: 10", 10, "is not a rate"),
+    ("rate: 10/s, ", "", 10, "one of rate and every is due"),
+    (
+        "until: end }\n  - bank",
+        "until: never }\n  - bank",
+        10,
+        "unknown word \"never\"; allowed here: cut",
+    ),
+    (
+        "at: 5s..10s, name: cut",
+        "at: 5s, after: cut, name: cut",
+        13,
+        "exactly one of at, after, every, when is due, found 2",
+    ),
+    (
+        "power_off: [none, a]",
+        "explode: a",
+        14,
+        "unknown word \"explode\"; allowed here: at, after",
+    ),
+    ("power_off: [none, a]", "power_off: []", 14, "nothing to draw"),
+    ("power_off: [none, a]", "power_off: [c]", 14, "allowed here: none, a, b"),
+    (
+        "power_off: [none, a]",
+        "power_off: a, kill: b",
+        14,
+        "at most one action",
+    ),
+    (
+        "after: cut + 0s..3s",
+        "after: heal",
+        14,
+        "unknown word \"heal\"; allowed here: cut (the names of the steps above)",
+    ),
+    (
+        "direction: [both, a->b, b->a]",
+        "direction: sideways",
+        13,
+        "is not a direction",
+    ),
+    (
+        "sides: [[a, stranded], [b, bank]]",
+        "sides: [[a, b]]",
+        13,
+        "at least two sides",
+    ),
+    (
+        "sides: [[a, stranded], [b, bank]]",
+        "sides: [[a], [a, b]]",
+        13,
+        "stands on two sides",
+    ),
+    (
+        "expect: ok }",
+        "expect: fine }",
+        15,
+        "allowed here: ok, any, sqlstate CODE",
+    ),
+    (
+        "expect: sqlstate 25006",
+        "expect: sqlstate 2500",
+        18,
+        "allowed here: ok, any, sqlstate CODE",
+    ),
+    ("a: standby@2", "a: standby", 17, "is not ROLE@EPOCH"),
+    (
+        "a: standby@2",
+        "c: standby@2",
+        17,
+        "unknown word \"c\"; allowed here: a, b",
+    ),
+    (", within: 30s", "", 17, "the key \"within\" is missing"),
+    ("name: heal,", "name: cut,", 16, "two steps are named \"cut\""),
+    ("heal: all", "heal: everything", 16, "allowed here: all"),
+    (
+        "epoch_monotone]",
+        "epochs]",
+        21,
+        "unknown word \"epochs\"; allowed here: one_writable_primary_per_epoch",
+    ),
+    ("epoch_monotone]", "liveness]", 21, "unknown word \"liveness\""),
+    (
+        "durability: replicated",
+        "durability: hopefully",
+        22,
+        "allowed here: graceful, local, replicated",
+    ),
+    ("{ durability: replicated }", "durability", 22, "say which"),
+    ("liveness,", "liveness, liveness,", 22, "named twice"),
+    ("[unknown_outcome]", "[luck]", 23, "unknown word \"luck\""),
+];
+
+#[test]
+fn mistakes_are_answered_with_file_line_and_the_allowed_words() {
+    for (good, bad, line, part) in MISTAKES {
+        assert!(EXAMPLE.contains(good), "the example lacks {good:?}");
+        let text = EXAMPLE.replacen(good, bad, 1);
+        let error = match Scenario::parse("scenarios/example.yaml", &text) {
+            Ok(_) => panic!("{bad:?} was taken"),
+            Err(error) => error,
+        };
+        assert!(error.what.contains(part), "{bad:?}: {error}");
+        assert_eq!(error.line, *line, "{bad:?}: {error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("scenarios/example.yaml:{line}: ")),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_scenario_that_checks_nothing_is_refused() {
+    let start = EXAMPLE.find("check:").unwrap();
+    let text = format!("{}check: {{ sometimes: [unknown_outcome] }}\n", &EXAMPLE[..start]);
+    let error = Scenario::parse("scenarios/example.yaml", &text).unwrap_err();
+    assert!(error.what.contains("checks nothing"), "{error}");
+}
+
+proptest::proptest! {
+    /// Whatever is done to the text, the answer is a scenario or a complaint with a line of the file; never a panic.
+    #[test]
+    fn mangled_files_never_panic(at in 0usize..2_000, length in 0usize..40, insert in "[ -~\n]{0,12}") {
+        let start = at.min(EXAMPLE.len());
+        let end = (start + length).min(EXAMPLE.len());
+        let text = format!("{}{insert}{}", &EXAMPLE[..start], &EXAMPLE[end..]);
+        if let Err(error) = Scenario::parse("scenarios/example.yaml", &text) {
+            proptest::prop_assert!(error.line >= 1 && error.line <= text.lines().count() + 1, "{error}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The trace of a run: every event as one line, folded into one running hash.
+//!
+//! Two runs of one seed must agree on every line. A checkpoint after each 1,024 lines lets a reader find the first
+//! difference between two traces without comparing all of them.
+//!
+//! Must not know: what the lines mean, beyond the kind that they are counted under.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+use sha2::{Digest, Sha256};
+
+/// Lines between two checkpoints.
+pub const CHECKPOINT_LINES: u64 = 1_024;
+/// Lines kept for the report of a run that got stuck or failed.
+const TAIL_LINES: usize = 40;
+
+/// How a checkpoint line of a trace file begins.
+pub const CHECKPOINT_MARK: &str = "# checkpoint";
+
+#[derive(Default)]
+pub struct Trace {
+    hasher: Sha256,
+    lines: u64,
+    counts: BTreeMap<String, u64>,
+    tail: std::collections::VecDeque<String>,
+    file: Option<Box<dyn Write + Send>>,
+    /// Of the trace file; reported at the end rather than in the middle of a run.
+    write_error: Option<io::Error>,
+}
+
+impl Trace {
+    /// A trace that is also written to `file`.
+    pub fn new(file: Option<Box<dyn Write + Send>>) -> Trace {
+        Trace {
+            file,
+            ..Trace::default()
+        }
+    }
+
+    /// Adds one line, counted under `kind`.
+    pub fn add(&mut self, kind: &str, line: String) {
+        debug_assert!(!line.contains('\n'), "a trace has one line per event: {line:?}");
+        self.hasher.update(line.as_bytes());
+        self.hasher.update(b"\n");
+        self.lines += 1;
+        match self.counts.get_mut(kind) {
+            Some(count) => *count += 1,
+            None => {
+                self.counts.insert(kind.to_owned(), 1);
+            }
+        }
+        self.write(&line);
+        if self.lines.is_multiple_of(CHECKPOINT_LINES) {
+            let checkpoint = format!("{CHECKPOINT_MARK} {} {}", self.lines, self.hash());
+            self.write(&checkpoint);
+        }
+        if self.tail.len() == TAIL_LINES {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(line);
+    }
+
+    /// The hash of all lines so far.
+    pub fn hash(&self) -> String {
+        let digest = self.hasher.clone().finalize();
+        digest.iter().take(16).fold(String::new(), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// Lines per kind.
+    pub fn counts(&self) -> &BTreeMap<String, u64> {
+        &self.counts
+    }
+
+    /// The newest lines, oldest first.
+    pub fn tail(&self) -> impl Iterator<Item = &str> {
+        self.tail.iter().map(String::as_str)
+    }
+
+    /// Writes out what is buffered.
+    pub fn finish(&mut self) -> io::Result<()> {
+        if let Some(error) = self.write_error.take() {
+            return Err(error);
+        }
+        self.file.as_mut().map_or(Ok(()), |file| file.flush())
+    }
+
+    fn write(&mut self, line: &str) {
+        if let Some(file) = &mut self.file
+            && self.write_error.is_none()
+            && let Err(error) = writeln!(file, "{line}")
+        {
+            self.write_error = Some(error);
+        }
+    }
+}
+
+/// Where two traces part: the number of the line, counted from one, and both lines (None: that trace ended).
+#[derive(Debug, PartialEq, Eq)]
+pub struct Difference {
+    pub line: u64,
+    pub before: Vec<String>,
+    pub first: Option<String>,
+    pub second: Option<String>,
+}
+
+/// The first difference of two trace files.
+pub fn first_difference(first: &str, second: &str) -> Option<Difference> {
+    let lines = |text: &'_ str| {
+        text.lines()
+            .filter(|line| !line.starts_with(CHECKPOINT_MARK))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let (first, second) = (lines(first), lines(second));
+    let length = first.len().max(second.len());
+    let index = (0..length).find(|index| first.get(*index) != second.get(*index))?;
+    Some(Difference {
+        line: u64::try_from(index).expect("an index fits") + 1,
+        before: first[index.saturating_sub(5)..index.min(first.len())].to_vec(),
+        first: first.get(index).cloned(),
+        second: second.get(index).cloned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trace(lines: &[&str]) -> Trace {
+        let mut trace = Trace::new(None);
+        for line in lines {
+            trace.add("kind", (*line).to_owned());
+        }
+        trace
+    }
+
+    #[test]
+    fn the_hash_depends_on_every_line_and_on_their_order() {
+        assert_eq!(trace(&["a", "b"]).hash(), trace(&["a", "b"]).hash());
+        for other in [&["b", "a"][..], &["a"], &["a", "b", "c"], &["ab"], &["a", "c"]] {
+            assert_ne!(trace(&["a", "b"]).hash(), trace(other).hash(), "{other:?}");
+        }
+        assert_eq!(trace(&["a", "b"]).counts()["kind"], 2);
+    }
+
+    #[test]
+    fn checkpoints_stand_after_each_1024_lines_and_are_no_difference() {
+        struct Shared(std::sync::Arc<parking_lot::Mutex<Vec<u8>>>);
+        impl Write for Shared {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let bytes = std::sync::Arc::default();
+        let mut trace = Trace::new(Some(Box::new(Shared(std::sync::Arc::clone(&bytes)))));
+        for number in 0..2_100 {
+            trace.add("n", format!("line {number}"));
+        }
+        trace.finish().unwrap();
+        let text = String::from_utf8(bytes.lock().clone()).unwrap();
+        let marks: Vec<&str> = text.lines().filter(|line| line.starts_with(CHECKPOINT_MARK)).collect();
+        assert_eq!(marks.len(), 2);
+        assert!(marks[0].starts_with("# checkpoint 1024 "));
+        let plain: String = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        assert_eq!(first_difference(&text, &plain), None);
+    }
+
+    #[test]
+    fn the_first_difference_is_found_with_what_came_before() {
+        let difference = first_difference("a\nb\nc\n", "a\nb\nx\ny\n").unwrap();
+        assert_eq!(
+            (
+                difference.line,
+                difference.first.as_deref(),
+                difference.second.as_deref()
+            ),
+            (3, Some("c"), Some("x"))
+        );
+        assert_eq!(difference.before, ["a", "b"]);
+        let difference = first_difference("a\n", "a\nb\n").unwrap();
+        assert_eq!((difference.line, difference.first), (2, None));
+        assert_eq!(first_difference("a\n", "a\n"), None);
+    }
+}

@@ -1,0 +1,148 @@
+//! Appends to lists, in explicit transactions: one row per key, every value unique.
+//!
+//! A transaction reads some lists and appends to others; two that append to one list must not both commit, which is
+//! what makes lost updates, aborted reads and lost acknowledgements visible in the lists themselves.
+
+use async_trait::async_trait;
+use rand::Rng;
+
+use super::client::Client;
+use super::session::Failure;
+use super::{Kind, Param, Workload, WorkloadSpec};
+use crate::history::{Read, Write};
+
+pub const KIND: Kind = Kind {
+    name: "append",
+    about: "explicit transactions that read lists and append unique values to others",
+    params: &[
+        Param {
+            name: "keys",
+            about: "how many lists",
+            default: (8, 8),
+            max: 10_000,
+        },
+        Param {
+            name: "txn",
+            about: "how many lists one transaction touches",
+            default: (1, 3),
+            max: 64,
+        },
+    ],
+    make: |spec| Box::new(Append::new(spec)),
+};
+
+struct Append {
+    table: String,
+    keys: u64,
+}
+
+impl Append {
+    fn new(spec: &WorkloadSpec) -> Append {
+        Append {
+            table: table_name(&spec.name),
+            keys: spec.shape("keys").max(1),
+        }
+    }
+}
+
+/// Workload names may hold a dash, tables had better not.
+pub fn table_name(workload: &str) -> String {
+    workload.replace('-', "_")
+}
+
+/// `1,2,3` as it stands in a row.
+pub fn parse_list(text: &str) -> Vec<i64> {
+    text.split(',').filter_map(|value| value.parse().ok()).collect()
+}
+
+#[async_trait]
+impl Workload for Append {
+    fn setup(&self) -> Vec<String> {
+        let rows: Vec<String> = (0..self.keys).map(|key| format!("({key}, '')")).collect();
+        vec![
+            format!("CREATE TABLE {} (k bigint PRIMARY KEY, list text NOT NULL)", self.table),
+            format!("INSERT INTO {} VALUES {}", self.table, rows.join(", ")),
+        ]
+    }
+
+    async fn operate(&mut self, client: &mut Client) -> Result<(), Failure> {
+        let size = client.param("txn").clamp(1, self.keys);
+        let mut keys: Vec<i64> = Vec::new();
+        while u64::try_from(keys.len()).expect("a length fits") < size {
+            let key = i64::try_from(client.rng.random_range(0..self.keys)).expect("keys are few");
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        // The first key is always appended to, each further one is read or appended to.
+        let mut writes = Vec::new();
+        for (index, key) in keys.iter().enumerate() {
+            if index == 0 || client.rng.random_bool(0.5) {
+                writes.push(Write {
+                    table: self.table.clone(),
+                    key: *key,
+                    value: client.fresh_value(),
+                });
+            }
+        }
+        client.invoke("append", writes.clone());
+        let reads = match self.body(client, &keys, &writes).await {
+            Ok(reads) => reads,
+            Err(failure) => {
+                let failure = client.fail(failure, false);
+                client.rollback(&failure).await?;
+                return Err(failure);
+            }
+        };
+        match client.session().simple("COMMIT").await {
+            Ok(_) => client.ok(reads),
+            Err(failure) => return Err(client.fail(failure, true)),
+        }
+        Ok(())
+    }
+
+    fn contents(&self) -> Vec<(String, String)> {
+        vec![(self.table.clone(), format!("SELECT k, list FROM {}", self.table))]
+    }
+}
+
+impl Append {
+    async fn body(&self, client: &Client, keys: &[i64], writes: &[Write]) -> Result<Vec<Read>, Failure> {
+        let session = client.session();
+        session.simple("BEGIN").await?;
+        let mut reads = Vec::new();
+        for key in keys {
+            let rows = session
+                .simple(&format!("SELECT list FROM {} WHERE k = {key}", self.table))
+                .await?;
+            let list = rows
+                .first()
+                .and_then(|row| row.first())
+                .and_then(Option::as_deref)
+                .unwrap_or("");
+            let values = parse_list(list);
+            let Some(write) = writes.iter().find(|write| write.key == *key) else {
+                reads.push(Read {
+                    table: self.table.clone(),
+                    key: *key,
+                    values,
+                });
+                continue;
+            };
+            let longer = if list.is_empty() {
+                write.value.to_string()
+            } else {
+                format!("{list},{}", write.value)
+            };
+            session
+                .simple(&format!("UPDATE {} SET list = '{longer}' WHERE k = {key}", self.table))
+                .await?;
+            reads.push(Read {
+                table: self.table.clone(),
+                key: *key,
+                values,
+            });
+        }
+        Ok(reads)
+    }
+}

@@ -1,0 +1,188 @@
+//! A client: finds a server it wants, keeps a session, and records what it asked and what it learned.
+//!
+//! Must not know: what the statements mean.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use understudy::runtime;
+
+use super::session::{Failure, Login, Session};
+use super::{Target, Workload, WorkloadSpec};
+use crate::draw;
+use crate::history::{Invoke, Outcome, Read, What, Write};
+use crate::record::Recorder;
+use crate::units::Micros;
+
+/// How long a client that found nobody waits before it looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// What all clients of a run share.
+pub struct Directory {
+    /// (server, host:port), in the order of the scenario.
+    pub servers: Vec<(String, String)>,
+    pub login: Login,
+    pub recorder: Recorder,
+}
+
+pub struct Client {
+    pub name: String,
+    pub rng: ChaCha8Rng,
+    spec: WorkloadSpec,
+    directory: Arc<Directory>,
+    current: Option<(String, Session)>,
+    /// Where to look first.
+    next_server: usize,
+    /// What the current operation is, until it returned.
+    pending: Option<u64>,
+    /// Values this client has written, so that no value is written twice: client number in the high digits.
+    next_value: i64,
+}
+
+impl Client {
+    pub fn new(number: u32, name: String, spec: WorkloadSpec, directory: Arc<Directory>, seed: u64) -> Client {
+        let rng = draw::stream(seed, &format!("workload/{name}"));
+        let next_value = i64::from(number) * 1_000_000 + 1;
+        let next_server = usize::try_from(number).unwrap_or(0);
+        Client {
+            name,
+            rng,
+            spec,
+            directory,
+            current: None,
+            next_server,
+            pending: None,
+            next_value,
+        }
+    }
+
+    /// Runs the workload until `over` says so: one operation, a pause, and so on.
+    pub async fn run(mut self, workload: &mut dyn Workload, pause: Micros, over: impl Fn() -> bool) {
+        while !over() {
+            let jitter = self.rng.random_range(pause / 2..=pause + pause / 2);
+            runtime::sleep(Duration::from_micros(jitter)).await;
+            if over() || !self.ensure_session().await {
+                continue;
+            }
+            if let Err(failure) = workload.operate(&mut self).await {
+                assert!(
+                    self.pending.is_none(),
+                    "an operation of {} ended without its outcome",
+                    self.name
+                );
+                let wants_other = matches!(&failure, Failure::Refused { sqlstate, .. } if sqlstate == "25006");
+                if failure.is_fatal() || wants_other {
+                    self.disconnect(&failure.to_string());
+                }
+            }
+        }
+        self.disconnect("the workload is over");
+    }
+
+    /// The open session. Call only from an operation.
+    pub fn session(&self) -> &Session {
+        &self.current.as_ref().expect("operations run with a session").1
+    }
+
+    pub fn param(&mut self, name: &str) -> u64 {
+        self.spec.param(name, &mut self.rng)
+    }
+
+    /// A value that nobody else writes.
+    pub fn fresh_value(&mut self) -> i64 {
+        self.next_value += 1;
+        self.next_value
+    }
+
+    /// Records the start of an operation. It must be followed by [`Client::ok`] or [`Client::fail`].
+    pub fn invoke(&mut self, action: &'static str, writes: Vec<Write>) {
+        assert!(self.pending.is_none(), "one operation at a time");
+        let server = self.current.as_ref().expect("operations run with a session").0.clone();
+        let op = self.directory.recorder.next_op();
+        self.pending = Some(op);
+        let invoke = Invoke {
+            op,
+            workload: self.spec.name.clone(),
+            server,
+            action,
+            writes,
+        };
+        self.directory.recorder.record(&self.name, What::Invoke(invoke));
+    }
+
+    pub fn ok(&mut self, reads: Vec<Read>) {
+        self.finish(Outcome::Ok { reads });
+    }
+
+    /// Records what `failure` means for the operation and hands it on.
+    pub fn fail(&mut self, failure: Failure, commit_sent: bool) -> Failure {
+        self.finish(failure.outcome(commit_sent));
+        failure
+    }
+
+    /// Ends an explicit transaction that failed. What comes of it changes nothing.
+    pub async fn rollback(&mut self, failure: &Failure) -> Result<(), Failure> {
+        if failure.is_fatal() {
+            return Ok(());
+        }
+        self.session().simple("ROLLBACK").await.map(|_| ())
+    }
+
+    fn finish(&mut self, outcome: Outcome) {
+        let op = self.pending.take().expect("an operation returns once");
+        self.directory.recorder.record(&self.name, What::Return { op, outcome });
+    }
+
+    fn disconnect(&mut self, why: &str) {
+        if let Some((server, session)) = self.current.take() {
+            drop(session);
+            let why = why.to_owned();
+            self.directory
+                .recorder
+                .record(&self.name, What::Disconnected { server, why });
+        }
+    }
+
+    /// Whether there is a session with a server of the wanted kind. One look at every server, then a pause.
+    async fn ensure_session(&mut self) -> bool {
+        if self.current.as_ref().is_some_and(|(_, session)| !session.is_closed()) {
+            return true;
+        }
+        self.disconnect("connection lost");
+        let directory = Arc::clone(&self.directory);
+        for _ in 0..directory.servers.len() {
+            let (server, address) = &directory.servers[self.next_server % directory.servers.len()];
+            if matches!(&self.spec.on, Target::Server(wanted) if wanted != server) {
+                self.next_server += 1;
+                continue;
+            }
+            if let Ok(session) = Session::open(address, &directory.login, &self.name).await
+                && self.suits(&session).await
+            {
+                directory
+                    .recorder
+                    .record(&self.name, What::Connected { server: server.clone() });
+                self.current = Some((server.clone(), session));
+                return true;
+            }
+            self.next_server += 1;
+        }
+        runtime::sleep(LOOK_AGAIN).await;
+        false
+    }
+
+    async fn suits(&self, session: &Session) -> bool {
+        let wanted = match self.spec.on {
+            Target::Any | Target::Server(_) => return true,
+            Target::Primary => "primary",
+            Target::Standby => "standby",
+        };
+        match session.role().await {
+            Ok(Some(role)) => role == wanted,
+            Ok(None) => wanted == "primary",
+            Err(_) => false,
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! One SQL session over the simulated network, and what its errors mean.
+//!
+//! Invariant: an error is called certain only if the statement that failed cannot have committed. A lost connection, a
+//! time-out and 40003 leave it unknown once a commit was on its way.
+
+use std::time::Duration;
+
+use tokio_postgres::{Client, NoTls, Row, SimpleQueryMessage, types::ToSql};
+use understudy::runtime;
+use understudy::runtime::net::TcpStream;
+
+use crate::history::Outcome;
+
+/// How long a client waits for a connection and for an answer before it gives up.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Why a statement did not answer.
+#[derive(Debug)]
+pub enum Failure {
+    /// The server said no.
+    Refused { sqlstate: String, message: String },
+    /// No answer: the connection is gone, or nothing came in time.
+    Lost(String),
+}
+
+impl Failure {
+    /// What is known about an operation that failed like this, after its commit was sent or before.
+    pub fn outcome(&self, commit_sent: bool) -> Outcome {
+        match self {
+            Failure::Refused { sqlstate, .. } if !commit_sent || certain(sqlstate) => Outcome::Failed {
+                sqlstate: sqlstate.clone(),
+            },
+            Failure::Refused { sqlstate, .. } => Outcome::Unknown { why: sqlstate.clone() },
+            Failure::Lost(_) if !commit_sent => Outcome::Failed {
+                sqlstate: "08006".to_owned(),
+            },
+            Failure::Lost(why) => Outcome::Unknown { why: why.clone() },
+        }
+    }
+
+    /// Whether the session can go on.
+    pub fn is_fatal(&self) -> bool {
+        match self {
+            Failure::Refused { sqlstate, .. } => sqlstate.starts_with("57P") || sqlstate.starts_with("08"),
+            Failure::Lost(_) => true,
+        }
+    }
+}
+
+/// Codes that say that nothing was committed.
+fn certain(sqlstate: &str) -> bool {
+    const CLASSES: [&str; 5] = ["22", "23", "25", "42", "0A"];
+    sqlstate == "40001" || CLASSES.contains(&&sqlstate[..2])
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::Refused { sqlstate, message } => write!(f, "{sqlstate} {message}"),
+            Failure::Lost(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Failure {
+        match error.as_db_error() {
+            Some(db) => Failure::Refused {
+                sqlstate: db.code().code().to_owned(),
+                message: db.message().to_owned(),
+            },
+            None => Failure::Lost("connection lost".to_owned()),
+        }
+    }
+}
+
+/// Who logs in where.
+#[derive(Debug, Clone)]
+pub struct Login {
+    pub user: String,
+    pub password: String,
+    pub database: String,
+}
+
+pub struct Session {
+    client: Client,
+    /// Ends the connection when the session is dropped.
+    _driver: runtime::AbortOnDrop<()>,
+}
+
+impl Session {
+    /// Connects to `address` (`host:port`) and logs in.
+    pub async fn open(address: &str, login: &Login, application: &str) -> Result<Session, Failure> {
+        let connect = async {
+            let stream = TcpStream::connect(address)
+                .await
+                .map_err(|error| Failure::Lost(format!("connect: {}", error.kind())))?;
+            let mut config = tokio_postgres::Config::new();
+            config
+                .user(&login.user)
+                .password(&login.password)
+                .dbname(&login.database)
+                .application_name(application);
+            Ok::<_, Failure>(config.connect_raw(stream, NoTls).await?)
+        };
+        let (client, connection) = in_time(CONNECT_TIMEOUT, connect).await?;
+        let driver = runtime::spawn("sql client", async move {
+            // How a connection ends is learned from the statement that waits on it.
+            let _ = connection.await;
+        });
+        Ok(Session {
+            client,
+            _driver: driver.abort_on_drop(),
+        })
+    }
+
+    /// The simple protocol: several statements, text rows.
+    pub async fn simple(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Failure> {
+        let messages = in_time(ANSWER_TIMEOUT, async { Ok(self.client.simple_query(sql).await?) }).await?;
+        let rows = messages.into_iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(
+                (0..row.len())
+                    .map(|column| row.get(column).map(str::to_owned))
+                    .collect(),
+            ),
+            _ => None,
+        });
+        Ok(rows.collect())
+    }
+
+    /// The extended protocol: one statement with parameters.
+    pub async fn query(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Failure> {
+        in_time(ANSWER_TIMEOUT, async { Ok(self.client.query(sql, params).await?) }).await
+    }
+
+    pub async fn execute(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<u64, Failure> {
+        in_time(ANSWER_TIMEOUT, async { Ok(self.client.execute(sql, params).await?) }).await
+    }
+
+    /// `SHOW dolt_cluster_role`, or None on a server of its own.
+    pub async fn role(&self) -> Result<Option<String>, Failure> {
+        match self.simple("SHOW dolt_cluster_role").await {
+            Ok(rows) => Ok(rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten()),
+            Err(Failure::Refused { sqlstate, .. }) if sqlstate == "42704" => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+}
+
+async fn in_time<T>(limit: Duration, future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    match runtime::timeout(limit, future).await {
+        Ok(result) => result,
+        Err(_) => Err(Failure::Lost(format!("no answer within {} s", limit.as_secs()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_cannot_have_committed_is_certain() {
+        let refused = |code: &str| Failure::Refused {
+            sqlstate: code.to_owned(),
+            message: String::new(),
+        };
+        for code in ["40001", "25006", "25P02", "23505", "42P01"] {
+            assert!(matches!(refused(code).outcome(true), Outcome::Failed { .. }), "{code}");
+        }
+        for code in ["40003", "57P01", "58030", "XX000", "XX001"] {
+            assert!(matches!(refused(code).outcome(true), Outcome::Unknown { .. }), "{code}");
+            assert!(matches!(refused(code).outcome(false), Outcome::Failed { .. }), "{code}");
+        }
+        assert!(matches!(
+            Failure::Lost(String::new()).outcome(true),
+            Outcome::Unknown { .. }
+        ));
+        assert!(matches!(
+            Failure::Lost(String::new()).outcome(false),
+            Outcome::Failed { .. }
+        ));
+    }
+}
