@@ -64,7 +64,9 @@ impl Node {
                             Event::StreamEnd => return Ok(root),
                             Event::DocumentEnd => {}
                             _ => {
-                                return Err(builder.complain(builder.line, "one document per file, here starts another"));
+                                return Err(
+                                    builder.complain(builder.line, "one document per file, here starts another")
+                                );
                             }
                         }
                     }

@@ -99,7 +99,7 @@ pub enum Effect {
     KillSessions {
         spare: Spare,
     },
-    /// Wait until no commit that was let in is unfinished.
+    /// Wait until no commit that was let in is unfinished, and no replicated root either.
     AwaitWriters,
     /// Wait until every link is caught up, then report [`Event::DrainEnded`].
     Drain,
@@ -229,11 +229,12 @@ impl RoleMachine {
         &self.standing
     }
 
-    pub fn role(&self) -> Role {
+    #[cfg(test)]
+    fn role(&self) -> Role {
         self.standing.role
     }
 
-    pub fn epoch(&self) -> Epoch {
+    fn epoch(&self) -> Epoch {
         self.standing.epoch
     }
 
@@ -358,6 +359,7 @@ impl RoleMachine {
         let publish = machine.publish();
         let effects = vec![
             Effect::KillSessions { spare: Spare::Caller },
+            Effect::AwaitWriters,
             Effect::RefreshCounters,
             store,
             publish,

@@ -1,0 +1,263 @@
+//! What is known of the replication of one database to one standby, and of all of them together.
+//!
+//! Links are made anew at every change of role: errors, acknowledgements and times of the former one say nothing about
+//! the new one (spec/cluster.md 2.7).
+//!
+//! Must not know: the wire.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::peer::Peer;
+use crate::chunk::RootRecord;
+use crate::engine::{Database, DatabaseId, Engine};
+use crate::runtime::{self, Instant, WallTime};
+
+/// A database and a standby, by the position of the standby in the configuration.
+pub type LinkKey = (DatabaseId, usize);
+
+pub struct Link {
+    pub key: LinkKey,
+    pub database: Database,
+    pub peer: Arc<Peer>,
+    /// The standby must have this root of the system database before it can know this database.
+    pub listed_at: u64,
+    state: Mutex<LinkState>,
+    table: watch::Sender<u64>,
+    kick: watch::Sender<u64>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct LinkState {
+    /// The newest root the standby has confirmed to have durably, as recorded here.
+    pub acknowledged: Option<RootRecord>,
+    /// Nothing older than this was still to be confirmed when the standby last answered.
+    pub confirmed: Option<Instant>,
+    pub error: Option<String>,
+    /// Acknowledgements and answered heartbeats.
+    pub successes: u64,
+    failing: bool,
+}
+
+impl Link {
+    pub fn state(&self) -> LinkState {
+        self.state.lock().clone()
+    }
+
+    pub fn is_caught_up(&self) -> bool {
+        let newest = self.database.store().pending().root;
+        self.state
+            .lock()
+            .acknowledged
+            .is_some_and(|record| record.root == newest)
+    }
+
+    /// The standby has this root, durably.
+    pub fn acknowledged(&self, record: RootRecord) {
+        self.succeeded(|state| state.acknowledged = Some(record));
+    }
+
+    /// The standby answered what was asked at `asked`, and its root is the one it acknowledged.
+    pub fn confirmed(&self, asked: Instant) {
+        self.succeeded(|state| state.confirmed = Some(asked));
+    }
+
+    fn succeeded(&self, change: impl FnOnce(&mut LinkState)) {
+        let mut state = self.state.lock();
+        change(&mut state);
+        state.successes += 1;
+        state.error = None;
+        if std::mem::take(&mut state.failing) {
+            info!(database = %self.shown_name(), remote = %self.peer.name, "replication works again");
+        }
+        drop(state);
+        self.table.send_modify(|changes| *changes += 1);
+    }
+
+    /// Logged when it begins: what fails is retried for ever, and each retry says the same.
+    pub fn failed(&self, error: String) {
+        let mut state = self.state.lock();
+        if !std::mem::replace(&mut state.failing, true) {
+            warn!(database = %self.shown_name(), remote = %self.peer.name, error, "replication failed and is retried");
+        }
+        state.error = Some(error);
+        drop(state);
+        self.table.send_modify(|changes| *changes += 1);
+    }
+
+    /// Not a failure of this link: it waits for another, which has this error.
+    pub fn waiting(&self, error: Option<String>) {
+        self.state.lock().error = error;
+    }
+
+    /// Asks for a sign of life now, whatever was planned.
+    pub fn kick(&self) {
+        self.kick.send_modify(|kicks| *kicks += 1);
+    }
+
+    pub fn watch_kicks(&self) -> watch::Receiver<u64> {
+        self.kick.subscribe()
+    }
+
+    /// For logs and errors: the system database has a name nobody can type.
+    pub fn shown_name(&self) -> String {
+        shown_name(&self.database)
+    }
+}
+
+pub fn shown_name(database: &Database) -> String {
+    match database.id() == DatabaseId::SYSTEM {
+        true => "(system)".to_owned(),
+        false => database.name().to_owned(),
+    }
+}
+
+/// All links, and when the standby side last heard of each database.
+pub struct LinkTable {
+    engine: Engine,
+    peers: Vec<Arc<Peer>>,
+    links: Mutex<BTreeMap<LinkKey, Arc<Link>>>,
+    contacts: Mutex<BTreeMap<DatabaseId, WallTime>>,
+    /// Changes with every success and failure of a link.
+    changes: watch::Sender<u64>,
+}
+
+impl LinkTable {
+    pub fn new(engine: Engine, peers: Vec<Arc<Peer>>) -> LinkTable {
+        LinkTable {
+            engine,
+            peers,
+            links: Mutex::default(),
+            contacts: Mutex::default(),
+            changes: watch::Sender::new(0),
+        }
+    }
+
+    pub fn peers(&self) -> &[Arc<Peer>] {
+        &self.peers
+    }
+
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    pub fn get(&self, key: LinkKey) -> Option<Arc<Link>> {
+        self.links.lock().get(&key).cloned()
+    }
+
+    pub fn all(&self) -> Vec<Arc<Link>> {
+        self.links.lock().values().cloned().collect()
+    }
+
+    /// Forgets everything: the role changed.
+    pub fn reset(&self) {
+        self.links.lock().clear();
+        self.contacts.lock().clear();
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// Makes the links of databases that have none, and drops those of databases that are gone. Gives the keys of all
+    /// there are now and those that are new.
+    pub fn reconcile(&self) -> (Vec<LinkKey>, Vec<Arc<Link>>) {
+        let stores = self.engine.all_stores();
+        let listed_at = stores[0].store().published().sequence;
+        let mut links = self.links.lock();
+        let wanted: Vec<LinkKey> = stores
+            .iter()
+            .flat_map(|store| (0..self.peers.len()).map(|peer| (store.id(), peer)))
+            .collect();
+        links.retain(|key, _| wanted.contains(key));
+        let mut new = Vec::new();
+        for database in &stores {
+            for (index, peer) in self.peers.iter().enumerate() {
+                let key = (database.id(), index);
+                links.entry(key).or_insert_with(|| {
+                    let link = Arc::new(Link {
+                        key,
+                        database: database.clone(),
+                        peer: peer.clone(),
+                        listed_at,
+                        state: Mutex::default(),
+                        table: self.changes.clone(),
+                        kick: watch::Sender::new(0),
+                    });
+                    new.push(link.clone());
+                    link
+                });
+            }
+        }
+        drop(links);
+        self.changes.send_modify(|changes| *changes += 1);
+        (wanted, new)
+    }
+
+    /// A primary sent something for this database just now.
+    pub fn contacted(&self, database: DatabaseId) {
+        self.contacts.lock().insert(database, runtime::wall_clock());
+    }
+
+    pub fn last_contact(&self, database: DatabaseId) -> Option<WallTime> {
+        self.contacts.lock().get(&database).copied()
+    }
+
+    /// Waits until every standby answered for every database something that was asked after now.
+    pub async fn confirm_all(&self, limit: Duration) -> Result<(), Vec<String>> {
+        let since = runtime::now();
+        self.all().iter().for_each(|link| link.kick());
+        self.until_all(limit, |link| {
+            link.state.lock().confirmed.is_some_and(|confirmed| confirmed >= since)
+        })
+        .await
+    }
+
+    /// Waits until every standby has acknowledged the newest root of every database.
+    pub async fn drain_all(&self, limit: Duration) -> Result<(), Vec<String>> {
+        self.all().iter().for_each(|link| link.kick());
+        self.until_all(limit, Link::is_caught_up).await
+    }
+
+    async fn until_all(&self, limit: Duration, good: impl Fn(&Link) -> bool) -> Result<(), Vec<String>> {
+        let mut changes = self.changes.subscribe();
+        let all_good = async {
+            while !self.behind(&good).is_empty() {
+                if changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        let waited = runtime::timeout(limit, all_good).await;
+        let behind = self.behind(&good);
+        match (waited, behind.is_empty()) {
+            (_, true) => Ok(()),
+            (_, false) => Err(behind),
+        }
+    }
+
+    /// What is not good, with the last error. Asks the engine what there is, so that a database without links yet is
+    /// not overlooked.
+    fn behind(&self, good: &impl Fn(&Link) -> bool) -> Vec<String> {
+        let mut behind = Vec::new();
+        for database in self.engine.all_stores() {
+            for (index, peer) in self.peers.iter().enumerate() {
+                let link = self.get((database.id(), index));
+                if link.as_deref().is_some_and(good) {
+                    continue;
+                }
+                let error = link
+                    .and_then(|link| link.state().error)
+                    .unwrap_or_else(|| "not caught up".to_owned());
+                behind.push(format!(
+                    "database {} on standby {}: {error}",
+                    shown_name(&database),
+                    peer.name
+                ));
+            }
+        }
+        behind
+    }
+}

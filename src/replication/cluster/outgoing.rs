@@ -1,0 +1,204 @@
+//! The part of a log that a standby lacks, cut into messages.
+//!
+//! Roots that follow each other closely are sent as one: the chunks of all, then the last. A run between two roots that
+//! are sent is bounded, because the standby holds it in memory until its root.
+//!
+//! Must not know: streams, standbys.
+
+use bytes::Bytes;
+
+use super::message::{hash_bytes, root_message};
+use super::wire::{self, to_standby::Body};
+use crate::chunk::{ChunkError, Hash, LogEntry, RootRecord};
+
+/// How much a message carries, unless a single chunk is larger.
+pub const BATCH_BYTES: usize = 256 * 1024;
+/// A root is sent when this much was sent since the last.
+const RUN_BYTES: usize = 1 << 20;
+/// What a standby holds in memory of one run. A commit larger than this is walked instead.
+pub const RUN_BYTES_MAX: usize = 64 << 20;
+
+pub struct Outgoing<R> {
+    log: R,
+    /// The root that the standby has after what was sent so far.
+    sent: Hash,
+    /// Passed over, to be sent unless another follows.
+    held: Option<RootRecord>,
+    /// To be sent after the chunks before it.
+    due: Option<RootRecord>,
+    run_bytes: usize,
+}
+
+#[derive(Debug)]
+pub enum Next {
+    Message(Body),
+    /// This root, and everything up to it, has been sent before it.
+    Root(Body, RootRecord),
+    /// A single commit is too large to be held by the standby.
+    TooLarge,
+    End,
+}
+
+impl<R: Iterator<Item = Result<LogEntry, ChunkError>>> Outgoing<R> {
+    /// `log` begins after the root `after`, which the standby has.
+    pub fn new(log: R, after: Hash) -> Outgoing<R> {
+        Outgoing {
+            log,
+            sent: after,
+            held: None,
+            due: None,
+            run_bytes: 0,
+        }
+    }
+
+    pub fn next_message(&mut self) -> Result<Next, ChunkError> {
+        let mut batch: Vec<wire::Chunk> = Vec::new();
+        let mut bytes = 0;
+        while bytes < BATCH_BYTES && self.due.is_none() {
+            match self.log.next().transpose()? {
+                Some(LogEntry::Chunk(hash, content)) => {
+                    if self.run_bytes > RUN_BYTES_MAX {
+                        return Ok(Next::TooLarge);
+                    }
+                    bytes += content.len();
+                    self.run_bytes += content.len();
+                    batch.push(chunk_message(hash, content));
+                }
+                Some(LogEntry::Root(record)) => {
+                    self.held = Some(record);
+                    if self.run_bytes >= RUN_BYTES {
+                        self.due = self.held.take();
+                    }
+                }
+                None => {
+                    self.due = self.held.take();
+                    break;
+                }
+            }
+        }
+        if !batch.is_empty() {
+            return Ok(Next::Message(Body::Chunks(wire::Chunks { chunks: batch })));
+        }
+        let Some(record) = self.due.take() else {
+            return Ok(Next::End);
+        };
+        let message = root_message(&record, self.sent);
+        self.sent = record.root;
+        self.run_bytes = 0;
+        Ok(Next::Root(Body::Root(message), record))
+    }
+}
+
+pub fn chunk_message(hash: Hash, content: Bytes) -> wire::Chunk {
+    wire::Chunk {
+        hash: hash_bytes(hash),
+        content,
+    }
+}
+
+/// Chunks that a standby asked for, in messages of bounded size.
+pub fn chunk_messages(chunks: impl IntoIterator<Item = (Hash, Bytes)>) -> Vec<Body> {
+    let mut messages = Vec::new();
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    for (hash, content) in chunks {
+        bytes += content.len();
+        batch.push(chunk_message(hash, content));
+        if bytes >= BATCH_BYTES {
+            messages.push(Body::Chunks(wire::Chunks {
+                chunks: std::mem::take(&mut batch),
+            }));
+            bytes = 0;
+        }
+    }
+    if !batch.is_empty() {
+        messages.push(Body::Chunks(wire::Chunks { chunks: batch }));
+    }
+    messages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::WallTime;
+
+    fn chunk(byte: u8, length: usize) -> Result<LogEntry, ChunkError> {
+        let bytes = Bytes::from(vec![byte; length]);
+        Ok(LogEntry::Chunk(Hash::of(&bytes), bytes))
+    }
+
+    fn root(sequence: u8) -> Result<LogEntry, ChunkError> {
+        Ok(LogEntry::Root(RootRecord {
+            sequence: sequence.into(),
+            root: Hash::from_bytes([sequence; 20]),
+            previous: Hash::from_bytes([sequence - 1; 20]),
+            epoch: 1,
+            time: WallTime::EPOCH,
+        }))
+    }
+
+    /// The messages as text: `c3` three chunks, `r5<2` root 5 after root 2.
+    fn sent(log: Vec<Result<LogEntry, ChunkError>>) -> String {
+        let mut outgoing = Outgoing::new(log.into_iter(), Hash::from_bytes([1; 20]));
+        let mut text = Vec::new();
+        loop {
+            match outgoing.next_message().unwrap() {
+                Next::Message(Body::Chunks(chunks)) => text.push(format!("c{}", chunks.chunks.len())),
+                Next::Root(Body::Root(root), record) => {
+                    assert_eq!(root.root[0], record.root.as_bytes()[0]);
+                    text.push(format!("r{}<{}", root.root[0], root.previous[0]));
+                }
+                Next::TooLarge => return format!("{} too large", text.join(" ")),
+                Next::End => return text.join(" "),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_new_is_nothing_sent() {
+        assert_eq!(sent(vec![]), "");
+    }
+
+    #[test]
+    fn small_commits_travel_as_one() {
+        assert_eq!(
+            sent(vec![
+                chunk(1, 10),
+                root(2),
+                chunk(2, 10),
+                chunk(3, 10),
+                root(3),
+                root(4)
+            ]),
+            "c3 r4<1"
+        );
+    }
+
+    #[test]
+    fn large_ones_are_cut_and_each_root_follows_the_one_sent_before() {
+        let log = vec![
+            chunk(1, 1 << 20),
+            root(2),
+            chunk(2, 1 << 20),
+            root(3),
+            chunk(3, 10),
+            root(4),
+        ];
+        assert_eq!(sent(log), "c1 r2<1 c1 r3<2 c1 r4<3");
+        let log = (0..8).map(|n| chunk(n, 64 * 1024)).chain([root(2)]).collect();
+        assert_eq!(sent(log), "c4 c4 r2<1");
+    }
+
+    #[test]
+    fn a_commit_that_a_standby_could_not_hold_is_not_sent_whole() {
+        let log: Vec<_> = (0..70).map(|n| chunk(n, 1 << 20)).chain([root(2)]).collect();
+        assert!(sent(log).ends_with("too large"));
+    }
+
+    #[test]
+    fn what_was_asked_for_comes_in_bounded_messages() {
+        let chunks = (0..5u8).map(|n| (Hash::from_bytes([n; 20]), Bytes::from(vec![n; 200 * 1024])));
+        assert_eq!(chunk_messages(chunks).len(), 3);
+        assert!(chunk_messages([]).is_empty());
+    }
+}

@@ -1,0 +1,326 @@
+//! The standby's side of a stream: takes in what the primary sends for one database.
+//!
+//! Invariants
+//! - Every message is judged by the role machine before anything of it is used, and the right to apply is checked once
+//!   more under the commit turn.
+//! - A root is acknowledged when it is durable and visible here, never before.
+//! - What is held in memory is bounded: one run of chunks up to its root.
+//!
+//! Must not know: connections, tokens; whoever sends was authenticated.
+//!
+//! Source: DESIGN.md 9.1, spec/cluster.md 4.2 to 4.4, 5.3.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+use tonic::{Status, Streaming};
+use tracing::{debug, error, info, warn};
+
+use super::controller::Published;
+use super::core::Core;
+use super::identity::ServerId;
+use super::link::shown_name;
+use super::message::{self, hash, hash_bytes, hash_or_none, root_message, root_record};
+use super::outgoing::RUN_BYTES_MAX;
+use super::role::Event;
+use super::wire::to_primary::Body as Answer;
+use super::wire::to_standby::Body;
+use super::wire::{self, ToPrimary, ToStandby};
+use crate::chunk::{Hash, RootRecord};
+use crate::engine::{Backfill, Database, DatabaseId, EngineError, ReplicatedBatch};
+use crate::runtime;
+
+/// A primary sends a heartbeat every second; one that is silent for this long is gone.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
+const BUSY_EVERY: Duration = Duration::from_secs(1);
+/// Chunks asked for at once: some 2 MB on their way keep a connection full.
+const WANT_MAX: usize = 512;
+/// What a run may hold beyond the primary's bound, which is checked between chunks.
+const RUN_SLACK_BYTES: usize = 16 << 20;
+
+pub struct Receiver {
+    core: Arc<Core>,
+    peer: ServerId,
+    messages: Streaming<ToStandby>,
+    answers: mpsc::Sender<Result<ToPrimary, Status>>,
+    role: watch::Receiver<Published>,
+    generation: u64,
+}
+
+impl Receiver {
+    /// `generation` is that of the decision to serve `peer`.
+    pub fn new(
+        core: Arc<Core>,
+        peer: ServerId,
+        generation: u64,
+        messages: Streaming<ToStandby>,
+        answers: mpsc::Sender<Result<ToPrimary, Status>>,
+    ) -> Receiver {
+        let role = core.controller.watch();
+        Receiver {
+            core,
+            peer,
+            messages,
+            answers,
+            role,
+            generation,
+        }
+    }
+
+    /// Serves the stream to its end.
+    pub async fn run(mut self) {
+        let Err(mut status) = self.serve().await else { return };
+        debug!(peer = %self.peer, code = ?status.code(), reason = status.message(), "replication stream ended");
+        message::put_headers(status.metadata_mut(), &self.core.controller.standing());
+        // Nobody listens any more when the connection failed.
+        let _ = self.answers.send(Err(status)).await;
+    }
+
+    async fn serve(&mut self) -> Result<(), Status> {
+        let Some(Body::Hello(hello)) = self.next().await? else {
+            return Err(Status::invalid_argument("a stream begins with Hello"));
+        };
+        let id: [u8; 16] = hello.database_id[..]
+            .try_into()
+            .map_err(|_| Status::invalid_argument("the id of a database has 16 bytes"))?;
+        let id = DatabaseId::from_bytes(id);
+        let Some(database) = self.core.engine.store_of(id) else {
+            return Err(Status::not_found(format!("database {id} is not known here yet")));
+        };
+        let root = hash_bytes(database.store().pending().root);
+        self.answer(Answer::Standing(wire::Standing { root })).await?;
+        Follower {
+            database,
+            run: Vec::new(),
+            run_bytes: 0,
+            ignoring: false,
+        }
+        .follow(self)
+        .await
+    }
+
+    /// The next message, judged. Ends with the change of role, the end of the server, or the silence of the primary.
+    async fn next(&mut self) -> Result<Option<Body>, Status> {
+        let generation = self.generation;
+        let message = tokio::select! {
+            biased;
+            () = self.core.closing.cancelled() => return Err(Status::unavailable("this server is shutting down")),
+            _ = self.role.wait_for(|published| published.generation != generation) => {
+                return Err(Status::failed_precondition("the role of this server changed"));
+            }
+            message = self.messages.message() => message?,
+            () = runtime::sleep(SILENCE_MAX) => {
+                return Err(Status::deadline_exceeded(format!("no message for {} s", SILENCE_MAX.as_secs())));
+            }
+        };
+        // The primary ended the stream in good order.
+        let Some(message) = message else { return Ok(None) };
+        let event = message::message_event(message.stamp.as_ref(), self.peer)?;
+        self.judge(event).await?;
+        Ok(message.body)
+    }
+
+    async fn judge(&self, event: Event) -> Result<(), Status> {
+        let judged = self.core.controller.on_request(event).await;
+        judged.map_err(|refusal| message::refusal_status(&refusal, &self.core.controller.standing()))
+    }
+
+    async fn answer(&self, body: Answer) -> Result<(), Status> {
+        let answer = ToPrimary {
+            stamp: Some(message::stamp(&self.core.controller.standing())),
+            body: Some(body),
+        };
+        let sent = self.answers.send(Ok(answer)).await;
+        sent.map_err(|_| Status::cancelled("the primary ended the stream"))
+    }
+
+    /// Does something that may take long, and lets the primary know that we are alive.
+    async fn busily<F: Future>(&self, work: F) -> Result<F::Output, Status> {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done),
+                () = runtime::sleep(BUSY_EVERY) => self.answer(Answer::Busy(wire::Busy {})).await?,
+            }
+        }
+    }
+}
+
+/// The database of a stream and what has arrived of its next root.
+struct Follower {
+    database: Database,
+    run: Vec<(Hash, Bytes)>,
+    run_bytes: usize,
+    /// We asked to walk: what was sent before the primary knew is of no use.
+    ignoring: bool,
+}
+
+impl Follower {
+    async fn follow(mut self, stream: &mut Receiver) -> Result<(), Status> {
+        while let Some(body) = stream.next().await? {
+            match body {
+                Body::Chunks(_) | Body::Root(_) if self.ignoring => {}
+                Body::Chunks(chunks) => self.take(chunks)?,
+                Body::Root(root) => {
+                    let (record, previous) = (root_record(&root)?, hash_or_none(&root.previous)?);
+                    self.run_bytes = 0;
+                    let chunks = std::mem::take(&mut self.run);
+                    self.apply(
+                        stream,
+                        ReplicatedBatch {
+                            chunks,
+                            root: record,
+                            expect_previous: previous,
+                        },
+                    )
+                    .await?;
+                }
+                Body::Adopt(root) => {
+                    self.ignoring = false;
+                    self.run = Vec::new();
+                    self.run_bytes = 0;
+                    self.adopt(stream, root_record(&root)?).await?;
+                }
+                Body::Heartbeat(heartbeat) => self.beat(stream, heartbeat.number).await?,
+                Body::Hello(_) => return Err(Status::invalid_argument("Hello comes once")),
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, chunks: wire::Chunks) -> Result<(), Status> {
+        for chunk in chunks.chunks {
+            self.run_bytes += chunk.content.len();
+            self.run.push((hash(&chunk.hash)?, chunk.content));
+        }
+        match self.run_bytes > RUN_BYTES_MAX + RUN_SLACK_BYTES {
+            true => Err(Status::resource_exhausted("more chunks than are held before a root")),
+            false => Ok(()),
+        }
+    }
+
+    async fn beat(&self, stream: &Receiver, number: u64) -> Result<(), Status> {
+        stream.core.links.contacted(self.database.id());
+        let root = hash_bytes(self.database.store().published().root);
+        stream.answer(Answer::Beat(wire::Beat { number, root })).await
+    }
+
+    async fn apply(&mut self, stream: &Receiver, batch: ReplicatedBatch) -> Result<(), Status> {
+        let record = batch.root;
+        let (core, peer) = (stream.core.clone(), stream.peer);
+        let permit = move || {
+            let epoch = core.controller.standing().epoch;
+            core.controller.may_apply(peer, epoch)
+        };
+        match stream.busily(self.database.apply_replicated(batch, permit)).await? {
+            Ok(_) => {}
+            Err(EngineError::Incomplete { missing, .. }) => {
+                debug!(database = %shown_name(&self.database), missing = missing.len(), "asking to walk");
+                self.ignoring = true;
+                return stream.answer(Answer::Incomplete(wire::Incomplete {})).await;
+            }
+            Err(error) => return Err(engine_status(&error)),
+        }
+        self.applied(stream).await?;
+        stream
+            .answer(Answer::Acknowledged(root_message(&record, record.previous)))
+            .await
+    }
+
+    /// What a new root brings with it on this server.
+    async fn applied(&self, stream: &Receiver) -> Result<(), Status> {
+        stream.core.links.contacted(self.database.id());
+        if self.database.id() != DatabaseId::SYSTEM {
+            return Ok(());
+        }
+        let reconciled = stream.busily(stream.core.engine.reconcile_databases()).await?;
+        reconciled.map_err(|failure| {
+            error!(error = %failure, "the databases here could not be made those the primary lists");
+            engine_status(&failure)
+        })
+    }
+
+    /// Walks from the primary's root, asks for what is missing, and takes that root over whatever there was.
+    async fn adopt(&mut self, stream: &mut Receiver, record: RootRecord) -> Result<(), Status> {
+        let store = self.database.store().clone();
+        let ours = store.pending().root;
+        let database = shown_name(&self.database);
+        if ours == record.root {
+            self.applied(stream).await?;
+            return stream
+                .answer(Answer::Acknowledged(root_message(&record, record.previous)))
+                .await;
+        }
+        let mut fetched = 0;
+        let mut backfill = Backfill::new(record.root, &store);
+        loop {
+            let wanted = backfill.wanted(WANT_MAX);
+            if wanted.is_empty() {
+                break;
+            }
+            fetched += wanted.len();
+            self.fetch(stream, &wanted, &mut backfill).await?;
+            let closed = backfill.take_closed();
+            if !closed.is_empty() {
+                self.database
+                    .stage_chunks(closed)
+                    .map_err(|error| engine_status(&error))?;
+            }
+        }
+        if ours.is_none() || self.database.id() == DatabaseId::SYSTEM {
+            info!(database, root = %record.root, chunks = fetched, "taking over the primary's database");
+        } else {
+            // What this server alone had is no longer in any branch from here on.
+            warn!(database, %ours, root = %record.root, chunks = fetched, "replacing a root the primary does not know");
+        }
+        self.apply(
+            stream,
+            ReplicatedBatch {
+                chunks: backfill.finish(),
+                root: record,
+                expect_previous: ours,
+            },
+        )
+        .await
+    }
+
+    async fn fetch(&self, stream: &mut Receiver, wanted: &[Hash], backfill: &mut Backfill) -> Result<(), Status> {
+        let hashes = wanted.iter().map(|hash| hash_bytes(*hash)).collect();
+        stream.answer(Answer::Want(wire::Want { hashes })).await?;
+        let mut awaited: BTreeSet<Hash> = wanted.iter().copied().collect();
+        while !awaited.is_empty() {
+            match stream.next().await? {
+                Some(Body::Chunks(chunks)) => {
+                    for chunk in chunks.chunks {
+                        let hash = hash(&chunk.hash)?;
+                        awaited.remove(&hash);
+                        let received = backfill.receive(hash, chunk.content, self.database.store());
+                        received.map_err(|error| engine_status(&error))?;
+                    }
+                }
+                Some(Body::Heartbeat(heartbeat)) => self.beat(stream, heartbeat.number).await?,
+                None => return Err(Status::cancelled("the primary ended the stream")),
+                Some(Body::Hello(_) | Body::Root(_) | Body::Adopt(_)) => {
+                    return Err(Status::invalid_argument("only chunks answer what was asked for"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How the engine's refusals look on the wire (spec/cluster.md 5.4).
+fn engine_status(error: &EngineError) -> Status {
+    let text = error.to_string();
+    match error {
+        EngineError::ReplicationRefused { .. } => Status::failed_precondition(text),
+        EngineError::NotNextRoot { .. } => Status::aborted(format!("destination database root hash moved: {text}")),
+        EngineError::WrongHash { .. } | EngineError::Object(_) => Status::invalid_argument(text),
+        EngineError::NoSuchDatabase { .. } => Status::not_found(text),
+        _ => Status::internal(text),
+    }
+}

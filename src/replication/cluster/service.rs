@@ -1,0 +1,224 @@
+//! The cluster port: gRPC for members, the key document for everybody, 400 for the rest.
+//!
+//! Invariants
+//! - Authentication comes before the header rules, and those before anything of the request is used: a stranger changes
+//!   nothing and learns nothing.
+//! - What strangers may hold open is bounded in number and in time.
+//!
+//! Must not know: what is replicated.
+//!
+//! Source: spec/cluster.md 2.5, 5.3, 5.4, 6.2; checks C-105, C-180 to C-183.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::body::Body;
+use tonic::metadata::MetadataMap;
+use tonic::service::Routes;
+use tonic::{Status, Streaming};
+use tower::ServiceExt;
+use tracing::{debug, info, warn};
+
+use super::core::{Core, MESSAGE_BYTES_MAX};
+use super::identity::ServerId;
+use super::message;
+use super::peer::{CONNECTION_WINDOW_BYTES, KEY_DOCUMENT_PATH, STREAM_WINDOW_BYTES};
+use super::receiver::Receiver;
+use super::token::TokenError;
+use super::wire::replication_server::{Replication, ReplicationServer};
+use super::wire::{ToPrimary, ToStandby};
+use crate::runtime::net::{TcpListener, TcpStream};
+use crate::runtime::{self, HyperExecutor};
+
+/// Members need one each, and one now and then for the key document.
+const CONNECTIONS_MAX: usize = 256;
+/// One stream for each database of a peer.
+const STREAMS_MAX: u32 = 10_000;
+/// Whoever connects says something within this, or is hung up on.
+const FIRST_REQUEST_LIMIT: Duration = Duration::from_secs(10);
+/// Answers of a stream that hyper has not taken yet.
+const ANSWERS_MAX: usize = 16;
+
+struct Service {
+    core: Arc<Core>,
+}
+
+#[tonic::async_trait]
+impl Replication for Service {
+    type ReplicateStream = ReceiverStream<Result<ToPrimary, Status>>;
+
+    async fn replicate(
+        &self,
+        request: tonic::Request<Streaming<ToStandby>>,
+    ) -> Result<tonic::Response<Self::ReplicateStream>, Status> {
+        let peer = self.admit(request.metadata()).await?;
+        let published = self.core.controller.published();
+        let (sender, receiver) = mpsc::channel(ANSWERS_MAX);
+        let stream = Receiver::new(
+            self.core.clone(),
+            peer,
+            published.generation,
+            request.into_inner(),
+            sender,
+        );
+        // Ends by itself: with the stream, a change of role, or the closing of the cluster.
+        runtime::spawn("replication receiver", self.core.tasks.track_future(stream.run())).detach();
+        let mut response = tonic::Response::new(ReceiverStream::new(receiver));
+        message::put_headers(response.metadata_mut(), &published.standing);
+        Ok(response)
+    }
+}
+
+impl Service {
+    /// Authenticates, then applies the header rules.
+    async fn admit(&self, metadata: &MetadataMap) -> Result<ServerId, Status> {
+        let peer = match self.authenticate(metadata).await {
+            Ok(peer) => peer,
+            Err(reason) => {
+                info!(%reason, "request without valid authorization on the cluster port");
+                return Err(Status::unauthenticated("unauthenticated"));
+            }
+        };
+        let Some(event) = message::request_event(metadata, peer) else {
+            info!(%peer, "request without role, epoch or server id on the cluster port");
+            return Err(Status::unauthenticated("unauthenticated"));
+        };
+        let judged = self.core.controller.on_request(event).await;
+        judged.map_err(|refusal| {
+            let standing = self.core.controller.standing();
+            debug!(%peer, %refusal, role = %standing.role, epoch = standing.epoch.get(), "request refused");
+            message::refusal_status(&refusal, &standing)
+        })?;
+        Ok(peer)
+    }
+
+    async fn authenticate(&self, metadata: &MetadataMap) -> Result<ServerId, TokenError> {
+        let mut values = metadata.get_all("authorization").iter();
+        match (values.next(), values.next()) {
+            (Some(value), None) => {
+                let value = value.to_str().map_err(|_| TokenError::Malformed)?;
+                self.core.keys.authenticate(value).await
+            }
+            _ => Err(TokenError::Missing),
+        }
+    }
+}
+
+/// Serves until the cluster closes.
+pub async fn serve(core: Arc<Core>, listener: TcpListener) {
+    let service = ReplicationServer::new(Service { core: core.clone() })
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let routes = Routes::new(service).prepare();
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = core.closing.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                warn!(%error, "accepting a connection on the cluster port failed");
+                // Out of file descriptors, most likely: without a pause this would spin.
+                runtime::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            warn!(%address, limit = CONNECTIONS_MAX, "too many connections on the cluster port");
+            continue;
+        };
+        let (core, routes, tasks) = (core.clone(), routes.clone(), core.tasks.clone());
+        let connection = async move {
+            serve_connection(core, routes, stream).await;
+            drop(place);
+        };
+        runtime::spawn("cluster connection", tasks.track_future(connection)).detach();
+    }
+}
+
+async fn serve_connection(core: Arc<Core>, routes: Routes, stream: TcpStream) {
+    let spoken = Arc::new(AtomicBool::new(false));
+    let handler = {
+        let (core, spoken) = (core.clone(), spoken.clone());
+        hyper::service::service_fn(move |request: Request<Incoming>| {
+            spoken.store(true, Ordering::Relaxed);
+            answer(core.clone(), routes.clone(), request)
+        })
+    };
+    let mut builder = hyper_util::server::conn::auto::Builder::new(HyperExecutor);
+    builder
+        .http2()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(STREAMS_MAX);
+    let connection = builder.serve_connection(TokioIo::new(stream), handler);
+    let mut connection = std::pin::pin!(connection);
+    let mut patience = std::pin::pin!(runtime::sleep(FIRST_REQUEST_LIMIT));
+    let mut patient = true;
+    loop {
+        tokio::select! {
+            biased;
+            () = core.closing.cancelled() => return,
+            ended = &mut connection => {
+                if let Err(error) = ended {
+                    debug!(%error, "connection on the cluster port ended");
+                }
+                return;
+            }
+            () = &mut patience, if patient => {
+                patient = false;
+                if !spoken.load(Ordering::Relaxed) {
+                    debug!("connection on the cluster port closed: no request");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn answer(core: Arc<Core>, routes: Routes, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    let is_grpc = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+    if is_grpc {
+        return routes.oneshot(request).await.map(|response| response.map(Body::new));
+    }
+    let plain = |status: StatusCode, kind: &'static str, text: String| {
+        let mut response = Response::new(Body::new(Full::new(Bytes::from(text))));
+        *response.status_mut() = status;
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, http::HeaderValue::from_static(kind));
+        response
+    };
+    if request.uri().path() == KEY_DOCUMENT_PATH {
+        if request.method() == Method::GET {
+            return Ok(plain(StatusCode::OK, "application/json", core.signer.document()));
+        }
+        let mut response = plain(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "text/plain",
+            "only GET is answered here\n".to_owned(),
+        );
+        response
+            .headers_mut()
+            .insert(ALLOW, http::HeaderValue::from_static("GET"));
+        return Ok(response);
+    }
+    let text = "this port serves the members of a replication cluster\n".to_owned();
+    Ok(plain(StatusCode::BAD_REQUEST, "text/plain", text))
+}

@@ -1,0 +1,241 @@
+//! What reaches the standby, and how it catches up.
+
+use std::time::Duration;
+
+use super::harness::{pair, stopped_pair, until};
+use crate::runtime;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c_120_commits_reach_the_standby_with_the_same_root() {
+    let (a, b) = pair().await;
+    a.create_database("app").await;
+    a.insert("app", 0..5).await.unwrap();
+    b.has("app", 0..5).await;
+    assert_eq!(a.root("app"), b.root("app"), "proved, not assumed");
+    until(
+        "lag 0",
+        || a.status("app").replication_lag_millis == Some(0),
+        || format!("{:?}", a.status("app")),
+    )
+    .await;
+    assert_eq!(a.status("app").current_error, None);
+    for id in 5..50 {
+        a.insert("app", [id]).await.unwrap();
+    }
+    b.has("app", 0..50).await;
+    assert_eq!(a.root("app"), b.root("app"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c_202_a_standby_hears_of_its_primary_and_has_no_lag_of_its_own() {
+    let (a, b) = pair().await;
+    a.create_database("app").await;
+    until(
+        "contact",
+        || !b.names().is_empty() && b.status("app").last_update.is_some(),
+        || format!("{:?}", b.names()),
+    )
+    .await;
+    let first = b.status("app").last_update;
+    until(
+        "another contact",
+        || b.status("app").last_update > first,
+        || format!("{:?}", b.status("app")),
+    )
+    .await;
+    let row = b.status("app");
+    assert_eq!(
+        (row.replication_lag_millis, row.current_error, row.role.as_str()),
+        (None, None, "standby")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c_030_a_standby_refuses_writes() {
+    let (a, b) = pair().await;
+    a.create_database("app").await;
+    b.has("app", []).await;
+    until(
+        "the table",
+        || a.root("app") == b.root("app"),
+        || format!("{:?}", b.root("app")),
+    )
+    .await;
+    let error = b.insert("app", [1]).await.unwrap_err().to_string();
+    assert!(error.contains("app is read-only"), "{error}");
+    let error = b
+        .engine()
+        .create_database("other")
+        .await
+        .map(|_| ())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("database server is set to read only mode"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c_121_a_standby_that_was_down_catches_up() {
+    let (a, mut b) = pair().await;
+    a.create_database("app").await;
+    a.insert("app", 0..10).await.unwrap();
+    b.has("app", 0..10).await;
+    b.stop().await;
+    for id in 10..40 {
+        a.insert("app", [id]).await.unwrap();
+    }
+    let row = || a.status("app");
+    until("an error", || row().current_error.is_some(), || format!("{:?}", row())).await;
+    let error = row().current_error.unwrap();
+    assert!(error.contains("status: "), "names the gRPC status: {error}");
+    assert!(row().replication_lag_millis.is_some_and(|lag| lag > 0));
+    b.start().await;
+    b.has("app", 0..40).await;
+    until("recovery", || row().current_error.is_none(), || format!("{:?}", row())).await;
+    until(
+        "lag 0",
+        || row().replication_lag_millis == Some(0),
+        || format!("{:?}", row()),
+    )
+    .await;
+    assert_eq!(a.root("app"), b.root("app"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c_121_lag_is_null_after_a_restart_of_the_primary_until_the_standby_answers() {
+    let (mut a, mut b) = pair().await;
+    a.create_database("app").await;
+    b.has("app", []).await;
+    b.stop().await;
+    a.insert("app", 0..10).await.unwrap();
+    a.power_off().await;
+    a.start().await;
+    assert_eq!(a.status("app").replication_lag_millis, None);
+    b.start().await;
+    b.has("app", 0..10).await;
+    until(
+        "lag 0",
+        || a.status("app").replication_lag_millis == Some(0),
+        || format!("{:?}", a.status("app")),
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c_150_an_emptied_standby_gets_everything_again() {
+    let (a, mut b) = pair().await;
+    a.create_database("app").await;
+    for id in 0..30 {
+        a.insert("app", [id]).await.unwrap();
+    }
+    b.has("app", 0..30).await;
+    b.stop().await;
+    b.wipe(77);
+    b.start().await;
+    b.has("app", 0..30).await;
+    assert_eq!(a.root("app"), b.root("app"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c_141_a_large_commit_arrives_whole() {
+    let (a, b) = pair().await;
+    a.create_database("app").await;
+    a.insert("app", 0..50_000).await.unwrap();
+    until(
+        "the root",
+        || a.root("app") == b.root("app"),
+        || format!("{:?}", b.root("app")),
+    )
+    .await;
+    assert_eq!(b.ids("app").len(), 50_000);
+    // And by walking, from nothing.
+    let (_, mut b) = (a.root("app"), b);
+    b.stop().await;
+    b.wipe(78);
+    b.start().await;
+    until(
+        "the root",
+        || a.root("app") == b.root("app"),
+        || format!("{:?}", b.root("app")),
+    )
+    .await;
+    assert_eq!(b.ids("app").len(), 50_000);
+}
+
+/// What is deleted and inserted again has chunks that the primary stored long ago and a standby that walked has not.
+#[tokio::test(flavor = "multi_thread")]
+async fn content_that_comes_back_arrives_at_a_standby_that_never_had_it() {
+    let (a, mut b) = stopped_pair().await;
+    let mut a = a;
+    a.start().await;
+    a.create_database("app").await;
+    let names = ["one", "two"];
+    for name in names {
+        a.create_database(name).await;
+    }
+    a.insert("app", 0..2_000).await.unwrap();
+    let before = a.root("app");
+    let database = a.engine().database("app").unwrap();
+    let mut transaction = database.begin();
+    let name = crate::version::TableName::new("public", "t");
+    let schema = transaction.table_schema(&name).unwrap().unwrap();
+    for id in 0..2_000 {
+        let key = crate::version::encode_key(
+            &schema,
+            &vec![crate::version::Value::Int8(id), crate::version::Value::Null],
+        );
+        assert!(transaction.delete(&name, &key).unwrap());
+    }
+    database.commit(transaction).await.unwrap();
+    b.start().await;
+    until(
+        "the root",
+        || a.root("app") == b.root("app"),
+        || format!("{:?}", b.root("app")),
+    )
+    .await;
+    a.insert("app", 0..2_000).await.unwrap();
+    assert_eq!(a.root("app"), before, "the shape of a map depends on its content alone");
+    b.has("app", 0..2_000).await;
+    assert_eq!(a.root("app"), b.root("app"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn c_127_and_c_128_databases_are_dropped_and_made_again_on_the_standby() {
+    let (a, b) = pair().await;
+    for round in 0..5 {
+        a.create_database("app").await;
+        a.insert("app", [round]).await.unwrap();
+        if round % 2 == 0 {
+            b.has("app", [round]).await;
+        }
+        a.engine().drop_database("app").await.unwrap();
+    }
+    until("the drop", || b.names().is_empty(), || format!("{:?}", b.names())).await;
+    assert!(a.control().status().is_empty());
+    a.create_database("app").await;
+    a.insert("app", [9]).await.unwrap();
+    b.has("app", [9]).await;
+}
+
+/// Polls what is listed while databases are made: none is ever seen before the primary's first root.
+#[tokio::test(flavor = "multi_thread")]
+async fn c_156_a_database_is_not_seen_before_its_first_root() {
+    let (a, b) = pair().await;
+    let making = async {
+        for round in 0..10 {
+            a.create_database(&format!("app{round}")).await;
+        }
+    };
+    let polling = async {
+        while b.names().len() < 10 {
+            for name in b.names() {
+                assert!(b.root(&name).is_some_and(|root| !root.is_none()), "{name}");
+            }
+            runtime::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let both = async { tokio::join!(making, polling) };
+    runtime::timeout(Duration::from_secs(20), both)
+        .await
+        .expect("all ten arrive");
+}
