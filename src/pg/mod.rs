@@ -1,1 +1,4 @@
 //! PostgreSQL's wire protocol.
+
+pub mod encode;
+pub mod types;
