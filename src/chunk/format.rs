@@ -372,11 +372,26 @@ mod tests {
             store: *b"0123456789abcdef",
             segments: vec![1, 2],
         };
-        assert_eq!(hex(&manifest.encode()), "M");
-        assert_eq!(hex(&header().encode()), "H");
+        assert_eq!(
+            hex(&manifest.encode()),
+            concat!(
+                "55535453544f524501000000020000003031323334353637383961626364656601000000000000000200000000000000",
+                "7e72f73a",
+            )
+        );
+        assert_eq!(
+            hex(&header().encode()),
+            concat!(
+                "5553544c4f475347010000003031323334353637383961626364656602000000000000000700000000000000de8f3fcf",
+                "327eb911b2c368e011e0ffdee22fed45001000000000000000000000d6bad2d6",
+            )
+        );
         let mut chunk = Vec::new();
         encode_chunk(&mut chunk, header().seed(), 80, &Hash::of(b"chunk"), b"chunk");
-        assert_eq!(hex(&chunk), "C");
+        assert_eq!(
+            hex(&chunk),
+            concat!("190000000100000022c785ea6b1d440ada61d0f4e4416c73bcbab3694f96875a6368756e6b",)
+        );
         let mut bytes = Vec::new();
         encode_root(
             &mut bytes,
@@ -388,7 +403,13 @@ mod tests {
                 offset: 4096,
             },
         );
-        assert_eq!(hex(&bytes), "R");
+        assert_eq!(
+            hex(&bytes),
+            concat!(
+                "500000000200000046541773080000000000000092a2b787a06d7272df43eaf87acc3b9c1d315d79de8f3fcf327eb911",
+                "b2c368e011e0ffdee22fed45030000000000000000401e18240a060001000000000000000010000000000000",
+            )
+        );
         assert_eq!(bytes.len(), ROOT_RECORD_BYTES);
         assert_eq!(bytes[..8], ROOT_MARK);
     }

@@ -13,17 +13,27 @@
 //! Must not know: what chunks mean (maps, tables, commits), sessions, the network.
 
 mod batch;
-#[allow(dead_code)]
 mod cache;
 mod error;
-#[allow(dead_code)]
 mod format;
 mod hash;
+mod index;
+mod reader;
+mod recovery;
 mod store;
+mod sync;
+#[cfg(test)]
+mod tests;
 
 pub use batch::{ChunkBatch, NoChunks, ReadChunks};
 pub use cache::ChunkCache;
 pub use error::ChunkError;
 pub use format::RootRecord;
 pub use hash::{HASH_BYTES, HASH_CHARS, Hash, ParseHashError};
-pub use store::{ChunkStore, Cut, LogEntry, LogReader, Recovery, StoreOptions};
+pub use reader::{LogEntry, LogReader};
+pub use recovery::{Cut, Recovery};
+pub use store::{ChunkStore, StoreOptions};
+
+/// How many of the newest roots a store keeps in memory with their places: about a minute's at full speed, a day's at
+/// one a second. Older ones are found by reading the log.
+const ROOTS_KEPT: usize = 1 << 16;

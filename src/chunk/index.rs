@@ -1,0 +1,236 @@
+//! Where each chunk lies: 32 bytes a chunk and a little slack, in memory.
+//!
+//! Hashes are uniform, so a sorted array is searched by guessing where a hash must be, in three or four looks, without
+//! the empty room of a hash table. Entries are dealt to shards by their first byte; each shard is a large sorted run
+//! and a small one that takes insertions and is merged into the large one now and then.
+
+use super::Hash;
+
+/// The place of a chunk's record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Location {
+    pub segment: u32,
+    pub offset: u32,
+    /// Bytes of the chunk as stored.
+    pub bytes: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    hash: Hash,
+    location: Location,
+}
+
+const _: () = assert!(size_of::<Entry>() == 32, "an entry is 32 bytes");
+
+const SHARDS: usize = 256;
+
+#[derive(Debug)]
+pub(super) struct Index {
+    shards: Vec<Shard>,
+    len: u64,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    settled: Vec<Entry>,
+    recent: Vec<Entry>,
+}
+
+impl Index {
+    pub fn new() -> Index {
+        Index {
+            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
+            len: 0,
+        }
+    }
+
+    /// An index of many entries at once; of several with one hash the last one counts.
+    pub fn of(entries: impl IntoIterator<Item = (Hash, Location)>) -> Index {
+        let mut index = Index::new();
+        for (hash, location) in entries {
+            index.shards[usize::from(hash.as_bytes()[0])]
+                .settled
+                .push(Entry { hash, location });
+        }
+        for shard in &mut index.shards {
+            // The sort is stable, so the last of equals is the newest.
+            shard.settled.sort_by(|a, b| a.hash.cmp(&b.hash));
+            shard.settled.dedup_by(|later, kept| {
+                let same = later.hash == kept.hash;
+                if same {
+                    kept.location = later.location;
+                }
+                same
+            });
+            shard.settled.shrink_to_fit();
+            index.len += shard.settled.len() as u64;
+        }
+        index
+    }
+
+    pub fn get(&self, hash: &Hash) -> Option<Location> {
+        self.shards[usize::from(hash.as_bytes()[0])].get(hash)
+    }
+
+    /// Enters a chunk; the newest place of a hash counts.
+    pub fn insert(&mut self, hash: Hash, location: Location) {
+        if self.shards[usize::from(hash.as_bytes()[0])].insert(Entry { hash, location }) {
+            self.len += 1;
+        }
+    }
+
+    /// How many chunks it knows.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    #[cfg(test)]
+    fn memory_bytes(&self) -> usize {
+        let entries: usize = self
+            .shards
+            .iter()
+            .map(|shard| shard.settled.capacity() + shard.recent.capacity())
+            .sum();
+        entries * size_of::<Entry>()
+    }
+}
+
+impl Shard {
+    fn get(&self, hash: &Hash) -> Option<Location> {
+        if let Ok(at) = self.recent.binary_search_by(|entry| entry.hash.cmp(hash)) {
+            return Some(self.recent[at].location);
+        }
+        search(&self.settled, hash).map(|at| self.settled[at].location)
+    }
+
+    /// True when the hash is new.
+    fn insert(&mut self, entry: Entry) -> bool {
+        if let Some(at) = search(&self.settled, &entry.hash) {
+            self.settled[at] = entry;
+            return false;
+        }
+        match self.recent.binary_search_by(|probe| probe.hash.cmp(&entry.hash)) {
+            Ok(at) => {
+                self.recent[at] = entry;
+                false
+            }
+            Err(at) => {
+                self.recent.insert(at, entry);
+                if self.recent.len() >= 16.max(self.settled.len() / 16) {
+                    self.merge();
+                }
+                true
+            }
+        }
+    }
+
+    fn merge(&mut self) {
+        let mut merged = Vec::with_capacity(self.settled.len() + self.recent.len());
+        let mut recent = std::mem::take(&mut self.recent).into_iter().peekable();
+        for entry in self.settled.drain(..) {
+            while let Some(before) = recent.next_if(|before| before.hash < entry.hash) {
+                merged.push(before);
+            }
+            merged.push(entry);
+        }
+        merged.extend(recent);
+        self.settled = merged;
+    }
+}
+
+/// Finds a hash by guessing its place from its value, and narrowing the guess from both sides.
+fn search(entries: &[Entry], hash: &Hash) -> Option<usize> {
+    // The first byte is the shard's; the eight behind it are what differs.
+    let weight = |hash: &Hash| {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&hash.as_bytes()[1..9]);
+        u64::from_be_bytes(bytes)
+    };
+    let wanted = weight(hash);
+    let (mut low, mut high) = (0, entries.len());
+    let (mut floor, mut ceiling) = (0u64, u64::MAX);
+    let mut guesses = 0;
+    while low < high {
+        let middle = if guesses < 8 {
+            let share = u128::from(wanted - floor) * (high - low) as u128 / (u128::from(ceiling - floor) + 1);
+            low + share as usize
+        } else {
+            // Chunks may be made so that their hashes crowd; then halving is safer than guessing.
+            low + (high - low) / 2
+        };
+        guesses += 1;
+        match entries[middle].hash.cmp(hash) {
+            std::cmp::Ordering::Equal => return Some(middle),
+            std::cmp::Ordering::Less => {
+                low = middle + 1;
+                floor = weight(&entries[middle].hash);
+            }
+            std::cmp::Ordering::Greater => {
+                high = middle;
+                ceiling = weight(&entries[middle].hash);
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn location(n: u32) -> Location {
+        Location {
+            segment: n,
+            offset: n,
+            bytes: n,
+        }
+    }
+
+    /// Hashes that crowd and coincide, as no real ones do.
+    fn crowded() -> impl Strategy<Value = Hash> {
+        prop::collection::vec(0u8..3, 20).prop_map(|mut bytes| {
+            bytes[1..17].fill(0);
+            Hash::from_slice(&bytes).unwrap()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_btree_map(bulk in prop::collection::vec(crowded(), 0..200), more in prop::collection::vec(crowded(), 0..200)) {
+            let mut model = BTreeMap::new();
+            let numbered: Vec<_> = bulk.iter().enumerate().map(|(n, hash)| (*hash, location(n as u32))).collect();
+            model.extend(numbered.iter().copied());
+            let mut index = Index::of(numbered);
+            for (n, hash) in more.iter().enumerate() {
+                model.insert(*hash, location(n as u32 + 1000));
+                index.insert(*hash, location(n as u32 + 1000));
+            }
+            prop_assert_eq!(index.len(), model.len() as u64);
+            for (hash, location) in &model {
+                prop_assert_eq!(index.get(hash), Some(*location));
+            }
+            prop_assert_eq!(index.get(&Hash::of(b"absent")), None);
+        }
+    }
+
+    #[test]
+    fn forty_bytes_a_chunk_are_enough() {
+        // Would fail if the index grew by doubling.
+        let mut index = Index::new();
+        let hash = |n: u32| Hash::of(&n.to_le_bytes());
+        for n in 0..300_000 {
+            index.insert(hash(n), location(n));
+            if n % 50_000 == 49_999 {
+                assert!(
+                    index.memory_bytes() <= 40 * (n as usize + 1),
+                    "{} bytes for {n}",
+                    index.memory_bytes()
+                );
+            }
+        }
+        assert!((0..300_000).all(|n| index.get(&hash(n)) == Some(location(n))));
+    }
+}

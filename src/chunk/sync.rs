@@ -1,0 +1,170 @@
+//! The group sync: one task syncs, everybody whose root it covers is told at once.
+//!
+//! The task is its own, not one of the waiters': a waiter may be dropped at any moment (its client went away), and an
+//! outcome that nobody took note of would be lost with it. The system reports a failed sync once.
+
+use std::sync::Arc;
+
+use super::error::ChunkError;
+use super::format::{Manifest, Position, RootRecord};
+use super::reader::Segment;
+use super::recovery::write_manifest;
+use super::store::{ChunkStore, Inner, Log};
+use crate::runtime;
+
+/// Who wants a sync, and whether one is on its way.
+#[derive(Default)]
+pub(super) struct SyncState {
+    task_runs: bool,
+    /// Something was appended that the running round does not cover, and somebody waits for it.
+    wanted: bool,
+    /// The newest root that the running round covers.
+    covering: u64,
+}
+
+/// What one round makes durable.
+struct Round {
+    dirty: Vec<Segment>,
+    manifest: Option<Manifest>,
+    tail: Position,
+    root: RootRecord,
+    root_end: Position,
+    bytes: u64,
+}
+
+impl ChunkStore {
+    /// Waits until the root with this sequence is on the disk and published.
+    ///
+    /// Many waiters share a sync. Dropping the future gives up the wait, not the sync.
+    ///
+    /// # Errors
+    /// `Closed` when a sync failed: whether the root survives is unknown until the store is opened again.
+    /// `NotAppended` for a root that is not there to wait for.
+    pub async fn wait_published(&self, sequence: u64) -> Result<(), ChunkError> {
+        loop {
+            let mut rounds = self.inner.rounds.subscribe();
+            {
+                let mut log = self.inner.log.lock();
+                if log.published.sequence >= sequence {
+                    return Ok(());
+                }
+                if let Some(reason) = &log.closed {
+                    return Err(ChunkError::Closed { reason: reason.clone() });
+                }
+                if log.pending.sequence < sequence {
+                    return Err(ChunkError::NotAppended {
+                        sequence,
+                        newest: log.pending.sequence,
+                    });
+                }
+                if log.sync.covering < sequence {
+                    self.inner.want_sync(&mut log);
+                }
+            }
+            // Fails when the sender is gone, and this store holds it.
+            let _ = rounds.changed().await;
+        }
+    }
+
+    /// Waits until less than the bound of [`StoreOptions`](super::StoreOptions) waits for a sync. Writers call it
+    /// before they take a turn, so that a slow disk slows them down instead of filling the memory.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub async fn room(&self) -> Result<(), ChunkError> {
+        loop {
+            let mut rounds = self.inner.rounds.subscribe();
+            {
+                let mut log = self.inner.log.lock();
+                if let Some(reason) = &log.closed {
+                    return Err(ChunkError::Closed { reason: reason.clone() });
+                }
+                if log.backlog_bytes < self.inner.backlog_bytes_max {
+                    return Ok(());
+                }
+                self.inner.want_sync(&mut log);
+            }
+            let _ = rounds.changed().await;
+        }
+    }
+}
+
+impl Inner {
+    /// Starts a sync when much has piled up, whether somebody waits for it or not.
+    pub(super) fn hold_backlog(self: &Arc<Inner>, log: &mut Log) {
+        if log.backlog_bytes >= self.backlog_bytes_max {
+            self.want_sync(log);
+        }
+    }
+
+    fn want_sync(self: &Arc<Inner>, log: &mut Log) {
+        log.sync.wanted = true;
+        if !log.sync.task_runs {
+            log.sync.task_runs = true;
+            runtime::spawn("chunk sync", sync_while_wanted(self.clone())).detach();
+        }
+    }
+
+    /// Takes what the next round has to cover; `None` when nobody wants one.
+    fn begin_round(&self) -> Option<Round> {
+        let mut log = self.log.lock();
+        if !log.sync.wanted || log.closed.is_some() {
+            log.sync.task_runs = false;
+            return None;
+        }
+        log.sync.wanted = false;
+        log.sync.covering = log.pending.sequence;
+        let manifest = std::mem::take(&mut log.manifest_is_behind).then(|| self.manifest());
+        Some(Round {
+            dirty: std::mem::take(&mut log.dirty),
+            manifest,
+            tail: log.tail,
+            root: log.pending,
+            root_end: log.pending_end,
+            bytes: log.backlog_bytes,
+        })
+    }
+
+    fn end_round(&self, round: &Round, outcome: Result<(), ChunkError>) {
+        let mut log = self.log.lock();
+        match outcome {
+            Ok(()) => {
+                log.synced = round.tail;
+                log.backlog_bytes -= round.bytes;
+                if log.published.sequence < round.root.sequence {
+                    log.published = round.root;
+                    log.published_end = round.root_end;
+                    // Under the lock, so that followers see roots in order and never ahead of `published`.
+                    self.published.send_replace(round.root);
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "store closed: a sync failed");
+                log.closed = Some(error.to_string().into());
+            }
+        }
+        self.rounds.send_modify(|number| *number += 1);
+    }
+
+    /// Makes a round durable. Names come last: a manifest names only segments that are there for good.
+    async fn sync(&self, round: &Round) -> Result<(), ChunkError> {
+        for segment in &round.dirty {
+            segment.file.sync().await.map_err(segment.io("sync"))?;
+        }
+        if let Some(manifest) = &round.manifest {
+            self.disk
+                .sync_dir("")
+                .await
+                .map_err(ChunkError::io("sync", self.disk.describe("")))?;
+            write_manifest(&self.disk, manifest).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn sync_while_wanted(inner: Arc<Inner>) {
+    while let Some(round) = inner.begin_round() {
+        let outcome = inner.sync(&round).await;
+        inner.end_round(&round, outcome);
+    }
+}
