@@ -28,6 +28,17 @@ pub struct CommitOutcome {
     pub version: Option<Hash>,
 }
 
+/// How a turn ended, with the sequence of the newest root when nothing was appended.
+enum Turn {
+    Appended {
+        record: RootRecord,
+        version: Option<Hash>,
+        ticket: GateTicket,
+    },
+    Unchanged(u64),
+    Refused(EngineError, u64),
+}
+
 impl Database {
     /// Makes the transaction durable and visible; `None` when it changes nothing.
     ///
@@ -52,24 +63,50 @@ impl Database {
         }
         // Held back before the turn, so that a slow disk makes writers wait and not fail.
         self.inner.store.room().await?;
-        let (record, version, ticket) = {
+        let turn = {
             let _turn = self.inner.turn.lock().await;
             let ticket = self.inner.shared.gate.enter().map_err(|reason| EngineError::ReadOnly {
                 database: self.name().to_owned(),
                 reason,
             })?;
             self.refuse_when_dropped()?;
-            let Some((record, version)) = self.append(&transaction)? else {
-                return Ok(CommitOutcome::default());
-            };
-            (record, version, ticket)
+            match self.append(&transaction) {
+                Ok(Some((record, version))) => Turn::Appended {
+                    record,
+                    version,
+                    ticket,
+                },
+                Ok(None) => Turn::Unchanged(self.inner.store.pending().sequence),
+                Err(error) => Turn::Refused(error, self.inner.store.pending().sequence),
+            }
         };
         drop(transaction);
-        self.finish(record, ticket).await?;
-        Ok(CommitOutcome {
-            record: Some(record),
-            version,
-        })
+        match turn {
+            Turn::Appended {
+                record,
+                version,
+                ticket,
+            } => {
+                self.finish(record, ticket).await?;
+                Ok(CommitOutcome {
+                    record: Some(record),
+                    version,
+                })
+            }
+            // What the client learns here is the content of the newest root, so that must be durable too.
+            Turn::Unchanged(newest) => {
+                let published = self.inner.store.wait_published(newest).await;
+                published.map_err(|source| EngineError::OutcomeUnknown { source })?;
+                Ok(CommitOutcome::default())
+            }
+            // A transaction that runs again must see what it conflicted with, or it would conflict again.
+            Turn::Refused(error, newest) => {
+                if error.is_conflict() {
+                    let _ = self.inner.store.wait_published(newest).await;
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Steps 3 and 4; the caller holds the turn. `None` when the result is the root that is there already.

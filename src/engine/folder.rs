@@ -42,7 +42,7 @@ pub(super) async fn enter(disk: &Disk) -> Result<LockGuard, EngineError> {
         LockOutcome::HeldBy(holder) => {
             return Err(EngineError::FolderLocked {
                 folder: disk.describe(""),
-                holder,
+                holder: format!("process {holder}"),
             });
         }
     };
@@ -52,8 +52,9 @@ pub(super) async fn enter(disk: &Disk) -> Result<LockGuard, EngineError> {
         let text = format!("{FORMAT_PREFIX}{FORMAT_VERSION}\n");
         let written = disk.write_atomically(FORMAT, text.as_bytes()).await;
         written.map_err(EngineError::io("write", disk.describe(FORMAT)))?;
-        sync_folder(disk, "").await?;
     }
+    // Each time: a crash may have kept the format and lost the name of a folder.
+    sync_folder(disk, "").await?;
     Ok(guard)
 }
 

@@ -50,3 +50,6 @@ pub use sessions::{SessionHandle, SessionId, SessionInfo, SessionRegistry, State
 pub use system::{RoleRecord, System};
 pub use transaction::{Savepoint, Transaction};
 pub use versioning::{CommitSpec, StatusRow, TableStatus};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+//! The data folder and the set of databases.
+
+use super::*;
+
+fn names(engine: &Engine) -> Vec<String> {
+    engine
+        .databases()
+        .iter()
+        .map(|database| database.name().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn databases_are_made_listed_and_dropped_and_survive_a_restart() {
+    let disk = SimDisk::new(3);
+    let engine = open(&disk).await;
+    let mut changes = engine.watch_databases();
+    changes.mark_unchanged();
+    assert!(names(&engine).is_empty());
+    let shop = engine.create_database("shop").await.unwrap();
+    assert!(changes.has_changed().unwrap());
+    engine.create_database("Zürich/x").await.unwrap_err();
+    engine.create_database("Zürich 2").await.unwrap();
+    assert_eq!(names(&engine), ["Zürich 2", "shop"]);
+    assert_eq!(engine.database("shop").unwrap().id(), shop.id());
+    let refused = engine.create_database("shop").await.unwrap_err();
+    assert_eq!(refused.to_string(), "database \"shop\" already exists");
+    drop(shop);
+    drop(engine);
+
+    let engine = open(&disk).await;
+    assert_eq!(names(&engine), ["Zürich 2", "shop"]);
+    let old = engine.database("shop").unwrap();
+    let mut late = old.begin();
+    late.create_table(&accounts(), accounts_schema()).unwrap();
+    engine.drop_database("shop").await.unwrap();
+    assert!(matches!(
+        old.commit(late).await,
+        Err(EngineError::NoSuchDatabase { .. })
+    ));
+    assert_eq!(
+        engine.drop_database("shop").await.unwrap_err().to_string(),
+        "database \"shop\" does not exist"
+    );
+    assert_eq!(engine.disk().list("databases").unwrap().len(), 1, "its files are gone");
+    let new = engine.create_database("shop").await.unwrap();
+    assert_ne!(new.id(), old.id(), "a new database, not the old one");
+    assert_eq!(
+        engine.all_stores().iter().map(Database::name).collect::<Vec<_>>(),
+        [SYSTEM_DATABASE, "Zürich 2", "shop"]
+    );
+    assert_eq!(engine.store_of(new.id()).unwrap().name(), "shop");
+}
+
+#[tokio::test]
+async fn names_that_cannot_be_are_refused() {
+    let engine = open(&SimDisk::new(3)).await;
+    for name in ["", "a/b", "a@b", "\u{1}system", "dolt_cluster", &"x".repeat(64)] {
+        let refused = engine.create_database(name).await.unwrap_err();
+        assert!(
+            matches!(refused, EngineError::InvalidDatabaseName { .. }),
+            "{name:?}: {refused}"
+        );
+    }
+    assert!(matches!(
+        engine.database(SYSTEM_DATABASE),
+        Err(EngineError::NoSuchDatabase { .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_database_in_use_is_not_dropped() {
+    let (_disk, engine, _shop) = shop(&[]).await;
+    let session = engine.sessions().register("postgres", "shop");
+    let refused = engine.drop_database("shop").await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "database \"shop\" is being accessed by other users (1 sessions)"
+    );
+    drop(session);
+    engine.drop_database("shop").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_second_process_is_refused_and_told_who_holds_the_folder() {
+    let disk = SimDisk::new(3);
+    let engine = open(&disk).await;
+    let Err(EngineError::FolderLocked { holder, .. }) = Engine::open(disk.disk(), options()).await else {
+        panic!("two engines in one folder")
+    };
+    assert!(
+        holder.starts_with("process ") && holder.len() > "process ".len(),
+        "{holder:?}"
+    );
+    drop(engine);
+    open(&disk).await;
+}
+
+#[tokio::test]
+async fn a_newer_or_unknown_format_is_refused() {
+    for (text, message) in [
+        (
+            "understudy data folder, format 2\n",
+            "has format version 2, this server reads up to version 1",
+        ),
+        (
+            "something else",
+            "is damaged: \"understudy data folder, format \" and a number are expected",
+        ),
+    ] {
+        let disk = SimDisk::new(3);
+        drop(open(&disk).await);
+        disk.disk()
+            .write_atomically(".understudy/format", text.as_bytes())
+            .await
+            .unwrap();
+        let Err(refused) = Engine::open(disk.disk(), options()).await else {
+            panic!("{text} was accepted")
+        };
+        assert!(refused.to_string().contains(message), "{refused}");
+        assert!(refused.to_string().contains(".understudy/format"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_database_does_not_stop_the_others() {
+    let (disk, engine, shop_database) = shop(&[(1, 10)]).await;
+    engine.create_database("other").await.unwrap();
+    let folder = folder::database_folder("shop", shop_database.id());
+    drop((engine, shop_database));
+    let handle = disk.disk();
+    for file in handle.list(&folder).unwrap() {
+        let opened = handle
+            .open(
+                &format!("{folder}/{}", file.name),
+                crate::runtime::disk::OpenMode::ReadWrite,
+            )
+            .unwrap();
+        opened.write_all_at(&vec![0xa5; file.len as usize], 0).unwrap();
+        opened.sync().await.unwrap();
+    }
+    let engine = open(&disk).await;
+    assert_eq!(names(&engine), ["other"]);
+    let listing = engine.listing();
+    assert!(
+        matches!(&listing[1].state, DatabaseState::Unavailable { .. }),
+        "{listing:?}"
+    );
+    let Err(EngineError::DatabaseUnavailable { name, reason }) = engine.database("shop") else {
+        panic!("it is damaged")
+    };
+    assert_eq!(name, "shop");
+    assert!(reason.contains(&folder), "the reason names the file: {reason}");
+    assert!(
+        engine.disk().exists(&folder).unwrap(),
+        "damaged files are left for a person to look at"
+    );
+    assert!(matches!(
+        engine.create_database("shop").await,
+        Err(EngineError::DuplicateDatabase { .. })
+    ));
+    engine.drop_database("shop").await.unwrap();
+    engine.create_database("shop").await.unwrap();
+}
+
+#[tokio::test]
+async fn leftovers_are_removed_and_a_missing_folder_is_told() {
+    let (disk, engine, shop_database) = shop(&[]).await;
+    let folder = folder::database_folder("shop", shop_database.id());
+    drop((engine, shop_database));
+    let handle = disk.disk();
+    handle.rename(&folder, "databases/other-01234567").unwrap();
+    handle.sync_dir("databases").await.unwrap();
+    let engine = open(&disk).await;
+    assert!(!engine.disk().exists("databases/other-01234567").unwrap());
+    let Err(EngineError::DatabaseUnavailable { reason, .. }) = engine.database("shop") else {
+        panic!("it is missing")
+    };
+    assert!(reason.contains("is missing"), "{reason}");
+}
+
+#[tokio::test]
+async fn roles_and_settings_last() {
+    let disk = SimDisk::new(3);
+    let engine = open(&disk).await;
+    let system = engine.system();
+    let postgres = system.role("postgres").unwrap().unwrap();
+    assert!(postgres.superuser && postgres.login);
+    assert!(postgres.verifier.unwrap().verifies("password"));
+    assert_eq!(system.role("app").unwrap(), None);
+    let app = RoleRecord {
+        name: "app".to_owned(),
+        superuser: false,
+        login: true,
+        verifier: None,
+    };
+    system.create_role(app.clone()).await.unwrap();
+    assert!(matches!(
+        system.create_role(app).await,
+        Err(EngineError::DuplicateRole { .. })
+    ));
+    system
+        .alter_role_password("app", Some(ScramVerifier::of_password("secret")))
+        .await
+        .unwrap();
+    assert!(matches!(
+        system.alter_role_password("none", None).await,
+        Err(EngineError::NoSuchRole { .. })
+    ));
+    system.set_setting("a", Some("1")).await.unwrap();
+    system.set_setting("a", Some("2")).await.unwrap();
+    system.set_setting("b", Some("3")).await.unwrap();
+    system.set_setting("b", None).await.unwrap();
+    drop(engine);
+
+    let engine = open(&disk).await;
+    let system = engine.system();
+    assert!(
+        system
+            .role("app")
+            .unwrap()
+            .unwrap()
+            .verifier
+            .unwrap()
+            .verifies("secret")
+    );
+    assert_eq!(
+        system
+            .roles()
+            .unwrap()
+            .iter()
+            .map(|role| role.name.as_str())
+            .collect::<Vec<_>>(),
+        ["app", "postgres"]
+    );
+    assert_eq!(system.setting("a").unwrap().as_deref(), Some("2"));
+    assert_eq!(system.setting("b").unwrap(), None);
+    system.drop_role("app").await.unwrap();
+    assert!(matches!(
+        system.drop_role("app").await,
+        Err(EngineError::NoSuchRole { .. })
+    ));
+}
+
+#[tokio::test]
+async fn two_changes_of_the_system_database_at_once_both_happen() {
+    let engine = open(&SimDisk::new(3)).await;
+    let system = engine.system();
+    let (one, other) = futures::join!(system.set_setting("a", Some("1")), system.set_setting("a", Some("2")));
+    one.unwrap();
+    other.unwrap();
+    assert!(system.setting("a").unwrap().is_some());
+}

@@ -1,0 +1,296 @@
+//! Roots of a primary applied to a standby.
+
+use bytes::Bytes;
+
+use super::*;
+use crate::chunk::{Hash, LogEntry, ReadChunks, RootRecord};
+
+fn permitted() -> Result<(), String> {
+    Ok(())
+}
+
+/// The primary's log after `root`, one batch for each root.
+fn log_after(primary: &Database, root: Hash) -> Vec<ReplicatedBatch> {
+    let mut batches = Vec::new();
+    let (mut chunks, mut previous) = (Vec::new(), root);
+    for entry in primary
+        .store()
+        .read_log_after(root)
+        .unwrap()
+        .expect("the root is in the log")
+    {
+        match entry.unwrap() {
+            LogEntry::Chunk(hash, bytes) => chunks.push((hash, bytes)),
+            LogEntry::Root(root) => {
+                batches.push(ReplicatedBatch {
+                    chunks: std::mem::take(&mut chunks),
+                    root,
+                    expect_previous: previous,
+                });
+                previous = root.root;
+            }
+        }
+    }
+    batches
+}
+
+/// Brings a standby's database to the primary's root by walking from the root down; gives how many chunks were sent.
+async fn backfill(primary: &Database, standby: &Database) -> usize {
+    let root = primary.store().published();
+    let mut backfill = Backfill::new(root.root, standby.store());
+    let mut sent = 0;
+    loop {
+        let wanted = backfill.wanted(7);
+        if wanted.is_empty() {
+            break;
+        }
+        for hash in wanted {
+            backfill
+                .receive(hash, primary.store().get(&hash).unwrap(), standby.store())
+                .unwrap();
+            sent += 1;
+        }
+        standby.stage_chunks(backfill.take_closed()).unwrap();
+    }
+    let expect_previous = standby.store().published().root;
+    let batch = ReplicatedBatch {
+        chunks: backfill.finish(),
+        root,
+        expect_previous,
+    };
+    standby.apply_replicated(batch, permitted).await.unwrap();
+    sent
+}
+
+/// A primary with `shop`, and a standby that has the primary's system database and awaits `shop`.
+async fn pair() -> (Engine, Database, Engine, Database) {
+    let (_disk, primary, shop) = shop(&(0..5000).map(|id| (id, id)).collect::<Vec<_>>()).await;
+    let standby_disk = SimDisk::new(2);
+    let standby = open(&standby_disk).await;
+    standby.gate().close(ReadOnlyReason::Standby);
+    backfill(primary.system().database(), standby.system().database()).await;
+    standby.reconcile_databases().await.unwrap();
+    let there = standby.store_of(shop.id()).expect("the database is awaited");
+    (primary, shop, standby, there)
+}
+
+#[tokio::test]
+async fn a_standby_shows_a_database_from_its_first_root_on() {
+    let (primary, shop, standby, there) = pair().await;
+    assert!(matches!(
+        standby.database("shop"),
+        Err(EngineError::NoSuchDatabase { .. })
+    ));
+    assert!(standby.databases().is_empty());
+    assert_eq!(standby.listing()[0].state, DatabaseState::Awaited);
+    let mut changes = standby.watch_databases();
+    changes.mark_unchanged();
+
+    let batches = log_after(&shop, Hash::NONE);
+    let last = batches.last().unwrap().root;
+    for batch in batches {
+        let (root, epoch, time) = (batch.root.root, batch.root.epoch, batch.root.time);
+        let record = there.apply_replicated(batch, permitted).await.unwrap();
+        assert_eq!((record.root, record.epoch, record.time), (root, epoch, time));
+        assert!(standby.database("shop").is_ok());
+    }
+    assert!(changes.has_changed().unwrap());
+    assert_eq!(there.store().published().root, last.root);
+    assert_eq!(balances(&there.begin()), balances(&shop.begin()));
+    assert_eq!(
+        standby.system().database().store().published().root,
+        primary.system().database().store().published().root
+    );
+    let refused = write(&there, 1, -1).await.unwrap_err();
+    assert!(matches!(
+        refused,
+        EngineError::ReadOnly {
+            reason: ReadOnlyReason::Standby,
+            ..
+        }
+    ));
+}
+
+#[tokio::test]
+async fn several_roots_may_be_applied_as_one() {
+    let (_primary, shop, _standby, there) = pair().await;
+    for id in 0..5 {
+        write(&shop, id, -1).await.unwrap();
+    }
+    let batches = log_after(&shop, Hash::NONE);
+    assert!(batches.len() >= 7);
+    let chunks = batches.iter().flat_map(|batch| batch.chunks.clone()).collect();
+    let root = batches.last().unwrap().root;
+    there
+        .apply_replicated(
+            ReplicatedBatch {
+                chunks,
+                root,
+                expect_previous: Hash::NONE,
+            },
+            permitted,
+        )
+        .await
+        .unwrap();
+    assert_eq!(balances(&there.begin()), balances(&shop.begin()));
+}
+
+#[tokio::test]
+async fn roots_that_do_not_follow_are_refused_and_change_nothing() {
+    let (_primary, shop, _standby, there) = pair().await;
+    let mut batches = log_after(&shop, Hash::NONE);
+    let second = batches.remove(1);
+    let first = batches.remove(0);
+    let refused = there.apply_replicated(second.clone(), permitted).await.unwrap_err();
+    assert!(matches!(refused, EngineError::NotNextRoot { .. }), "{refused}");
+    there.apply_replicated(first.clone(), permitted).await.unwrap();
+    let at_first = there.store().pending();
+    let refused = there.apply_replicated(first, permitted).await.unwrap_err();
+    assert!(matches!(refused, EngineError::NotNextRoot { .. }), "{refused}");
+
+    // Every chunk left out is missed, one after the other.
+    for left_out in 0..second.chunks.len() {
+        let mut batch = second.clone();
+        let (missing, _) = batch.chunks.remove(left_out);
+        if there.store().contains(&missing) {
+            continue;
+        }
+        match there.apply_replicated(batch, permitted).await {
+            Err(EngineError::Incomplete { missing: told, .. }) => assert_eq!(told, [missing]),
+            other => panic!("{missing} was left out: {other:?}"),
+        }
+    }
+    let mut batch = second.clone();
+    batch.chunks[0].1 = Bytes::from_static(b"not what the hash says");
+    assert!(matches!(
+        there.apply_replicated(batch, permitted).await,
+        Err(EngineError::WrongHash { .. })
+    ));
+    let mut batch = second.clone();
+    batch.chunks.push((Hash::of(b"?"), Bytes::from_static(b"?")));
+    assert!(matches!(
+        there.apply_replicated(batch, permitted).await,
+        Err(EngineError::Object(_))
+    ));
+    let leaf = second
+        .chunks
+        .iter()
+        .find(|(_, bytes)| bytes[0] == crate::prolly::KIND_LEAF)
+        .unwrap()
+        .0;
+    let mut batch = second.clone();
+    batch.root = RootRecord {
+        root: leaf,
+        ..batch.root
+    };
+    assert!(
+        there.apply_replicated(batch, permitted).await.is_err(),
+        "a chunk that is no store root"
+    );
+    let refused = there
+        .apply_replicated(second.clone(), || Err("no longer a standby".to_owned()))
+        .await
+        .unwrap_err();
+    assert!(refused.to_string().contains("no longer a standby"), "{refused}");
+
+    assert_eq!(there.store().pending(), at_first);
+    there.apply_replicated(second, permitted).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_backfill_sends_what_is_missing_and_nothing_else() {
+    let (_primary, shop, _standby, there) = pair().await;
+    let everything = backfill(&shop, &there).await;
+    assert!(everything > 30, "{everything}");
+    assert_eq!(balances(&there.begin()), balances(&shop.begin()));
+    write(&shop, 250, -1).await.unwrap();
+    write(&shop, 251, -1).await.unwrap();
+    let difference = backfill(&shop, &there).await;
+    assert!(
+        difference < everything / 4,
+        "{difference} of {everything} chunks for two rows"
+    );
+    assert_eq!(there.store().published().root, shop.store().published().root);
+    assert_eq!(balances(&there.begin()), balances(&shop.begin()));
+    // And from there the log goes on.
+    let before = shop.store().published().root;
+    write(&shop, 252, -1).await.unwrap();
+    for batch in log_after(&shop, before) {
+        there.apply_replicated(batch, permitted).await.unwrap();
+    }
+    assert_eq!(balances(&there.begin()), balances(&shop.begin()));
+}
+
+#[tokio::test]
+async fn nothing_is_staged_before_what_it_refers_to() {
+    let (_primary, shop, _standby, there) = pair().await;
+    let root = shop.store().published().root;
+    let refused = there
+        .stage_chunks(vec![(root, shop.store().get(&root).unwrap())])
+        .unwrap_err();
+    assert!(matches!(refused, EngineError::Incomplete { .. }));
+    assert!(!there.store().contains(&root));
+}
+
+#[tokio::test]
+async fn a_chunk_with_lies_is_refused_by_a_backfill() {
+    let (_primary, shop, _standby, there) = pair().await;
+    let root = shop.store().published().root;
+    let mut backfill = Backfill::new(root, there.store());
+    let refused = backfill
+        .receive(root, Bytes::from_static(b"lies"), there.store())
+        .unwrap_err();
+    assert!(matches!(refused, EngineError::WrongHash { .. }));
+    let unasked = Bytes::from_static(b"\x01whatever");
+    backfill.receive(Hash::of(&unasked), unasked, there.store()).unwrap();
+    assert_eq!(backfill.wanted(10), [root]);
+    assert!(backfill.take_closed().is_empty());
+}
+
+#[tokio::test]
+async fn dropped_and_recreated_databases_follow_the_list() {
+    let (primary, shop, standby, there) = pair().await;
+    backfill(&shop, &there).await;
+    primary.drop_database("shop").await.unwrap();
+    let again = primary.create_database("shop").await.unwrap();
+    primary.create_database("other").await.unwrap();
+    backfill(primary.system().database(), standby.system().database()).await;
+    standby.reconcile_databases().await.unwrap();
+    assert!(there.is_dropped());
+    assert!(standby.databases().is_empty(), "the new ones are awaited");
+    let ids: Vec<DatabaseId> = standby.listing().iter().map(|listed| listed.id).collect();
+    assert_eq!(
+        ids,
+        primary.listing().iter().map(|listed| listed.id).collect::<Vec<_>>()
+    );
+    backfill(&again, &standby.store_of(again.id()).unwrap()).await;
+    assert!(standby.database("shop").unwrap().begin().tables().unwrap().is_empty());
+    standby.reconcile_databases().await.unwrap();
+    assert!(standby.database("shop").is_ok(), "reconciling again changes nothing");
+    assert_eq!(
+        standby.disk().list(".understudy/dropped").unwrap().len(),
+        1,
+        "what was given up is kept"
+    );
+}
+
+#[tokio::test]
+async fn a_standby_restarts_with_databases_that_still_await_their_root() {
+    let (_disk, primary, shop) = shop(&[(1, 10)]).await;
+    let disk = SimDisk::new(2);
+    let standby = open(&disk).await;
+    backfill(primary.system().database(), standby.system().database()).await;
+    drop(standby);
+    // The list came, the crash came before the folder.
+    let standby = open(&disk).await;
+    assert!(matches!(standby.listing()[0].state, DatabaseState::Unavailable { .. }));
+    standby.reconcile_databases().await.unwrap();
+    assert_eq!(standby.listing()[0].state, DatabaseState::Awaited);
+    drop(standby);
+    let standby = open(&disk).await;
+    assert_eq!(standby.listing()[0].state, DatabaseState::Awaited);
+    backfill(&shop, &standby.store_of(shop.id()).unwrap()).await;
+    drop(standby);
+    let standby = open(&disk).await;
+    assert_eq!(balances(&standby.database("shop").unwrap().begin()), [(1, 10)]);
+}
