@@ -1,3 +1,199 @@
 //! The server's program: arguments, environment, logging, exit codes.
+//!
+//! Exit status: 0 after a clean stop, 1 when the configuration or the start fails, 2 for a wrong command line.
 
-fn main() {}
+#[path = "main/arguments.rs"]
+mod arguments;
+#[cfg(not(madsim))]
+#[path = "main/playground.rs"]
+mod playground;
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use arguments::{Arguments, Command};
+use tracing_subscriber::EnvFilter;
+use understudy::config::{self, Config, Flags, LogLevel, Setting, Source};
+use understudy::runtime;
+use understudy::runtime::disk::Disk;
+use understudy::server::Server;
+
+/// Read when `--config` is not given and it exists in the working directory.
+const DEFAULT_CONFIG_FILE: &str = "config.yaml";
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::read(std::env::args()) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version go to standard output, usage to standard error; a closed pipe is nobody's problem.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            for line in format!("{error:#}").lines() {
+                eprintln!("error: {line}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    if arguments.config_help {
+        return say(&config::sample());
+    }
+    if arguments.command == Some(Command::Playground) {
+        start_logging(LogLevel::Warn);
+        return block_on(playground());
+    }
+    let file = read_config_file(arguments.config.as_deref())?;
+    let source = Source {
+        file: file.as_ref().map(|(name, text)| (name.as_str(), text.as_str())),
+        environment: environment(),
+        flags: Flags {
+            data_dir: arguments.data_dir,
+            host: arguments.host,
+            port: arguments.port,
+        },
+    };
+    let (config, settings) = config::load_with_origins(&source)?;
+    if arguments.check_config {
+        return say(&effective(&settings));
+    }
+    start_logging(config.log_level);
+    block_on(serve(config, settings))
+}
+
+async fn serve(config: Config, settings: Vec<Setting>) -> anyhow::Result<()> {
+    let data_dir = config.data_dir.clone();
+    let not_a_folder = |error| {
+        anyhow::anyhow!(
+            "cannot use file {} as the data directory (--data-dir, data_dir): {error}",
+            data_dir.display()
+        )
+    };
+    let disk = Disk::production(&data_dir).map_err(not_a_folder)?;
+    let listener = config.listener.clone();
+    let user = config.user.clone();
+    let server = Server::start(config, disk).await?;
+    let port = server.sql_addr().port();
+    let mut lines = format!("Data in {}.\n", data_dir.display());
+    if let Some(address) = server.cluster_addr() {
+        lines.push_str(&format!("Cluster port {address}.\n"));
+    }
+    let password_is_default = settings
+        .iter()
+        .any(|set| set.key == "user.password" && set.origin == "default");
+    let password = match server.is_first_start() && password_is_default {
+        true => format!(" password={}", user.password.reveal()),
+        false => String::new(),
+    };
+    let host = if listener.host == "0.0.0.0" || listener.host == "::" {
+        "localhost"
+    } else {
+        &listener.host
+    };
+    lines.push_str(&format!(
+        "Connect with: psql \"host={host} port={port} user={}{password}\"\n",
+        user.name
+    ));
+    lines.push_str(&format!("ready host={} port={port}\n", listener.host));
+    say(&lines)?;
+    server.run_until(runtime::shutdown_signal()).await;
+    Ok(())
+}
+
+#[cfg(not(madsim))]
+async fn playground() -> anyhow::Result<()> {
+    playground::run().await
+}
+
+#[cfg(madsim)]
+async fn playground() -> anyhow::Result<()> {
+    anyhow::bail!("the playground needs a real network; `cargo sim` runs scenarios")
+}
+
+/// Prints, and sends it on at once: scripts wait for the ready line. Nobody listening is no error.
+fn say(text: &str) -> anyhow::Result<()> {
+    let mut output = std::io::stdout().lock();
+    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+    Ok(())
+}
+
+fn effective(settings: &[Setting]) -> String {
+    let width = settings
+        .iter()
+        .map(|setting| setting.key.len())
+        .max()
+        .unwrap_or_default();
+    settings
+        .iter()
+        .map(|setting| format!("{:width$}  {:?}  ({})\n", setting.key, setting.value, setting.origin))
+        .collect()
+}
+
+/// Name and text of the configuration file, if there is one.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the configuration is read before there is a data folder"
+)]
+fn read_config_file(named: Option<&str>) -> anyhow::Result<Option<(String, String)>> {
+    let name = named.unwrap_or(DEFAULT_CONFIG_FILE);
+    match std::fs::read(name) {
+        Ok(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => Ok(Some((name.to_owned(), text))),
+            Err(error) => {
+                let line = error.as_bytes()[..error.utf8_error().valid_up_to()]
+                    .split(|byte| *byte == b'\n')
+                    .count();
+                anyhow::bail!("error unmarshalling config data: {name}:{line}: the file is not UTF-8 text")
+            }
+        },
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            anyhow::bail!("config file not found at {name} (--config)")
+        }
+        Err(error) => anyhow::bail!("cannot read config file {name} (--config): {error}"),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn environment() -> BTreeMap<String, String> {
+    // Names and values that are not Unicode can be no key's, and no file can refer to them.
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// To standard error: what RUST_LOG says, or this server at `level` and its libraries at warnings.
+fn start_logging(level: LogLevel) {
+    let asked = environment()
+        .remove(EnvFilter::DEFAULT_ENV)
+        .filter(|text| !text.is_empty());
+    let default = format!("warn,understudy={}", level.as_str());
+    let filter = EnvFilter::try_new(asked.as_deref().unwrap_or(&default)).unwrap_or_else(|error| {
+        eprintln!("warning: RUST_LOG is not a filter and is passed over: {error}");
+        EnvFilter::new(&default)
+    });
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+#[cfg(not(madsim))]
+fn block_on(future: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(future)
+}
+
+#[cfg(madsim)]
+fn block_on(_: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    anyhow::bail!("this program was built for the simulator; `cargo sim` runs scenarios")
+}

@@ -1,1 +1,224 @@
 //! A whole server assembled from the layers above.
+//!
+//! Opening and closing follow spec/cluster.md 2.8: what could serve a client exists only after the role is known and
+//! the gate for writers stands accordingly, and the way down is the way up backwards.
+//!
+//! Invariants
+//! - No port is open before everything behind it works; a failed start leaves none open.
+//! - Two servers in one process share nothing.
+//!
+//! Must not know: arguments, the environment, the process. `main`, the playground and the simulator call the same
+//! [`Server::start`].
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use crate::chunk::StoreOptions;
+use crate::config::{Config, join_host_port};
+use crate::engine::{Engine, EngineError, EngineOptions, ReadOnlyReason, Superuser};
+use crate::pg::{self, SqlListener, SqlServer};
+use crate::replication::cluster::{Cluster, ClusterStartError};
+use crate::runtime::disk::Disk;
+use crate::sql::settings::Settings;
+use crate::sql::{ServerSettings, SqlError};
+use std::sync::Arc;
+
+/// How long statements may go on after the server was asked to stop.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// In the system database once the first database was made: dropping it later is the users' decision, not a reason to
+/// make it again at the next start.
+const FIRST_DATABASE_MADE: &str = "first_database_made";
+
+/// A running server.
+pub struct Server {
+    engine: Engine,
+    cluster: Option<Cluster>,
+    sql: SqlServer,
+    first_start: bool,
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Cluster(#[from] ClusterStartError),
+    #[error(
+        "Port {port} already in use at {host} (listener.port): stop the other program, or choose another port; 0 takes \
+         a free one"
+    )]
+    PortInUse { host: String, port: u16 },
+    #[error("cannot listen for SQL at {address} (listener.host, listener.port): {source}")]
+    SqlPort { address: String, source: io::Error },
+    #[error("system_variables.{name}: `{value}` is refused: {source}")]
+    Variable {
+        name: String,
+        value: String,
+        source: SqlError,
+    },
+}
+
+impl Server {
+    /// Opens the data folder at the root of `disk`, finds the role, and serves.
+    ///
+    /// # Errors
+    /// Nothing is left running or listening.
+    pub async fn start(config: Config, disk: Disk) -> Result<Server, StartError> {
+        for warning in &config.warnings {
+            warn!("{warning}");
+        }
+        let engine = Engine::open(disk.clone(), engine_options(&config)).await?;
+        check_variables(&config, &engine, &disk)?;
+        let cluster = match &config.cluster {
+            Some(cluster) => Some(Cluster::start(engine.clone(), cluster, &disk).await?),
+            None => None,
+        };
+        match Self::open_sql(&config, &engine, &disk).await {
+            Ok((sql, first_start)) => Ok(Server {
+                engine,
+                cluster,
+                sql,
+                first_start,
+            }),
+            Err(error) => {
+                if let Some(cluster) = cluster {
+                    cluster.shutdown().await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn open_sql(config: &Config, engine: &Engine, disk: &Disk) -> Result<(SqlServer, bool), StartError> {
+        let first_start = make_first_database(config, engine).await?;
+        let listener = &config.listener;
+        let bound = SqlListener::bind(&listener.host, listener.port)
+            .await
+            .map_err(|source| match source.kind() {
+                io::ErrorKind::AddrInUse => StartError::PortInUse {
+                    host: listener.host.clone(),
+                    port: listener.port,
+                },
+                _ => StartError::SqlPort {
+                    address: join_host_port(&listener.host, listener.port),
+                    source,
+                },
+            })?;
+        let port = bound.local_addr().port();
+        let sql = bound.serve(engine.clone(), server_settings(config, disk, port), options(config));
+        info!(host = %listener.host, port, "ready");
+        Ok((sql, first_start))
+    }
+
+    /// Where SQL is served.
+    pub fn sql_addr(&self) -> SocketAddr {
+        self.sql.local_addr()
+    }
+
+    /// Where peers replicate to; `None` without a cluster.
+    pub fn cluster_addr(&self) -> Option<SocketAddr> {
+        self.cluster.as_ref().map(Cluster::local_addr)
+    }
+
+    /// Whether this start made the first database.
+    pub fn is_first_start(&self) -> bool {
+        self.first_start
+    }
+
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Serves until `shutdown` completes, then stops.
+    pub async fn run_until(self, shutdown: impl Future<Output = ()>) {
+        shutdown.await;
+        self.stop().await;
+    }
+
+    /// Stops accepting, lets running statements finish for ten seconds, gives the standbys a last chance to catch up,
+    /// and closes the data folder.
+    pub async fn stop(self) {
+        info!("stopping");
+        self.sql.stop(STOP_GRACE).await;
+        if let Some(cluster) = self.cluster {
+            cluster.shutdown().await;
+        }
+        drop(self.engine);
+        info!("stopped");
+    }
+}
+
+fn engine_options(config: &Config) -> EngineOptions {
+    EngineOptions {
+        superuser: Superuser {
+            name: config.user.name.clone(),
+            password: config.user.password.reveal().to_owned(),
+        },
+        read_only: config.behavior.read_only.then_some(ReadOnlyReason::Configured),
+        store: StoreOptions::default(),
+    }
+}
+
+fn server_settings(config: &Config, disk: &Disk, port: u16) -> ServerSettings {
+    ServerSettings {
+        host: config.listener.host.clone(),
+        port,
+        data_directory: disk.describe(""),
+        max_connections: config.listener.max_connections,
+    }
+}
+
+fn options(config: &Config) -> pg::Options {
+    let timeout = |millis| (millis > 0).then(|| Duration::from_millis(millis));
+    pg::Options {
+        max_connections: config.listener.max_connections,
+        read_timeout: timeout(config.listener.read_timeout_millis),
+        write_timeout: timeout(config.listener.write_timeout_millis),
+        query_log_bytes_max: usize::try_from(config.max_query_len_in_logs).unwrap_or(usize::MAX),
+        session_defaults: config
+            .system_variables
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+        ..pg::Options::default()
+    }
+}
+
+/// `system_variables` are what every session starts with; a name or value no session would take is an error now.
+fn check_variables(config: &Config, engine: &Engine, disk: &Disk) -> Result<(), StartError> {
+    let server = Arc::new(server_settings(config, disk, config.listener.port));
+    let mut settings = Settings::new(engine.clone(), server, config.user.name.clone(), true);
+    for (name, value) in &config.system_variables {
+        settings
+            .set_at_start(name, value)
+            .map_err(|source| StartError::Variable {
+                name: name.clone(),
+                value: value.clone(),
+                source,
+            })?;
+    }
+    Ok(())
+}
+
+/// In an empty data folder, unless nothing may be written here: a standby gets its databases from its primary.
+async fn make_first_database(config: &Config, engine: &Engine) -> Result<bool, StartError> {
+    if engine.gate().reason().is_some() || engine.system().setting(FIRST_DATABASE_MADE)?.is_some() {
+        return Ok(false);
+    }
+    match engine.create_database(&config.first_database).await {
+        // It exists when the last start ended between the two steps.
+        Ok(_) | Err(EngineError::DuplicateDatabase { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    engine
+        .system()
+        .set_setting(FIRST_DATABASE_MADE, Some(&config.first_database))
+        .await?;
+    Ok(true)
+}

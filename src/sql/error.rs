@@ -35,6 +35,10 @@ pub enum SqlErrorKind {
     DuplicateDatabase,
     /// 42P06
     DuplicateSchema,
+    /// 42P05: a prepared statement of this name exists.
+    DuplicatePrepared,
+    /// 42P03: a portal of this name exists.
+    DuplicatePortal,
     /// 42702
     AmbiguousColumn,
     /// 42803: a column neither grouped nor aggregated.
@@ -99,6 +103,8 @@ pub enum SqlErrorKind {
     UndefinedSavepoint,
     /// 26000
     UndefinedPrepared,
+    /// 34000
+    UndefinedPortal,
     /// 40001: another transaction was first; run the transaction again.
     Conflict,
     /// 40003: it is not known whether the commit is durable.
@@ -154,6 +160,8 @@ impl SqlErrorKind {
             DuplicateObject,
             DuplicateDatabase,
             DuplicateSchema,
+            DuplicatePrepared,
+            DuplicatePortal,
             AmbiguousColumn,
             Grouping,
             DatatypeMismatch,
@@ -186,6 +194,7 @@ impl SqlErrorKind {
             ReadOnly,
             UndefinedSavepoint,
             UndefinedPrepared,
+            UndefinedPortal,
             Conflict,
             CompletionUnknown,
             NotInState,

@@ -1,0 +1,608 @@
+//! The protocol against a real engine on a simulated disk, spoken by tokio-postgres and, where a driver is too polite,
+//! message by message.
+
+use std::time::Duration;
+
+use bytes::{BufMut, BytesMut};
+use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_postgres::{Client, Error, NoTls, SimpleQueryMessage};
+
+use super::{Options, SqlListener, SqlServer};
+use crate::chunk::StoreOptions;
+use crate::engine::{Engine, EngineOptions, RoleRecord, ScramVerifier, Superuser};
+use crate::runtime;
+use crate::runtime::disk::simulated::SimDisk;
+use crate::runtime::net::TcpStream;
+use crate::sql::ServerSettings;
+
+/// No step of these tests waits longer than this when something is broken.
+const LIMIT: Duration = Duration::from_secs(30);
+
+struct Fixture {
+    engine: Engine,
+    server: SqlServer,
+    port: u16,
+    _disk: SimDisk,
+}
+
+async fn fixture(options: Options) -> Fixture {
+    let disk = SimDisk::new(1);
+    let superuser = Superuser {
+        name: "postgres".into(),
+        password: "password".into(),
+    };
+    let engine_options = EngineOptions {
+        superuser,
+        read_only: None,
+        store: StoreOptions::default(),
+    };
+    let engine = Engine::open(disk.disk(), engine_options).await.unwrap();
+    engine.create_database("postgres").await.unwrap();
+    let listener = SqlListener::bind("127.0.0.1", 0).await.unwrap();
+    let port = listener.local_addr().port();
+    let settings = ServerSettings {
+        host: "127.0.0.1".into(),
+        port,
+        data_directory: "data".into(),
+        max_connections: 100,
+    };
+    let server = listener.serve(engine.clone(), settings, options);
+    Fixture {
+        engine,
+        server,
+        port,
+        _disk: disk,
+    }
+}
+
+impl Fixture {
+    async fn try_connect(&self, user: &str, password: &str, database: &str) -> Result<Client, Error> {
+        let mut config = tokio_postgres::Config::new();
+        config
+            .host("127.0.0.1")
+            .port(self.port)
+            .user(user)
+            .password(password)
+            .dbname(database)
+            .connect_timeout(LIMIT);
+        let (client, connection) = config.connect(NoTls).await?;
+        runtime::spawn("test client", async move { drop(connection.await) }).detach();
+        Ok(client)
+    }
+
+    async fn connect(&self) -> Client {
+        self.try_connect("postgres", "password", "postgres").await.unwrap()
+    }
+
+    async fn raw(&self) -> Raw {
+        Raw {
+            stream: TcpStream::connect(&format!("127.0.0.1:{}", self.port)).await.unwrap(),
+        }
+    }
+
+    /// Waits until this many sessions are registered.
+    async fn sessions(&self, count: usize) {
+        let wait = async {
+            while self.engine.sessions().count() != count {
+                runtime::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        runtime::timeout(LIMIT, wait).await.expect("sessions come and go");
+    }
+}
+
+fn code(error: &Error) -> &str {
+    error
+        .code()
+        .unwrap_or_else(|| panic!("the server gave no code: {error:?}"))
+        .code()
+}
+
+/// A client that sends what it is told to.
+struct Raw {
+    stream: TcpStream,
+}
+
+impl Raw {
+    async fn send(&mut self, messages: &[(u8, &[u8])]) {
+        let mut bytes = BytesMut::new();
+        for (kind, body) in messages {
+            bytes.put_u8(*kind);
+            bytes.put_u32(body.len() as u32 + 4);
+            bytes.put_slice(body);
+        }
+        self.stream.write_all(&bytes).await.unwrap();
+    }
+
+    async fn startup(&mut self, body: &[u8]) {
+        self.stream.write_u32(body.len() as u32 + 4).await.unwrap();
+        self.stream.write_all(body).await.unwrap();
+    }
+
+    /// The next message; `None` at the end.
+    async fn receive(&mut self) -> Option<(u8, Vec<u8>)> {
+        let read = async {
+            let kind = self.stream.read_u8().await.ok()?;
+            let length = self.stream.read_u32().await.ok()?;
+            let mut body = vec![0; length as usize - 4];
+            self.stream.read_exact(&mut body).await.ok()?;
+            Some((kind, body))
+        };
+        runtime::timeout(LIMIT, read).await.expect("the server answers")
+    }
+
+    /// Kinds of the messages up to ReadyForQuery, each error with its code: `1 2 T D C Z:I`.
+    async fn until_ready(&mut self) -> String {
+        let mut kinds = Vec::new();
+        loop {
+            let (kind, body) = self.receive().await.expect("the connection is open");
+            match kind {
+                b'E' => kinds.push(format!("E:{}", field(&body, b'C'))),
+                b'Z' => {
+                    kinds.push(format!("Z:{}", char::from(body[0])));
+                    return kinds.join(" ");
+                }
+                kind => kinds.push(char::from(kind).to_string()),
+            }
+        }
+    }
+
+    async fn log_in(&mut self) {
+        self.startup(b"\0\x03\0\0user\0postgres\0\0").await;
+        self.receive().await.unwrap();
+        let mut scram = ScramSha256::new(b"password", ChannelBinding::unsupported());
+        let mut first = BytesMut::from(&b"SCRAM-SHA-256\0"[..]);
+        first.put_u32(scram.message().len() as u32);
+        first.put_slice(scram.message());
+        self.send(&[(b'p', &first)]).await;
+        let (_, body) = self.receive().await.unwrap();
+        scram.update(&body[4..]).unwrap();
+        self.send(&[(b'p', scram.message())]).await;
+        let (_, body) = self.receive().await.unwrap();
+        scram.finish(&body[4..]).unwrap();
+        self.until_ready().await;
+    }
+}
+
+/// A field of an ErrorResponse.
+fn field(body: &[u8], letter: u8) -> String {
+    body.split(|byte| *byte == 0)
+        .find(|field| field.first() == Some(&letter))
+        .map(|field| String::from_utf8_lossy(&field[1..]).into_owned())
+        .unwrap_or_default()
+}
+
+fn parse(name: &str, sql: &str) -> Vec<u8> {
+    [name.as_bytes(), b"\0", sql.as_bytes(), b"\0\0\0"].concat()
+}
+
+fn bind(portal: &str, statement: &str) -> Vec<u8> {
+    [portal.as_bytes(), b"\0", statement.as_bytes(), b"\0\0\0\0\0\0\0"].concat()
+}
+
+fn execute(portal: &str, rows_max: u32) -> Vec<u8> {
+    [portal.as_bytes(), b"\0", &rows_max.to_be_bytes()].concat()
+}
+
+#[tokio::test]
+async fn s_021_scram_accepts_the_password_and_refuses_alike() {
+    let fixture = fixture(Options::default()).await;
+    fixture
+        .connect()
+        .await
+        .simple_query("SHOW server_version")
+        .await
+        .unwrap();
+    let verifier = Some(ScramVerifier::of_password("p"));
+    let barred = RoleRecord {
+        name: "barred".into(),
+        superuser: false,
+        login: false,
+        verifier,
+    };
+    fixture.engine.system().create_role(barred).await.unwrap();
+    let unset = RoleRecord {
+        name: "unset".into(),
+        superuser: false,
+        login: true,
+        verifier: None,
+    };
+    fixture.engine.system().create_role(unset).await.unwrap();
+    for (user, password, expected) in [
+        ("postgres", "wrong", "28P01"),
+        ("nobody", "password", "28P01"),
+        ("unset", "", "28P01"),
+        ("unset", "p", "28P01"),
+        ("barred", "wrong", "28P01"),
+        ("barred", "p", "28000"),
+    ] {
+        let error = fixture
+            .try_connect(user, password, "postgres")
+            .await
+            .err()
+            .expect("refused");
+        assert_eq!(code(&error), expected, "{user} {password}");
+        if expected == "28P01" {
+            let message = error.as_db_error().unwrap().message().to_owned();
+            assert_eq!(message, format!("password authentication failed for user \"{user}\""));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_exist_is_3d000() {
+    let fixture = fixture(Options::default()).await;
+    let error = fixture
+        .try_connect("postgres", "password", "nowhere")
+        .await
+        .err()
+        .unwrap();
+    assert_eq!(code(&error), "3D000");
+    fixture.sessions(0).await;
+}
+
+#[tokio::test]
+async fn simple_queries_give_rows_tags_and_errors() {
+    let fixture = fixture(Options::default()).await;
+    let client = fixture.connect().await;
+    client
+        .batch_execute("CREATE TABLE t (id int PRIMARY KEY, word text)")
+        .await
+        .unwrap();
+    client
+        .batch_execute("INSERT INTO t VALUES (1, 'one'), (2, NULL)")
+        .await
+        .unwrap();
+    let messages = client
+        .simple_query("SELECT id, word FROM t WHERE id = 2; SELECT word FROM t WHERE id = 1")
+        .await;
+    let rows: Vec<Option<String>> = messages
+        .unwrap()
+        .iter()
+        .filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row.get("word").map(str::to_owned)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(rows, [None, Some("one".to_owned())]);
+    assert_eq!(code(&client.simple_query("SELEC 1").await.unwrap_err()), "42601");
+    assert_eq!(
+        code(
+            &client
+                .simple_query("SELECT id FROM missing WHERE id = 1")
+                .await
+                .unwrap_err()
+        ),
+        "42P01"
+    );
+    client.simple_query("").await.unwrap();
+}
+
+#[tokio::test]
+async fn the_extended_protocol_carries_binary_values_both_ways() {
+    let fixture = fixture(Options::default()).await;
+    let client = fixture.connect().await;
+    client
+        .batch_execute("CREATE TABLE t (id bigint PRIMARY KEY, word text, flag boolean)")
+        .await
+        .unwrap();
+    let insert = client.prepare("INSERT INTO t VALUES ($1, $2, $3)").await.unwrap();
+    for (id, word, flag) in [(1_i64, Some("one"), true), (-7, None, false)] {
+        assert_eq!(client.execute(&insert, &[&id, &word, &flag]).await.unwrap(), 1);
+    }
+    let row = client
+        .query_one("SELECT word, flag, id FROM t WHERE id = $1", &[&-7_i64])
+        .await
+        .unwrap();
+    assert_eq!(row.get::<_, Option<&str>>(0), None);
+    assert!(!row.get::<_, bool>(1));
+    assert_eq!(row.get::<_, i64>(2), -7);
+    let row = client
+        .query_one("SELECT word FROM t WHERE id = $1", &[&1_i64])
+        .await
+        .unwrap();
+    assert_eq!(row.get::<_, &str>(0), "one");
+    assert_eq!(
+        code(&client.prepare("SELECT nothing FROM t WHERE id = 1").await.unwrap_err()),
+        "42703"
+    );
+}
+
+#[tokio::test]
+async fn a_portal_gives_its_rows_in_portions() {
+    let fixture = fixture(Options::default()).await;
+    let mut client = fixture.connect().await;
+    client
+        .batch_execute("CREATE TABLE t (id int PRIMARY KEY)")
+        .await
+        .unwrap();
+    client
+        .batch_execute("INSERT INTO t VALUES (1), (2), (3), (4), (5)")
+        .await
+        .unwrap();
+    let transaction = client.transaction().await.unwrap();
+    let portal = transaction.bind("SELECT id FROM t WHERE id > 0", &[]).await.unwrap();
+    let mut portions = Vec::new();
+    for _ in 0..4 {
+        portions.push(transaction.query_portal(&portal, 2).await.unwrap().len());
+    }
+    assert_eq!(portions, [2, 2, 1, 0]);
+}
+
+#[tokio::test]
+async fn after_an_error_everything_up_to_sync_is_skipped() {
+    let fixture = fixture(Options::default()).await;
+    let mut raw = fixture.raw().await;
+    raw.log_in().await;
+    let (good, bad) = (parse("", "SHOW server_version"), parse("", "SELEC"));
+    raw.send(&[
+        (b'P', &bad),
+        (b'B', &bind("", "")),
+        (b'E', &execute("", 0)),
+        (b'd', b"copy data of nobody"),
+        (b'S', b""),
+        (b'P', &good),
+        (b'B', &bind("", "")),
+        (b'D', b"P\0"),
+        (b'E', &execute("", 0)),
+        (b'S', b""),
+    ])
+    .await;
+    assert_eq!(raw.until_ready().await, "E:42601 Z:I");
+    assert_eq!(raw.until_ready().await, "1 2 T D C Z:I");
+}
+
+#[tokio::test]
+async fn names_of_statements_and_portals_are_held_to() {
+    let fixture = fixture(Options::default()).await;
+    let mut raw = fixture.raw().await;
+    raw.log_in().await;
+    let show = parse("s", "SHOW server_version");
+    let cases: &[(&[(u8, &[u8])], &str)] = &[
+        (&[(b'P', &show)], "1 Z:I"),
+        (&[(b'P', &show)], "E:42P05 Z:I"),
+        (&[(b'B', &bind("", "absent"))], "E:26000 Z:I"),
+        (&[(b'E', &execute("absent", 0))], "E:34000 Z:I"),
+        (&[(b'B', &bind("p", "s")), (b'B', &bind("p", "s"))], "2 E:42P03 Z:I"),
+        (
+            &[(b'B', &bind("p", "s")), (b'C', b"Pp\0"), (b'B', &bind("p", "s"))],
+            "2 3 2 Z:I",
+        ),
+        // The portal has ended with its transaction.
+        (&[(b'E', &execute("p", 0))], "E:34000 Z:I"),
+        (&[(b'B', b"\0s\0\0\0\0\x01\xff\xff\xff\xff\0\0")], "E:08P01 Z:I"),
+        (&[(b'B', b"\0s\0\0\0\0\0\0\x01\0\x09")], "E:22023 Z:I"),
+        (
+            &[(b'D', b"Ss\0"), (b'C', b"Ss\0"), (b'C', b"Ss\0"), (b'D', b"Ss\0")],
+            "t T 3 3 E:26000 Z:I",
+        ),
+        (
+            &[
+                (b'P', &parse("", "")),
+                (b'B', &bind("", "")),
+                (b'D', b"P\0"),
+                (b'E', &execute("", 0)),
+            ],
+            "1 2 n I Z:I",
+        ),
+        (&[(b'P', &parse("", "SHOW port; SHOW port"))], "E:42601 Z:I"),
+        (&[(b'P', b"\0SELECT $1\0\0\x01\xff\xff\xff\xff")], "E:42704 Z:I"),
+        (&[(b'P', b"\0SHOW port")], "E:08P01 Z:I"),
+        (&[(b'P', b"\0\xff\0\0\0")], "E:22021 Z:I"),
+    ];
+    for (messages, expected) in cases {
+        raw.send(messages).await;
+        raw.send(&[(b'S', b"")]).await;
+        assert_eq!(raw.until_ready().await, *expected, "{messages:?}");
+    }
+    raw.send(&[(b'F', b"\0\0\0\0")]).await;
+    assert_eq!(raw.until_ready().await, "E:0A000 Z:I");
+    raw.send(&[(b'Q', b"\xff\0")]).await;
+    assert_eq!(raw.until_ready().await, "E:22021 Z:I");
+}
+
+#[tokio::test]
+async fn s_018_more_connections_than_allowed_are_refused_until_one_leaves() {
+    let fixture = fixture(Options {
+        max_connections: 2,
+        ..Options::default()
+    })
+    .await;
+    let (first, _second) = (fixture.connect().await, fixture.connect().await);
+    let error = fixture
+        .try_connect("postgres", "password", "postgres")
+        .await
+        .err()
+        .unwrap();
+    assert_eq!(code(&error), "53300");
+    drop(first);
+    fixture.sessions(1).await;
+    let again = async {
+        while fixture.try_connect("postgres", "password", "postgres").await.is_err() {
+            runtime::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    runtime::timeout(LIMIT, again).await.expect("the slot comes back");
+}
+
+#[tokio::test]
+async fn killed_sessions_hear_57p01_and_kill_waits_for_them() {
+    let fixture = fixture(Options::default()).await;
+    let mut raw = fixture.raw().await;
+    raw.log_in().await;
+    assert_eq!(
+        fixture
+            .engine
+            .sessions()
+            .kill_all(None, "the server became a standby")
+            .await,
+        1
+    );
+    assert_eq!(fixture.engine.sessions().count(), 0);
+    let (kind, body) = raw.receive().await.unwrap();
+    assert_eq!(kind, b'E');
+    assert_eq!(
+        (field(&body, b'S'), field(&body, b'C')),
+        ("FATAL".into(), "57P01".into())
+    );
+    assert_eq!(field(&body, b'M'), "the server became a standby");
+    assert_eq!(raw.receive().await, None);
+}
+
+#[tokio::test]
+async fn s_027_a_stop_ends_idle_sessions_and_refuses_new_ones() {
+    let fixture = fixture(Options::default()).await;
+    let mut raw = fixture.raw().await;
+    raw.log_in().await;
+    fixture.server.stop(LIMIT).await;
+    let (_, body) = raw.receive().await.unwrap();
+    assert_eq!(
+        field(&body, b'M'),
+        "terminating connection due to administrator command"
+    );
+    assert!(
+        TcpStream::connect(&format!("127.0.0.1:{}", fixture.port))
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn encryption_is_declined_and_versions_are_negotiated() {
+    let fixture = fixture(Options::default()).await;
+    let mut raw = fixture.raw().await;
+    raw.startup(b"\x04\xd2\x16\x2f").await;
+    assert_eq!(raw.stream.read_u8().await.unwrap(), b'N');
+    raw.startup(b"\x04\xd2\x16\x30").await;
+    assert_eq!(raw.stream.read_u8().await.unwrap(), b'N');
+    raw.startup(b"\0\x03\x27\x0fuser\0postgres\0_pq_.x\01\0\0").await;
+    let (kind, body) = raw.receive().await.unwrap();
+    assert_eq!((kind, &body[..]), (b'v', &b"\0\x03\0\x02\0\0\0\x01_pq_.x\0"[..]));
+    assert_eq!(raw.receive().await.unwrap().0, b'R');
+}
+
+#[tokio::test]
+async fn garbage_is_answered_with_an_error_and_the_end() {
+    let fixture = fixture(Options::default()).await;
+    let client = fixture.connect().await;
+    let cases: [(&[u8], &str); 7] = [
+        (b"GET / HTTP/1.1\r\n\r\n", "08P01"),
+        (&[0xff; 64], "08P01"),
+        (&[0, 0, 0, 0, 0, 0, 0, 0], "08P01"),
+        (&[0, 0, 0, 8, 0, 9, 0, 0], "0A000"),
+        (&[0, 0, 0, 9, 0, 3, 0, 0, 0], "28000"),
+        (&[0, 0, 0, 12, 0, 3, 0, 0, b'u', b's', b'e', b'r'], "08P01"),
+        (b"\0\0\0\x18\0\x03\0\0user\0postgres\0\0\0Z\0\0\0\x04", "08P01"),
+    ];
+    for (bytes, expected) in cases {
+        let mut raw = fixture.raw().await;
+        raw.stream.write_all(bytes).await.unwrap();
+        let (kind, body) = raw.receive().await.unwrap();
+        // The last one gets as far as the request for a password.
+        let (kind, body) = if kind == b'R' {
+            raw.receive().await.unwrap()
+        } else {
+            (kind, body)
+        };
+        assert_eq!((kind, field(&body, b'C').as_str()), (b'E', expected), "{bytes:?}");
+        assert_eq!(raw.receive().await, None);
+    }
+    let mut raw = fixture.raw().await;
+    raw.log_in().await;
+    raw.send(&[(b'?', b"what")]).await;
+    assert_eq!(field(&raw.receive().await.unwrap().1, b'C'), "08P01");
+    client.simple_query("SHOW port").await.unwrap();
+}
+
+#[tokio::test]
+async fn who_does_not_say_who_they_are_is_sent_away() {
+    let options = Options {
+        startup_timeout: Duration::from_millis(50),
+        ..Options::default()
+    };
+    let fixture = fixture(options).await;
+    let mut raw = fixture.raw().await;
+    assert_eq!(
+        field(&raw.receive().await.unwrap().1, b'M'),
+        "canceling authentication due to timeout"
+    );
+    assert_eq!(raw.receive().await, None);
+}
+
+#[tokio::test]
+async fn a_silent_client_is_closed_after_the_read_timeout() {
+    let options = Options {
+        read_timeout: Some(Duration::from_millis(50)),
+        ..Options::default()
+    };
+    let fixture = fixture(options).await;
+    let mut raw = fixture.raw().await;
+    raw.log_in().await;
+    assert_eq!(field(&raw.receive().await.unwrap().1, b'C'), "57P05");
+}
+
+#[tokio::test]
+async fn a_message_beyond_the_limit_ends_the_connection() {
+    let options = Options {
+        message_bytes_max: 1000,
+        ..Options::default()
+    };
+    let fixture = fixture(options).await;
+    let mut raw = fixture.raw().await;
+    raw.log_in().await;
+    raw.send(&[(b'Q', &[b' '; 2000])]).await;
+    let (_, body) = raw.receive().await.unwrap();
+    assert_eq!(
+        (field(&body, b'S'), field(&body, b'C')),
+        ("FATAL".into(), "08P01".into())
+    );
+}
+
+#[tokio::test]
+async fn the_client_is_told_the_settings_it_relies_on() {
+    let fixture = fixture(Options {
+        session_defaults: vec![("statement_timeout".into(), "5s".into())],
+        ..Options::default()
+    })
+    .await;
+    let mut raw = fixture.raw().await;
+    raw.startup(b"\0\x03\0\0user\0postgres\0options\0-c statement_timeout=7s\0\0")
+        .await;
+    let mut seen = Vec::new();
+    let mut scram = ScramSha256::new(b"password", ChannelBinding::unsupported());
+    loop {
+        let (kind, body) = raw.receive().await.unwrap();
+        match (kind, body.get(3)) {
+            (b'R', Some(10)) => {
+                let mut first = BytesMut::from(&b"SCRAM-SHA-256\0"[..]);
+                first.put_u32(scram.message().len() as u32);
+                first.put_slice(scram.message());
+                raw.send(&[(b'p', &first)]).await;
+            }
+            (b'R', Some(11)) => {
+                scram.update(&body[4..]).unwrap();
+                raw.send(&[(b'p', scram.message())]).await;
+            }
+            (b'S', _) => seen.push(String::from_utf8(body).unwrap().split('\0').next().unwrap().to_owned()),
+            (b'Z', _) => break,
+            _ => {}
+        }
+    }
+    for name in [
+        "server_version",
+        "client_encoding",
+        "DateStyle",
+        "TimeZone",
+        "integer_datetimes",
+        "standard_conforming_strings",
+        "in_hot_standby",
+        "is_superuser",
+        "application_name",
+    ] {
+        assert!(seen.iter().any(|told| told == name), "{name} is not among {seen:?}");
+    }
+    let client = fixture.connect().await;
+    let row = client.query_one("SHOW statement_timeout", &[]).await.unwrap();
+    assert_eq!(row.get::<_, &str>(0), "5s");
+}
