@@ -180,6 +180,6 @@ fn read_only_message(database: &str, reason: ReadOnlyReason) -> String {
     if database == super::SYSTEM_DATABASE {
         format!("database server is set to read only mode ({why})")
     } else {
-        format!("database \"{database}\" is read-only: {why}")
+        format!("{database} is read-only: {why}")
     }
 }

@@ -134,11 +134,10 @@ impl Cluster {
         self.local_address
     }
 
-    /// Ends everything at once, as the end of the process would.
+    /// Ends everything without a word to anybody, as the end of the process would.
     #[cfg(test)]
-    pub(super) fn abandon(&self) {
-        self.core.closing.cancel();
-        self.tasks.lock().clear();
+    pub(super) async fn abandon(&self) {
+        self.end().await;
     }
 
     /// Gives the standbys a last chance to catch up, then ends everything. The SQL listener is closed by then.
@@ -148,6 +147,10 @@ impl Cluster {
         {
             warn!(?behind, "stopping although standbys are behind");
         }
+        self.end().await;
+    }
+
+    async fn end(&self) {
         self.core.closing.cancel();
         let tasks = std::mem::take(&mut *self.tasks.lock());
         drop(tasks);

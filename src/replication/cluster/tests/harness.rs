@@ -108,7 +108,7 @@ impl Server {
     pub async fn power_off(&mut self) {
         self.disk.power_off();
         let (_, cluster) = self.running.take().unwrap();
-        cluster.abandon();
+        cluster.abandon().await;
     }
 
     /// An empty data folder in place of the former.
@@ -169,21 +169,21 @@ impl Server {
         database.commit(transaction).await.map(|_| ())
     }
 
-    /// The ids in the table; none where there is no such database.
+    /// The ids in the table.
     pub fn ids(&self, database: &str) -> Vec<i64> {
-        let Ok(database) = self.engine().database(database) else {
-            return vec![];
-        };
-        let transaction = database.begin();
+        self.table(database).expect("the database and its table are there")
+    }
+
+    /// None where there is no such database, or no table in it.
+    fn table(&self, database: &str) -> Option<Vec<i64>> {
+        let transaction = self.engine().database(database).ok()?.begin();
         let everything = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
-        let Ok(rows) = transaction.scan(&table(), everything) else {
-            return vec![];
-        };
-        rows.map(|row| match row.unwrap().1[0] {
+        let rows = transaction.scan(&table(), everything).ok()?;
+        let ids = rows.map(|row| match row.unwrap().1[0] {
             Value::Int8(id) => id,
             ref other => panic!("an id is an int8, not {other:?}"),
-        })
-        .collect()
+        });
+        Some(ids.collect())
     }
 
     pub fn names(&self) -> Vec<String> {
@@ -219,13 +219,9 @@ impl Server {
     }
 
     pub async fn has(&self, database: &str, ids: impl IntoIterator<Item = i64>) {
-        let expected: Vec<i64> = ids.into_iter().collect();
-        until(
-            "rows",
-            || self.ids(database) == expected,
-            || format!("{:?}", self.ids(database)),
-        )
-        .await;
+        let expected = Some(ids.into_iter().collect());
+        let found = || self.table(database);
+        until("rows", || found() == expected, || format!("{:?}", found())).await;
     }
 }
 

@@ -158,8 +158,13 @@ async fn c_185_a_peer_that_is_not_listed_back_is_refused() {
     a.start().await;
     a.create_database("app").await;
     let row = || a.status("app");
-    until("an error", || row().current_error.is_some(), || format!("{:?}", row())).await;
-    assert!(row().current_error.unwrap().contains("Unauthenticated"));
+    let refused = |error: String| error.contains("Unauthenticated");
+    until(
+        "a refusal",
+        || row().current_error.is_some_and(refused),
+        || format!("{:?}", row()),
+    )
+    .await;
     assert_eq!(b.role(), "standby@1");
     assert!(b.names().is_empty());
 }
