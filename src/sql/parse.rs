@@ -45,22 +45,33 @@ pub fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
 fn respell(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len() + 2);
     let mut statement = Vec::new();
+    let mut last_copies = false;
     for token in tokens {
-        let ends = matches!(token.token, Token::SemiColon | Token::EOF);
-        if ends {
-            respell_statement(&mut statement);
-            out.append(&mut statement);
-            out.push(token);
-        } else {
+        if token.token != Token::SemiColon {
             statement.push(token);
+            continue;
         }
+        last_copies = respell_statement(&mut statement);
+        out.append(&mut statement);
+        out.push(token);
     }
-    respell_statement(&mut statement);
+    if statement
+        .iter()
+        .all(|token| matches!(token.token, Token::Whitespace(_) | Token::EOF))
+    {
+        // The parser reads what follows `COPY ... FROM STDIN;` as the data; here the data has messages of its own.
+        if last_copies {
+            out.pop();
+        }
+    } else {
+        respell_statement(&mut statement);
+    }
     out.append(&mut statement);
     out
 }
 
-fn respell_statement(tokens: &mut Vec<TokenWithSpan>) {
+/// Whether it is a COPY.
+fn respell_statement(tokens: &mut Vec<TokenWithSpan>) -> bool {
     let words: Vec<usize> = (0..tokens.len())
         .filter(|at| !matches!(tokens[*at].token, Token::Whitespace(_)))
         .collect();
@@ -70,6 +81,7 @@ fn respell_statement(tokens: &mut Vec<TokenWithSpan>) {
             _ => false,
         })
     };
+    let copies = is(words.first(), "copy");
     if is(words.first(), "abort") {
         tokens[words[0]].token = Token::make_keyword("ROLLBACK");
     } else if is(words.get(1), "user") && (is(words.first(), "create") || is(words.first(), "alter")) {
@@ -88,6 +100,7 @@ fn respell_statement(tokens: &mut Vec<TokenWithSpan>) {
             });
         }
     }
+    copies
 }
 
 fn syntax(text: &str, error: ParserError) -> SqlError {

@@ -83,6 +83,15 @@ impl Session {
         let surroundings = self.surroundings();
         let types = ParameterTypes::new(parameters.types.iter().cloned().map(Some));
         let mut compiler = Compiler::new(&[], &surroundings, types);
+        let width = rows.first().map_or(0, |row| row.len());
+        if rows.iter().any(|row| row.len() != width) {
+            return Err(SqlError::new(
+                SqlErrorKind::Syntax,
+                "VALUES lists must all be the same length",
+            ));
+        }
+        check_width(width, columns, insert)?;
+        let columns = &columns[..width];
         let defaults = self.defaults(target, columns, &mut compiler)?;
         let style = surroundings.style;
         let mut made: Vec<Row> = Vec::with_capacity(rows.len());
@@ -92,7 +101,6 @@ impl Session {
             if index % ROWS_BETWEEN_CHECKS == 0 {
                 running.check()?;
             }
-            check_width(expressions.len(), columns, insert)?;
             let mut row = vec![Value::Null; target.schema.columns.len()];
             for (position, default) in &defaults {
                 place(

@@ -1,6 +1,7 @@
 //! INSERT, UPDATE, DELETE, TRUNCATE and COPY: rows from expressions or plans, writes into the transaction's edits.
 
-pub mod copy;
+mod copy;
+mod copy_format;
 mod describe;
 mod evaluation;
 mod insert;

@@ -283,6 +283,10 @@ impl Session {
         Ok(())
     }
 
+    pub(in crate::sql) fn check_copy_in(&self) -> Result<(), SqlError> {
+        self.check_writable(Scope::Database, "COPY FROM")
+    }
+
     /// Values for EXECUTE, assigned to the prepared statement's parameters.
     async fn execute_arguments(
         &mut self,

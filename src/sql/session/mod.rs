@@ -602,3 +602,6 @@ impl Session {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
