@@ -9,6 +9,7 @@
 //! batches with PostgreSQL types beside them.
 
 pub mod cast;
+mod catalog;
 mod definition;
 mod dml;
 mod engine_error;

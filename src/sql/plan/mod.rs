@@ -1,15 +1,57 @@
 //! Everything that needs a plan: queries through DataFusion over a transaction's snapshot.
+//!
+//! A statement goes through five steps. Its text is put into words DataFusion knows ([`rewrite`], [`names`]); names are
+//! resolved and operators typed as PostgreSQL does ([`provider`], [`operators`]); DataFusion optimises the logical plan and
+//! makes a physical one over our scans ([`scan`]); the plan runs inside `runtime::compute`, one batch at a time; errors
+//! become PostgreSQL's ([`error`]).
+//!
+//! Invariants
+//! - One partition, no spilling, no state between statements: the same snapshot and text give the same rows in the same
+//!   order.
+//! - What a user can do wrong never surfaces as an internal error, and never in DataFusion's words.
+//!
+//! Must not know: the wire, how sessions and transactions are kept.
 
-use std::sync::Arc;
+pub(in crate::sql) mod arrow;
+mod cast;
+mod error;
+mod functions;
+mod names;
+mod operators;
+mod provider;
+mod rewrite;
+mod row_function;
+mod scan;
+mod special;
 
-use datafusion::sql::sqlparser::ast::{Expr, Statement};
+use std::sync::{Arc, OnceLock};
 
-use super::error::SqlError;
+use datafusion::arrow::datatypes::Field;
+use datafusion::common::TableReference;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
+use datafusion::logical_expr::{AggregateUDF, Expr as PlanExpr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_plan::{displayable, execute_stream};
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use datafusion::sql::sqlparser::ast::{Expr, SelectItem, SetExpr, Statement};
+use datafusion::sql::sqlparser::{dialect::PostgreSqlDialect, parser::Parser};
+use futures::StreamExt;
+
+use super::catalog::{Catalog, is_always_empty};
+use super::error::{SqlError, SqlErrorKind};
 use super::result::{FieldInfo, PgType, RowBatch, RowStream};
 use super::settings::Settings;
+use super::text::Cell;
 use crate::engine::{Engine, Transaction};
-use crate::runtime::WallTime;
+use crate::runtime::{self, WallTime};
 use crate::version::Value;
+use error::from_datafusion;
+use provider::Names;
+use rewrite::Rewriter;
+
+pub use rewrite::resolve_type;
 
 /// Name of the extra last column (bytea) that every user table of a query shows when [`PlanContext::expose_row_key`] is
 /// set: the row's key in its table, by which UPDATE and DELETE find the row again.
@@ -23,6 +65,7 @@ pub struct PlanContext {
     /// the virtual database `dolt_cluster`.
     pub transaction: Option<Arc<Transaction>>,
     pub settings: Arc<Settings>,
+    pub planner: Planner,
     pub database: String,
     pub user: String,
     pub superuser: bool,
@@ -35,6 +78,61 @@ pub struct PlanContext {
     pub statement_time: WallTime,
     /// User tables have the extra column [`ROW_KEY_COLUMN`], last, not part of `*`'s promise to users.
     pub expose_row_key: bool,
+}
+
+/// What planning needs and no statement changes: DataFusion's functions, rules and options. Made on first use, because many
+/// sessions never plan anything; cheap to clone.
+#[derive(Clone, Default)]
+pub struct Planner {
+    state: Arc<OnceLock<SessionState>>,
+}
+
+impl std::fmt::Debug for Planner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Planner")
+    }
+}
+
+impl Planner {
+    pub fn new() -> Planner {
+        Planner::default()
+    }
+
+    fn state(&self) -> Result<&SessionState, SqlError> {
+        if let Some(state) = self.state.get() {
+            return Ok(state);
+        }
+        let state = session_state()?;
+        Ok(self.state.get_or_init(|| state))
+    }
+}
+
+fn session_state() -> Result<SessionState, SqlError> {
+    let mut config = SessionConfig::new()
+        .with_target_partitions(1)
+        .with_batch_size(scan::BATCH_ROWS)
+        .with_information_schema(false)
+        .with_create_default_catalog_and_schema(false);
+    let options = config.options_mut();
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.sql_parser.parse_float_as_decimal = true;
+    options.execution.time_zone = Some("UTC".to_string());
+    options.execution.collect_statistics = false;
+    let no_spilling = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
+    let runtime = RuntimeEnvBuilder::new()
+        .with_disk_manager_builder(no_spilling)
+        .build_arc()
+        .map_err(from_datafusion)?;
+    let mut state = SessionStateBuilder::new()
+        // Without one, a random one would be drawn.
+        .with_session_id("planner".to_string())
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .build();
+    let single = Arc::new(AggregateUDF::new_from_impl(special::SingleValue::new()));
+    datafusion::execution::FunctionRegistry::register_udaf(&mut state, single).map_err(from_datafusion)?;
+    Ok(state)
 }
 
 /// What is known of a statement before its parameters are.
@@ -51,8 +149,35 @@ pub async fn query(
     params: &[Value],
     param_types: &[PgType],
 ) -> Result<RowStream, SqlError> {
-    let _ = (context, statement, params, param_types);
-    todo!()
+    let catalog = Catalog::new(context.clone());
+    let state = context.planner.state()?;
+    if let Statement::Explain { statement, analyze, .. } = statement {
+        if *analyze {
+            return Err(SqlError::unsupported("EXPLAIN ANALYZE"));
+        }
+        return explain(&catalog, state, statement, params, param_types).await;
+    }
+    let known = param_types.iter().cloned().map(Some).collect();
+    let (plan, _) = logical_plan(&catalog, state, statement, known, Some(params))?;
+    let fields = fields_of(&plan);
+    let plan = with_shown_names(&catalog, plan)?;
+    let stream = runtime::compute(start(state, plan)).await?;
+    let batches = futures::stream::unfold(Some(stream), |stream| async move {
+        let mut stream = stream?;
+        match runtime::compute(stream.next()).await? {
+            Ok(batch) => Some((Ok(RowBatch::Arrow(batch)), Some(stream))),
+            Err(error) => Some((Err(from_datafusion(error)), None)),
+        }
+    });
+    Ok(RowStream {
+        fields: fields.into(),
+        batches: Box::pin(batches),
+    })
+}
+
+async fn start(state: &SessionState, plan: LogicalPlan) -> Result<SendableRecordBatchStream, SqlError> {
+    let physical = state.create_physical_plan(&plan).await.map_err(from_datafusion)?;
+    execute_stream(physical, state.task_ctx()).map_err(from_datafusion)
 }
 
 /// Types of a query's parameters and columns. `known[i]` is what the client said of parameter `i + 1`.
@@ -61,8 +186,20 @@ pub async fn describe(
     statement: &Statement,
     known: &[Option<PgType>],
 ) -> Result<Description, SqlError> {
-    let _ = (context, statement, known);
-    todo!()
+    let catalog = Catalog::new(context.clone());
+    let state = context.planner.state()?;
+    if let Statement::Explain { statement, .. } = statement {
+        let (_, params) = logical_plan(&catalog, state, statement, known.to_vec(), None)?;
+        return Ok(Description {
+            params,
+            fields: vec![FieldInfo::new("QUERY PLAN", PgType::TEXT)],
+        });
+    }
+    let (plan, params) = logical_plan(&catalog, state, statement, known.to_vec(), None)?;
+    Ok(Description {
+        params,
+        fields: fields_of(&plan),
+    })
 }
 
 /// Values and types of expressions without columns: defaults, arguments, what the point evaluator does not know.
@@ -72,12 +209,174 @@ pub async fn evaluate(
     params: &[Value],
     param_types: &[PgType],
 ) -> Result<Vec<(Value, PgType)>, SqlError> {
-    let _ = (context, expressions, params, param_types);
-    todo!()
+    if expressions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut statement = Parser::parse_sql(&PostgreSqlDialect {}, "SELECT 1")
+        .ok()
+        .and_then(|mut statements| statements.pop())
+        .ok_or_else(|| SqlError::internal("the text of our own query parses"))?;
+    if let Statement::Query(query) = &mut statement
+        && let SetExpr::Select(select) = query.body.as_mut()
+    {
+        select.projection = expressions.iter().cloned().map(SelectItem::UnnamedExpr).collect();
+    }
+    let mut rows = self::query(context, &statement, params, param_types).await?;
+    let mut found = Vec::new();
+    while let Some(batch) = rows.batches.next().await {
+        found.extend(values_of(&rows.fields, batch?)?);
+    }
+    let row = found
+        .pop()
+        .ok_or_else(|| SqlError::internal("a query without FROM gives one row"))?;
+    Ok(row
+        .into_iter()
+        .zip(rows.fields.iter().map(|field| field.pg_type.clone()))
+        .collect())
 }
 
 /// The rows of a batch as values, each of the type its field says.
 pub fn values_of(fields: &[FieldInfo], batch: RowBatch) -> Result<Vec<Vec<Value>>, SqlError> {
-    let _ = (fields, batch);
-    todo!()
+    let batch = match batch {
+        RowBatch::Values(rows) => return Ok(rows),
+        RowBatch::Arrow(batch) => batch,
+    };
+    (0..batch.num_rows())
+        .map(|row| {
+            let cells = fields.iter().zip(batch.columns());
+            cells
+                .map(|(field, column)| arrow::value_of_cell(&Cell::of_array(column, row)?, &field.pg_type))
+                .collect()
+        })
+        .collect()
+}
+
+/// The statement as a logical plan, and the types of its parameters: `known`, or what the statement says of them.
+fn logical_plan(
+    catalog: &Arc<Catalog>,
+    state: &SessionState,
+    statement: &Statement,
+    known: Vec<Option<PgType>>,
+    params: Option<&[Value]>,
+) -> Result<(LogicalPlan, Vec<PgType>), SqlError> {
+    let names = Names::new(Arc::clone(catalog), state);
+    let mut rewriter = Rewriter {
+        param_types: known,
+        params,
+        style: catalog.style(),
+        known_function: &|name| names.knows_function(name),
+        known_table_function: &Names::knows_table_function,
+        always_empty: &is_always_empty,
+    };
+    let statement = rewriter.rewrite(statement)?;
+    let mut param_types = rewriter.param_types;
+    let options = ParserOptions::new()
+        .with_parse_float_as_decimal(true)
+        .with_map_string_types_to_utf8view(false);
+    let planner = SqlToRel::new_with_options(&names, options);
+    let fields = param_types
+        .iter()
+        .map(|known| known.as_ref().map(|known| arrow::field_ref("parameter", known, -1)));
+    let mut planner_context = PlannerContext::new().with_prepare_param_data_types(fields.collect());
+    let plan = planner
+        .sql_statement_to_plan_with_context(statement, &mut planner_context)
+        .map_err(from_datafusion)?;
+    if params.is_none() {
+        for (name, field) in plan.get_parameter_fields().map_err(from_datafusion)? {
+            let number: usize = name.trim_start_matches('$').parse().unwrap_or(0);
+            if number == 0 {
+                return Err(SqlError::new(
+                    SqlErrorKind::UndefinedParameter,
+                    format!("there is no parameter {name}"),
+                ));
+            }
+            if param_types.len() < number {
+                param_types.resize(number, None);
+            }
+            if let Some(field) = field {
+                param_types[number - 1].get_or_insert_with(|| arrow::pg_type_of(&field).0);
+            }
+        }
+    }
+    // What nobody says the type of is text, as an untyped literal would be.
+    let param_types = param_types
+        .into_iter()
+        .map(|known| known.unwrap_or(PgType::TEXT))
+        .collect();
+    Ok((plan, param_types))
+}
+
+fn fields_of(plan: &LogicalPlan) -> Vec<FieldInfo> {
+    let shown = |field: &Field| {
+        let info = arrow::field_info(field);
+        FieldInfo {
+            name: names::shown(&info.name).to_string(),
+            ..info
+        }
+    };
+    plan.schema().fields().iter().map(|field| shown(field)).collect()
+}
+
+/// Columns of the types that name objects (`regclass`) are numbers inside plans and names for clients.
+fn with_shown_names(catalog: &Arc<Catalog>, plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
+    let types: Vec<PgType> = plan
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| arrow::pg_type_of(field).0)
+        .collect();
+    if !types
+        .iter()
+        .any(|pg_type| cast::is_oid(pg_type) && !matches!(*pg_type, PgType::OID | PgType::XID | PgType::CID))
+    {
+        return Ok(plan);
+    }
+    let function = cast::CastFunction::new(&PgType::TEXT, -1, catalog.style()).with_catalog(Arc::clone(catalog));
+    let function = Arc::new(datafusion::logical_expr::ScalarUDF::new_from_impl(function));
+    let columns = plan.schema().columns();
+    let exprs: Vec<PlanExpr> = columns
+        .into_iter()
+        .zip(types)
+        .map(|(column, pg_type)| {
+            let name = column.name.clone();
+            let relation: Option<TableReference> = column.relation.clone();
+            let expr = PlanExpr::Column(column);
+            if cast::is_oid(&pg_type) && !matches!(pg_type, PgType::OID | PgType::XID | PgType::CID) {
+                function.call(vec![expr]).alias_qualified(relation, name)
+            } else {
+                expr
+            }
+        })
+        .collect();
+    LogicalPlanBuilder::from(plan)
+        .project(exprs)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(from_datafusion)
+}
+
+/// The physical plan as lines of text.
+async fn explain(
+    catalog: &Arc<Catalog>,
+    state: &SessionState,
+    statement: &Statement,
+    params: &[Value],
+    param_types: &[PgType],
+) -> Result<RowStream, SqlError> {
+    if !matches!(statement, Statement::Query(_)) {
+        return Err(SqlError::unsupported("EXPLAIN of a statement that is not a query"));
+    }
+    let known = param_types.iter().cloned().map(Some).collect();
+    let (plan, _) = logical_plan(catalog, state, statement, known, Some(params))?;
+    let physical = runtime::compute(state.create_physical_plan(&plan))
+        .await
+        .map_err(from_datafusion)?;
+    let text = displayable(physical.as_ref())
+        .indent(false)
+        .to_string()
+        .replace('\u{1}', "");
+    let rows = text.lines().map(|line| vec![Value::Text(line.to_string())]).collect();
+    Ok(RowStream::of_values(
+        vec![FieldInfo::new("QUERY PLAN", PgType::TEXT)],
+        rows,
+    ))
 }

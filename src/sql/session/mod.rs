@@ -24,7 +24,7 @@ use self::block::{Block, Executed, Kind, OpenTransaction};
 pub(in crate::sql) use self::running::Running;
 use super::error::{SqlError, SqlErrorKind};
 use super::parse;
-use super::plan::PlanContext;
+use super::plan::{PlanContext, Planner};
 use super::point::expression::Surroundings;
 use super::result::{CommandTag, FieldInfo, Notice, PgType, QueryResult, ResultSink, RowStream, TransactionStatus};
 use super::settings::Settings;
@@ -95,6 +95,7 @@ pub struct Session {
     /// None: the virtual database `dolt_cluster`.
     pub(in crate::sql) database: Option<Database>,
     pub(in crate::sql) settings: Arc<Settings>,
+    planner: Planner,
     block: Block,
     statement_time: WallTime,
     notices: Vec<Notice>,
@@ -138,6 +139,7 @@ impl Session {
             database_name: start.database,
             database,
             settings: Arc::new(settings),
+            planner: Planner::new(),
             block: Block::Idle,
             statement_time: runtime::wall_clock(),
             notices: Vec::new(),
@@ -563,6 +565,7 @@ impl Session {
             engine: self.engine.clone(),
             transaction,
             settings: self.settings.clone(),
+            planner: self.planner.clone(),
             database: self.database_name.clone(),
             user: self.user.clone(),
             superuser: self.superuser,

@@ -17,7 +17,8 @@ use super::result::PgType;
 use super::types;
 use crate::version::{ColumnType, Value};
 
-pub use cell::Cell;
+pub(crate) use cell::UNCONSTRAINED_SCALE;
+pub use cell::{Cell, Digits};
 
 /// The settings that change how values are printed and read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

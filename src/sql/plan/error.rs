@@ -1,0 +1,254 @@
+//! What went wrong inside a plan, said in PostgreSQL's words.
+//!
+//! Functions of ours raise [`SqlError`] and carry it through DataFusion unharmed; what DataFusion itself finds wrong is
+//! recognised by its kind and, where the kind says too little, by its words, which the tests pin down.
+
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+
+use crate::sql::{SqlError, SqlErrorKind};
+
+/// Wraps one of our errors for the way through DataFusion.
+pub fn external(error: SqlError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// The client's error for what DataFusion reports.
+pub fn from_datafusion(error: DataFusionError) -> SqlError {
+    match error {
+        DataFusionError::External(inner) => match inner.downcast::<SqlError>() {
+            Ok(ours) => *ours,
+            Err(inner) => match inner.downcast::<DataFusionError>() {
+                Ok(nested) => from_datafusion(*nested),
+                Err(other) => SqlError::internal(other.to_string()),
+            },
+        },
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => from_datafusion(*inner),
+        DataFusionError::Shared(shared) => match std::sync::Arc::try_unwrap(shared) {
+            Ok(inner) => from_datafusion(inner),
+            Err(shared) => from_shared(&shared),
+        },
+        DataFusionError::Collection(mut errors) if !errors.is_empty() => from_datafusion(errors.swap_remove(0)),
+        DataFusionError::ArrowError(inner, _) => from_arrow(*inner),
+        DataFusionError::SchemaError(inner, _) => from_schema(&inner),
+        DataFusionError::SQL(inner, _) => SqlError::new(SqlErrorKind::Syntax, inner.to_string()),
+        DataFusionError::ResourcesExhausted(_) => SqlError::new(
+            SqlErrorKind::OutOfMemory,
+            "out of memory: the query needs more than this server allows",
+        ),
+        DataFusionError::NotImplemented(words) => SqlError::new(SqlErrorKind::Unsupported, plain(&words)),
+        DataFusionError::Plan(words) | DataFusionError::Execution(words) => from_words(&words),
+        DataFusionError::Internal(words) => SqlError::new(
+            SqlErrorKind::Unsupported,
+            "this combination of expressions is not supported",
+        )
+        .detail(plain(words.split("\n").next().unwrap_or_default())),
+        other => SqlError::internal(plain(&other.strip_backtrace())),
+    }
+}
+
+/// A shared error cannot be taken apart; what it says is still ours to translate.
+fn from_shared(error: &DataFusionError) -> SqlError {
+    match error.find_root() {
+        DataFusionError::External(inner) => match inner.downcast_ref::<SqlError>() {
+            Some(ours) => ours.clone(),
+            None => SqlError::internal(inner.to_string()),
+        },
+        DataFusionError::SchemaError(inner, _) => from_schema(inner),
+        DataFusionError::Plan(words) | DataFusionError::Execution(words) => from_words(words),
+        DataFusionError::NotImplemented(words) => SqlError::new(SqlErrorKind::Unsupported, plain(words)),
+        DataFusionError::ArrowError(inner, _) => match &**inner {
+            ArrowError::DivideByZero => division_by_zero(),
+            ArrowError::ArithmeticOverflow(_) => out_of_range(),
+            other => SqlError::new(SqlErrorKind::Data, plain(&other.to_string())),
+        },
+        other => SqlError::internal(plain(&other.strip_backtrace())),
+    }
+}
+
+fn from_arrow(error: ArrowError) -> SqlError {
+    match error {
+        ArrowError::ExternalError(inner) => match inner.downcast::<SqlError>() {
+            Ok(ours) => *ours,
+            Err(inner) => match inner.downcast::<DataFusionError>() {
+                Ok(nested) => from_datafusion(*nested),
+                Err(other) => SqlError::internal(other.to_string()),
+            },
+        },
+        ArrowError::DivideByZero => division_by_zero(),
+        ArrowError::ArithmeticOverflow(_) => out_of_range(),
+        ArrowError::CastError(words) | ArrowError::ParseError(words) => {
+            SqlError::new(SqlErrorKind::InvalidText, plain(&words))
+        }
+        ArrowError::MemoryError(_) => SqlError::new(SqlErrorKind::OutOfMemory, "out of memory"),
+        other => SqlError::new(SqlErrorKind::Data, plain(&other.to_string())),
+    }
+}
+
+pub fn division_by_zero() -> SqlError {
+    SqlError::new(SqlErrorKind::DivisionByZero, "division by zero")
+}
+
+fn out_of_range() -> SqlError {
+    SqlError::new(SqlErrorKind::NumericOutOfRange, "value out of range")
+}
+
+fn from_schema(error: &SchemaError) -> SqlError {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let Some(relation) = &field.relation else {
+                return SqlError::undefined_column(&field.name);
+            };
+            let relation_known = valid_fields.iter().any(|valid| {
+                valid
+                    .relation
+                    .as_ref()
+                    .is_some_and(|known| known.table() == relation.table())
+            });
+            // Without any candidates nothing tells a wrong column from a wrong table.
+            if relation_known || valid_fields.is_empty() {
+                SqlError::new(
+                    SqlErrorKind::UndefinedColumn,
+                    format!("column {}.{} does not exist", relation.table(), field.name),
+                )
+            } else {
+                SqlError::new(
+                    SqlErrorKind::UndefinedTable,
+                    format!("missing FROM-clause entry for table \"{}\"", relation.table()),
+                )
+            }
+        }
+        SchemaError::AmbiguousReference { field } => ambiguous(&field.name),
+        SchemaError::DuplicateQualifiedField { qualifier, .. } => SqlError::new(
+            SqlErrorKind::UndefinedTable,
+            format!("table name \"{}\" specified more than once", qualifier.table()),
+        ),
+        SchemaError::DuplicateUnqualifiedField { name } => ambiguous(name),
+    }
+}
+
+fn ambiguous(column: &str) -> SqlError {
+    SqlError::new(
+        SqlErrorKind::AmbiguousColumn,
+        format!("column reference \"{column}\" is ambiguous"),
+    )
+}
+
+/// DataFusion says much by words alone. Left: what tells the case; right: what the client gets.
+fn from_words(words: &str) -> SqlError {
+    let first_line = words.lines().next().unwrap_or(words);
+    let quoted = |mark: char| {
+        let from = first_line.find(mark)? + 1;
+        let to = first_line[from..].find(mark)?;
+        Some(first_line[from..from + to].to_string())
+    };
+    let has = |part: &str| words.contains(part);
+    if has("Divide by zero") || has("divide by zero") || has("DivideByZero") {
+        return division_by_zero();
+    }
+    if has("must be in GROUP BY") || has("references non-aggregate values") || has("must appear in the GROUP BY clause")
+    {
+        let column = quoted('"').map_or_else(|| "it".to_string(), |column| format!("\"{column}\""));
+        return SqlError::new(
+            SqlErrorKind::Grouping,
+            format!("column {column} must appear in the GROUP BY clause or be used in an aggregate function"),
+        );
+    }
+    if has("Aggregate functions are not allowed") || has("aggregate functions are not allowed") {
+        return SqlError::new(SqlErrorKind::Grouping, "aggregate functions are not allowed in WHERE");
+    }
+    if has("Invalid function") {
+        let name = quoted('\'').unwrap_or_default();
+        return undefined_function(&name);
+    }
+    if has("No function matches")
+        || has("Failed to coerce arguments")
+        || has("coercion from")
+        || has("does not support zero arguments")
+        || (has("Function '") && has("expect"))
+    {
+        let call = quoted('\'').unwrap_or_else(|| "with these arguments".to_string());
+        return undefined_function(call.split('(').next().unwrap_or(&call));
+    }
+    if has("Cannot coerce") || has("Cannot infer common argument type") || has("not comparable") {
+        return SqlError::new(
+            SqlErrorKind::DatatypeMismatch,
+            "the types of the expressions cannot be matched",
+        )
+        .detail(plain(first_line));
+    }
+    if has("different number of columns") || has("same number of columns") || has("number of columns") && has("UNION") {
+        return SqlError::new(
+            SqlErrorKind::Syntax,
+            "each UNION query must have the same number of columns",
+        );
+    }
+    if has("Scalar subquery should only return one column") || has("should only return one column") {
+        return SqlError::new(SqlErrorKind::Syntax, "subquery must return only one column");
+    }
+    if has("more than one row") || has("Too many rows") {
+        return more_than_one_row();
+    }
+    if has("Ambiguous reference") {
+        return ambiguous(&quoted('\'').unwrap_or_default());
+    }
+    if has("Cannot cast") || has("Unsupported CAST") {
+        return SqlError::new(SqlErrorKind::CannotCoerce, plain(first_line));
+    }
+    if has("Overflow happened") || has("overflow") {
+        return out_of_range();
+    }
+    if has("specified more than once") {
+        let name = quoted('"').or_else(|| quoted('\'')).unwrap_or_default();
+        return SqlError::new(
+            SqlErrorKind::UndefinedTable,
+            format!("table name \"{name}\" specified more than once"),
+        );
+    }
+    SqlError::new(SqlErrorKind::Unsupported, plain(first_line))
+}
+
+pub fn undefined_function(name: &str) -> SqlError {
+    SqlError::new(
+        SqlErrorKind::UndefinedFunction,
+        format!("function {name} does not exist"),
+    )
+    .hint("No function matches the given name and argument types. You might need to add explicit type casts.")
+}
+
+pub fn more_than_one_row() -> SqlError {
+    SqlError::new(
+        SqlErrorKind::Cardinality,
+        "more than one row returned by a subquery used as an expression",
+    )
+}
+
+/// Takes the planner's own names out of a sentence for users.
+fn plain(words: &str) -> String {
+    let mut words = words.split("\n\nbacktrace:").next().unwrap_or(words).trim();
+    for prefix in [
+        "Error during planning: ",
+        "This feature is not implemented: ",
+        "Execution error: ",
+        "Internal error: ",
+        "Arrow error: ",
+        "DataFusion error: ",
+        "Cast error: ",
+        "Parser error: ",
+        "Invalid argument error: ",
+    ] {
+        words = words.strip_prefix(prefix).unwrap_or(words);
+    }
+    let words = words
+        .split(". This issue was likely caused by a bug")
+        .next()
+        .unwrap_or(words);
+    if let Some(construct) = words.strip_prefix("Unsupported ast node in sqltorel: ") {
+        return format!(
+            "this expression is not supported: {}",
+            construct.chars().take(80).collect::<String>()
+        );
+    }
+    words.replace("DataFusion", "the planner").replace('\u{1}', "")
+}

@@ -1,0 +1,282 @@
+//! Functions whose types follow their arguments: what the rewriter puts in, and `pg_typeof`.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, ListArray};
+use datafusion::arrow::buffer::OffsetBuffer;
+use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::ScalarValue;
+use datafusion::error::Result as PlanResult;
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDFImpl, ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature,
+    Volatility,
+};
+
+use super::arrow;
+use super::error::{external, more_than_one_row};
+use super::rewrite::{ARRAY_OR_EMPTY, SINGLE_VALUE};
+use crate::sql::PgType;
+use crate::version::Value;
+
+/// `ARRAY(SELECT ...)` without rows is an empty array, not NULL.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct ArrayOrEmpty {
+    signature: Signature,
+}
+
+impl ArrayOrEmpty {
+    pub fn new() -> ArrayOrEmpty {
+        ArrayOrEmpty {
+            signature: Signature::any(1, Volatility::Immutable),
+        }
+    }
+}
+
+impl ScalarUDFImpl for ArrayOrEmpty {
+    fn name(&self) -> &str {
+        ARRAY_OR_EMPTY
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> PlanResult<DataType> {
+        Ok(types[0].clone())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> PlanResult<FieldRef> {
+        Ok(Arc::new(args.arg_fields[0].as_ref().clone().with_nullable(true)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
+        let scalar = matches!(args.args[0], ColumnarValue::Scalar(_));
+        let array = args.args[0].to_array(if scalar { 1 } else { args.number_rows })?;
+        let filled: ArrayRef = match array.data_type() {
+            DataType::List(item) => {
+                // A NULL of a list array may still span items, so the offsets are made anew.
+                let list = array.as_list::<i32>();
+                let lengths = (0..list.len()).map(|row| {
+                    if list.is_null(row) {
+                        0
+                    } else {
+                        list.value_length(row) as usize
+                    }
+                });
+                let offsets = OffsetBuffer::from_lengths(lengths);
+                let parts: Vec<ArrayRef> = (0..list.len())
+                    .filter(|row| list.is_valid(*row))
+                    .map(|row| list.value(row))
+                    .collect();
+                let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+                let items = if parts.is_empty() {
+                    datafusion::arrow::array::new_empty_array(item.data_type())
+                } else {
+                    datafusion::arrow::compute::concat(&parts)?
+                };
+                Arc::new(ListArray::new(Arc::clone(item), offsets, items, None))
+            }
+            _ => array,
+        };
+        Ok(if scalar {
+            ColumnarValue::Scalar(ScalarValue::try_from_array(&filled, 0)?)
+        } else {
+            ColumnarValue::Array(filled)
+        })
+    }
+}
+
+/// `pg_typeof(x)`: decided while planning, the same for every row.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct TypeOf {
+    signature: Signature,
+}
+
+impl TypeOf {
+    pub fn new() -> TypeOf {
+        TypeOf {
+            signature: Signature::any(1, Volatility::Immutable),
+        }
+    }
+}
+
+impl ScalarUDFImpl for TypeOf {
+    fn name(&self) -> &str {
+        "pg_typeof"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> PlanResult<DataType> {
+        Ok(DataType::Int64)
+    }
+
+    fn return_field_from_args(&self, _: ReturnFieldArgs) -> PlanResult<FieldRef> {
+        Ok(arrow::field_ref("pg_typeof", &PgType::REGTYPE, -1))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
+        let (pg_type, _) = arrow::pg_type_of(&args.arg_fields[0]);
+        Ok(ColumnarValue::Scalar(ScalarValue::Int64(Some(i64::from(
+            pg_type.oid(),
+        )))))
+    }
+}
+
+/// `current_schemas(include_implicit)` as an array of names.
+#[derive(Debug)]
+pub struct CurrentSchemas {
+    catalog: Arc<crate::sql::catalog::Catalog>,
+    signature: Signature,
+}
+
+impl CurrentSchemas {
+    pub fn new(catalog: Arc<crate::sql::catalog::Catalog>) -> CurrentSchemas {
+        CurrentSchemas {
+            catalog,
+            signature: Signature::exact(vec![DataType::Boolean], Volatility::Immutable),
+        }
+    }
+}
+
+impl PartialEq for CurrentSchemas {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+impl Eq for CurrentSchemas {}
+impl std::hash::Hash for CurrentSchemas {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        "current_schemas".hash(state);
+    }
+}
+
+impl ScalarUDFImpl for CurrentSchemas {
+    fn name(&self) -> &str {
+        "current_schemas"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> PlanResult<DataType> {
+        Ok(arrow::arrow_type(&PgType::NAME_ARRAY, -1))
+    }
+
+    fn return_field_from_args(&self, _: ReturnFieldArgs) -> PlanResult<FieldRef> {
+        Ok(arrow::field_ref("current_schemas", &PgType::NAME_ARRAY, -1))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
+        let implicit = matches!(args.args[0], ColumnarValue::Scalar(ScalarValue::Boolean(Some(true))));
+        let mut schemas: Vec<Value> = if implicit {
+            vec![Value::Text("pg_catalog".to_string())]
+        } else {
+            Vec::new()
+        };
+        schemas.extend(
+            self.catalog
+                .visible_schemas()
+                .map_err(external)?
+                .into_iter()
+                .map(Value::Text),
+        );
+        let list = arrow::list_array(&PgType::NAME, &[Some(schemas)]).map_err(external)?;
+        Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&list, 0)?))
+    }
+}
+
+/// Gives the one value of a subquery used as an expression; a second row is an error (21000).
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct SingleValue {
+    signature: Signature,
+}
+
+impl SingleValue {
+    pub fn new() -> SingleValue {
+        SingleValue {
+            signature: Signature::any(1, Volatility::Immutable),
+        }
+    }
+}
+
+impl AggregateUDFImpl for SingleValue {
+    fn name(&self) -> &str {
+        SINGLE_VALUE
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> PlanResult<DataType> {
+        Ok(types[0].clone())
+    }
+
+    fn return_field(&self, fields: &[FieldRef]) -> PlanResult<FieldRef> {
+        Ok(Arc::new(
+            fields[0].as_ref().clone().with_name(SINGLE_VALUE).with_nullable(true),
+        ))
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs) -> PlanResult<Box<dyn Accumulator>> {
+        Ok(Box::new(Single {
+            value: ScalarValue::try_from(args.return_field.data_type())?,
+            seen: false,
+        }))
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs) -> PlanResult<Vec<FieldRef>> {
+        let seen = datafusion::arrow::datatypes::Field::new("seen", DataType::Boolean, false);
+        Ok(vec![
+            Arc::new(args.return_field.as_ref().clone().with_name("value")),
+            Arc::new(seen),
+        ])
+    }
+}
+
+#[derive(Debug)]
+struct Single {
+    value: ScalarValue,
+    seen: bool,
+}
+
+impl Single {
+    fn take(&mut self, array: &ArrayRef, row: usize) -> PlanResult<()> {
+        if self.seen {
+            return Err(external(more_than_one_row()));
+        }
+        self.value = ScalarValue::try_from_array(array, row)?;
+        self.seen = true;
+        Ok(())
+    }
+}
+
+impl Accumulator for Single {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> PlanResult<()> {
+        (0..values[0].len()).try_for_each(|row| self.take(&values[0], row))
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> PlanResult<()> {
+        let seen = states[1].as_boolean();
+        (0..seen.len())
+            .filter(|row| seen.value(*row))
+            .try_for_each(|row| self.take(&states[0], row))
+    }
+
+    fn evaluate(&mut self) -> PlanResult<ScalarValue> {
+        Ok(self.value.clone())
+    }
+
+    fn state(&mut self) -> PlanResult<Vec<ScalarValue>> {
+        Ok(vec![self.value.clone(), ScalarValue::Boolean(Some(self.seen))])
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self) + self.value.size()
+    }
+}
