@@ -390,7 +390,7 @@ mod tests {
         encode_chunk(&mut chunk, header().seed(), 80, &Hash::of(b"chunk"), b"chunk");
         assert_eq!(
             hex(&chunk),
-            concat!("190000000100000022c785ea6b1d440ada61d0f4e4416c73bcbab3694f96875a6368756e6b",)
+            "190000000100000022c785ea6b1d440ada61d0f4e4416c73bcbab3694f96875a6368756e6b"
         );
         let mut bytes = Vec::new();
         encode_root(

@@ -55,7 +55,7 @@ impl Index {
         }
         for shard in &mut index.shards {
             // The sort is stable, so the last of equals is the newest.
-            shard.settled.sort_by(|a, b| a.hash.cmp(&b.hash));
+            shard.settled.sort_by_key(|entry| entry.hash);
             shard.settled.dedup_by(|later, kept| {
                 let same = later.hash == kept.hash;
                 if same {

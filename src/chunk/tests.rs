@@ -395,7 +395,7 @@ async fn every_flipped_byte_is_harmless_or_reported() {
     let commits = 12;
     let files = files(&store_with_commits(commits).await);
     assert!(files.len() >= 3, "a manifest and several segments");
-    let last = files.keys().filter(|name| name.ends_with(".seg")).next_back().unwrap();
+    let last = files.keys().rfind(|name| name.ends_with(".seg")).unwrap();
     for (name, bytes) in &files {
         for at in 0..bytes.len() {
             let mut damaged = files.clone();
@@ -417,12 +417,7 @@ async fn every_truncation_and_every_missing_file_is_reported() {
     let disk = store_with_commits(commits).await;
     let files = files(&disk);
     let (store, _) = open(&disk).await.unwrap();
-    let last = files
-        .keys()
-        .filter(|name| name.ends_with(".seg"))
-        .next_back()
-        .unwrap()
-        .clone();
+    let last = files.keys().rfind(|name| name.ends_with(".seg")).unwrap().clone();
     let last_number = store.inner.log.lock().active.header.number;
     // Cut exactly between two commits, a log looks as it did between them: only its last segment can be cut so, and
     // nothing in it can tell.

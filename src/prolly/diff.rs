@@ -173,7 +173,8 @@ impl<R: ReadChunks> Iterator for DiffIter<R> {
     fn next(&mut self) -> Option<Self::Item> {
         let step = self.step();
         if step.is_err() {
-            (self.before.path.clear(), self.after.path.clear());
+            self.before.path.clear();
+            self.after.path.clear();
         }
         step.transpose()
     }
