@@ -221,12 +221,13 @@ async fn c_102_a_stale_primary_is_refused_and_told_the_epoch() {
     b.assume("standby", 11).await.unwrap();
     a.insert("app", [1]).await.unwrap();
     let row = || a.status("app");
-    until("an error", || row().current_error.is_some(), || format!("{:?}", row())).await;
-    let error = row().current_error.unwrap();
-    assert!(
-        error.contains("FailedPrecondition") && error.contains("epoch 11"),
-        "{error}"
-    );
+    let refused = |error: String| error.contains("FailedPrecondition") && error.contains("epoch 11");
+    until(
+        "a refusal",
+        || row().current_error.is_some_and(refused),
+        || format!("{:?}", row()),
+    )
+    .await;
     assert_eq!(
         a.role(),
         "primary@1",

@@ -179,10 +179,7 @@ async fn content_that_comes_back_arrives_at_a_standby_that_never_had_it() {
     let name = crate::version::TableName::new("public", "t");
     let schema = transaction.table_schema(&name).unwrap().unwrap();
     for id in 0..2_000 {
-        let key = crate::version::encode_key(
-            &schema,
-            &vec![crate::version::Value::Int8(id), crate::version::Value::Null],
-        );
+        let key = crate::version::encode_key(&schema, &[crate::version::Value::Int8(id), crate::version::Value::Null]);
         assert!(transaction.delete(&name, &key).unwrap());
     }
     database.commit(transaction).await.unwrap();
