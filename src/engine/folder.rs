@@ -13,6 +13,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{DatabaseId, EngineError};
+use crate::chunk::{ChunkError, ChunkStore, StoreOptions};
 use crate::runtime::disk::{Disk, LockGuard, LockOutcome};
 
 /// The folder of what is not a user's database.
@@ -89,29 +90,51 @@ pub(super) fn database_folder(name: &str, id: DatabaseId) -> String {
     )
 }
 
-/// Removes what lies among the databases and is none of `folders`: what a crash left of a database whose creation was
-/// not acknowledged, or whose removal was.
-pub(super) async fn remove_leftovers(disk: &Disk, folders: &[String]) -> Result<(), EngineError> {
+/// Clears away what lies among the databases and is none of `folders`: what a crash left of a database whose creation
+/// was not acknowledged, whose removal was, or which a standby was about to give up. What may hold more than the first
+/// root is moved to the dropped databases rather than removed.
+pub(super) async fn clear_leftovers(
+    disk: &Disk,
+    folders: &[String],
+    options: &StoreOptions,
+) -> Result<(), EngineError> {
     let entries = disk
         .list(DATABASES)
         .map_err(EngineError::io("list", disk.describe(DATABASES)))?;
-    let mut removed = false;
     for entry in entries.iter().filter(|entry| entry.is_dir) {
         let folder = format!("{DATABASES}/{}", entry.name);
-        if !folders.contains(&folder) {
-            tracing::info!(
-                folder = disk.describe(&folder),
-                "leftover of an unlisted database removed"
-            );
+        if folders.contains(&folder) {
+            continue;
+        }
+        let is_new = match ChunkStore::open(disk, &folder, options).await {
+            Ok((store, _)) => store.published().sequence <= 1,
+            Err(ChunkError::NotAStore { .. }) => true,
+            Err(_) => false,
+        };
+        tracing::info!(
+            folder = disk.describe(&folder),
+            is_new,
+            "folder of an unlisted database cleared away"
+        );
+        if is_new {
             remove(disk, &folder)?;
-            removed = true;
+            sync_folder(disk, DATABASES).await?;
+        } else {
+            keep_dropped(disk, &folder).await?;
         }
     }
-    if removed {
-        sync_folder(disk, DATABASES).await
-    } else {
-        Ok(())
-    }
+    Ok(())
+}
+
+/// Moves a database's folder to the dropped ones, durably.
+pub(super) async fn keep_dropped(disk: &Disk, folder: &str) -> Result<(), EngineError> {
+    let name = folder.rsplit('/').next().unwrap_or(folder);
+    disk.create_dir_all(DROPPED)
+        .map_err(EngineError::io("create folder", disk.describe(DROPPED)))?;
+    sync_folder(disk, CONTROL_FOLDER).await?;
+    rename(disk, folder, &format!("{DROPPED}/{name}"))?;
+    sync_folder(disk, DROPPED).await?;
+    sync_folder(disk, DATABASES).await
 }
 
 pub(super) fn exists(disk: &Disk, path: &str) -> Result<bool, EngineError> {

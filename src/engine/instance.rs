@@ -103,7 +103,7 @@ impl Engine {
             folders.push(folder::database_folder(&name, id));
             databases.insert(name, Entry { id, opened });
         }
-        folder::remove_leftovers(&disk, &folders).await?;
+        folder::clear_leftovers(&disk, &folders, &options.store).await?;
         if let Some(reason) = options.read_only {
             shared.gate.close(reason);
         }

@@ -167,6 +167,9 @@ fn merge_table(
     Ok(Some(table.store(batch)))
 }
 
+/// A key and its new tuple, or `None` for a removed row.
+type RowEdit = (Vec<u8>, Option<Bytes>);
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SameChange {
     Conflicts,
@@ -208,7 +211,7 @@ fn rebase_keyless(
     base: &LoadedTable,
     head: &LoadedTable,
     differences: Vec<Difference>,
-) -> Result<Vec<(Vec<u8>, Option<Bytes>)>, Refusal> {
+) -> Result<Vec<RowEdit>, Refusal> {
     let mut edits = Vec::with_capacity(differences.len());
     let count = |table: &LoadedTable, key: &[u8]| {
         keyless::count(|ordinal| {

@@ -75,20 +75,11 @@ impl Engine {
         let path = folder::database_folder(name, entry.id);
         if folder::exists(disk, &path)? {
             if holds_something {
-                let kept = format!(
-                    "{}/{}",
-                    folder::DROPPED,
-                    path.trim_start_matches(&format!("{}/", folder::DATABASES))
-                );
-                disk.create_dir_all(folder::DROPPED)
-                    .map_err(EngineError::io("create folder", disk.describe(folder::DROPPED)))?;
-                folder::sync_folder(disk, folder::CONTROL_FOLDER).await?;
-                folder::rename(disk, &path, &kept)?;
-                folder::sync_folder(disk, folder::DROPPED).await?;
+                folder::keep_dropped(disk, &path).await?;
             } else {
                 folder::remove(disk, &path)?;
+                folder::sync_folder(disk, folder::DATABASES).await?;
             }
-            folder::sync_folder(disk, folder::DATABASES).await?;
         }
         tracing::info!(database = name, id = %entry.id, "database given up: the primary does not list it");
         Ok(())

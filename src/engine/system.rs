@@ -2,8 +2,6 @@
 //!
 //! Because it is a database, it has the same log and the same commit path, and it replicates like one.
 
-use std::future::Future;
-
 use super::{Database, DatabaseId, EngineError, ScramVerifier, Transaction};
 use crate::version::{Column, ColumnType, Row, TableName, TableSchema, Value, encode_key_values};
 
@@ -185,20 +183,18 @@ impl System {
     }
 
     /// Runs a change in a transaction of its own, again when another one came first.
-    fn change<'a>(
-        &'a self,
-        change: impl Fn(&mut Transaction) -> Result<(), EngineError> + Send + 'a,
-    ) -> impl Future<Output = Result<(), EngineError>> + Send + 'a {
-        async move {
-            let mut attempts = 0;
-            loop {
-                let mut transaction = self.database.begin();
-                change(&mut transaction)?;
-                attempts += 1;
-                match self.database.commit(transaction).await {
-                    Err(error) if error.is_conflict() && attempts < ATTEMPTS => {}
-                    other => return other.map(|_| ()),
-                }
+    async fn change(
+        &self,
+        change: impl Fn(&mut Transaction) -> Result<(), EngineError> + Send,
+    ) -> Result<(), EngineError> {
+        let mut attempts = 0;
+        loop {
+            let mut transaction = self.database.begin();
+            change(&mut transaction)?;
+            attempts += 1;
+            match self.database.commit(transaction).await {
+                Err(error) if error.is_conflict() && attempts < ATTEMPTS => {}
+                other => return other.map(|_| ()),
             }
         }
     }

@@ -30,6 +30,9 @@ mod tuple;
 mod value;
 mod working_set;
 
+#[cfg(test)]
+mod object_tests;
+
 pub use commit::{Commit, Person};
 pub use diff::{RowDifference, TableDifference, diff_catalogs, diff_rows};
 pub use error::VersionError;

@@ -63,26 +63,30 @@ impl Value {
 
     /// Whether a column of `column_type` may hold this value. NULL fits every type; NOT NULL is the schema's business.
     pub fn fits(&self, column_type: ColumnType) -> bool {
-        match (self, column_type) {
+        matches!(
+            (self, column_type),
             (Value::Null, _)
-            | (Value::Bool(_), ColumnType::Bool)
-            | (Value::Int2(_), ColumnType::Int2)
-            | (Value::Int4(_), ColumnType::Int4)
-            | (Value::Int8(_), ColumnType::Int8)
-            | (Value::Float4(_), ColumnType::Float4)
-            | (Value::Float8(_), ColumnType::Float8)
-            | (Value::Numeric(_), ColumnType::Numeric { .. })
-            | (
-                Value::Text(_),
-                ColumnType::Text | ColumnType::Varchar(_) | ColumnType::Char(_) | ColumnType::Json | ColumnType::Jsonb,
-            )
-            | (Value::Bytea(_), ColumnType::Bytea)
-            | (Value::Date(_), ColumnType::Date)
-            | (Value::Time(_), ColumnType::Time)
-            | (Value::Timestamp(_), ColumnType::Timestamp | ColumnType::TimestampTz)
-            | (Value::Uuid(_), ColumnType::Uuid) => true,
-            _ => false,
-        }
+                | (Value::Bool(_), ColumnType::Bool)
+                | (Value::Int2(_), ColumnType::Int2)
+                | (Value::Int4(_), ColumnType::Int4)
+                | (Value::Int8(_), ColumnType::Int8)
+                | (Value::Float4(_), ColumnType::Float4)
+                | (Value::Float8(_), ColumnType::Float8)
+                | (Value::Numeric(_), ColumnType::Numeric { .. })
+                | (
+                    Value::Text(_),
+                    ColumnType::Text
+                        | ColumnType::Varchar(_)
+                        | ColumnType::Char(_)
+                        | ColumnType::Json
+                        | ColumnType::Jsonb,
+                )
+                | (Value::Bytea(_), ColumnType::Bytea)
+                | (Value::Date(_), ColumnType::Date)
+                | (Value::Time(_), ColumnType::Time)
+                | (Value::Timestamp(_), ColumnType::Timestamp | ColumnType::TimestampTz)
+                | (Value::Uuid(_), ColumnType::Uuid)
+        )
     }
 
     /// What kind of value this is, for messages.

@@ -208,7 +208,7 @@ async fn a_closed_gate_refuses_commits_and_reads_go_on() {
     let (_disk, engine, shop) = shop(&[(1, 10)]).await;
     engine.gate().close(ReadOnlyReason::Standby);
     let refused = write(&shop, 1, 11).await.unwrap_err();
-    assert_eq!(refused.to_string(), "database \"shop\" is read-only: it is a standby");
+    assert_eq!(refused.to_string(), "shop is read-only: it is a standby");
     assert_eq!(balances(&shop.begin()), [(1, 10)]);
     let refused = engine.create_database("other").await.unwrap_err();
     assert!(

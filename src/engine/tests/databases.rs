@@ -251,3 +251,22 @@ async fn two_changes_of_the_system_database_at_once_both_happen() {
     other.unwrap();
     assert!(system.setting("a").unwrap().is_some());
 }
+
+/// A store that is not listed may be all that is left of a database that another primary held: it is not deleted.
+#[tokio::test]
+async fn an_unlisted_folder_with_content_is_kept_aside() {
+    let (disk, engine, shop_database) = shop(&[(1, 10)]).await;
+    let folder = folder::database_folder("shop", shop_database.id());
+    engine.create_database("fresh").await.unwrap();
+    let fresh = folder::database_folder("fresh", engine.database("fresh").unwrap().id());
+    // As a crash leaves it between the durable removal from the list and that of the files.
+    engine.system().remove_database("shop").await.unwrap();
+    engine.system().remove_database("fresh").await.unwrap();
+    drop((engine, shop_database));
+    let engine = open(&disk).await;
+    assert!(engine.listing().is_empty());
+    assert!(!engine.disk().exists(&folder).unwrap() && !engine.disk().exists(&fresh).unwrap());
+    let kept = engine.disk().list(".understudy/dropped").unwrap();
+    assert_eq!(kept.len(), 1);
+    assert!(folder.ends_with(&kept[0].name));
+}

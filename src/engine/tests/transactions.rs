@@ -327,16 +327,14 @@ proptest! {
             apply(&mut transaction, &mut model, &before);
             let (savepoint, remembered) = (transaction.savepoint(), model.clone());
             apply(&mut transaction, &mut model, &after);
-            for (transaction, model) in [(&transaction, &model)] {
-                let expected: Vec<(i32, i32)> = model.iter().map(|(id, balance)| (*id, *balance)).collect();
-                assert_eq!(balances(transaction), expected);
-                assert_eq!(transaction.count(&accounts()).unwrap(), expected.len() as u64);
-                let (from, to) = bounds;
-                let range = (Bound::Excluded(key(from)), Bound::Included(key(to)));
-                let scanned = transaction.scan_tuples(&accounts(), range).unwrap().map(|row| row.unwrap().0);
-                let expected = expected.iter().filter(|(id, _)| from < *id && *id <= to).map(|(id, _)| key(*id));
-                assert!(scanned.eq(expected));
-            }
+            let expected: Vec<(i32, i32)> = model.iter().map(|(id, balance)| (*id, *balance)).collect();
+            assert_eq!(balances(&transaction), expected);
+            assert_eq!(transaction.count(&accounts()).unwrap(), expected.len() as u64);
+            let (from, to) = bounds;
+            let range = (Bound::Excluded(key(from)), Bound::Included(key(to)));
+            let scanned = transaction.scan_tuples(&accounts(), range).unwrap().map(|row| row.unwrap().0);
+            let expected = expected.iter().filter(|(id, _)| from < *id && *id <= to).map(|(id, _)| key(*id));
+            assert!(scanned.eq(expected));
             transaction.rollback_to(savepoint);
             assert_eq!(balances(&transaction), remembered.into_iter().collect::<Vec<_>>());
         });
