@@ -49,7 +49,7 @@ pub use scram::ScramVerifier;
 pub use sessions::{SessionHandle, SessionId, SessionInfo, SessionRegistry, StatementGuard};
 pub use system::{RoleRecord, System};
 pub use transaction::{Savepoint, Transaction};
-pub use versioning::{CommitSpec, StatusRow, TableStatus};
+pub use versioning::{CommitSpec, Revision, StatusRow, TableStatus};
 
 #[cfg(test)]
 mod tests;

@@ -48,6 +48,13 @@ impl TableStatus {
     }
 }
 
+/// Which content of a database that is not a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revision {
+    Working,
+    Staged,
+}
+
 /// Tables staged in this transaction, each with the edits it had at that moment (`None`: as in the snapshot).
 #[derive(Debug, Clone, Default)]
 pub(super) struct Staging {
@@ -183,6 +190,24 @@ impl Transaction {
         let hash = commit.store(&mut batch);
         self.version = Some(PlannedCommit { spec });
         Ok(hash)
+    }
+
+    /// The hash of the database's content with this transaction's edits, as it is or as it is staged. Equal exactly when
+    /// the content is.
+    pub fn root_hash(&self, revision: Revision) -> Result<Hash, EngineError> {
+        let mut batch = ChunkBatch::new(self.store());
+        let root = match revision {
+            Revision::Working => self.working_root(&mut batch)?,
+            Revision::Staged => self.staged_root(&mut batch)?,
+        };
+        Ok(root.store(&mut batch))
+    }
+
+    /// The hash of a table's schema and rows with this transaction's edits; `None` when there is no such table.
+    pub fn table_hash(&self, name: &TableName) -> Result<Option<Hash>, EngineError> {
+        let mut batch = ChunkBatch::new(self.store());
+        let root = self.working_root(&mut batch)?;
+        Ok(root.table_hash(&batch, name)?)
     }
 
     /// The working root with this transaction's edits.

@@ -6,6 +6,7 @@
 mod cluster;
 mod commit;
 mod options;
+pub(in crate::sql) mod scalar;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Query, SelectItem, SetExpr,

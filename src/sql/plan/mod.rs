@@ -20,7 +20,7 @@ mod names;
 mod operators;
 mod provider;
 mod rewrite;
-mod row_function;
+pub(in crate::sql) mod row_function;
 mod scan;
 mod special;
 

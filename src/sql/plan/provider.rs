@@ -179,7 +179,8 @@ impl ContextProvider for Names<'_> {
                 }
             });
         }
-        if let Some(declared) = FUNCTIONS.iter().find(|function| function.name == name) {
+        let mut declared = FUNCTIONS.iter().chain(crate::sql::functions::scalar::FUNCTIONS);
+        if let Some(declared) = declared.find(|function| function.name == name) {
             return Some(BoundFunction::udf(name, declared, &self.catalog));
         }
         match name {
