@@ -353,6 +353,131 @@ async fn a_power_cut_during_recovery_loses_nothing_acknowledged() {
     }
 }
 
+/// One life after another on the same disk, each ended by a cut, a kill or a failed sync.
+#[tokio::test]
+async fn many_lives_of_a_store_lose_nothing_acknowledged() {
+    use rand::{Rng, SeedableRng};
+    let (mut ends, mut torn) = ([0; 3], 0);
+    for seed in 0..60u64 {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+        let sim = SimDisk::new(seed);
+        drop(create(&sim.disk()).await.unwrap());
+        // By sequence: the roots of the log as it must be, each with the chunks that came with it.
+        let mut history: Vec<(RootRecord, Vec<(Hash, Bytes)>)> = vec![(RootRecord::NONE, Vec::new())];
+        let (mut acknowledged, mut next) = (0, 1);
+        for life in 0..8 {
+            let what = format!("seed {seed}, life {life}");
+            let (store, recovery) = open(&sim.disk())
+                .await
+                .unwrap_or_else(|error| panic!("{what}: {error}"));
+            torn += u64::from(recovery.cut.is_some());
+            let found = recovery.root.sequence;
+            assert!(
+                found >= acknowledged,
+                "{what}: acknowledged {acknowledged}, found {found}"
+            );
+            assert_eq!(recovery.root, history[found as usize].0, "{what}");
+            history.truncate(found as usize + 1);
+            for (hash, bytes) in history.iter().flat_map(|(_, chunks)| chunks) {
+                assert_eq!(store.get(hash).unwrap(), bytes, "{what}");
+            }
+            assert_eq!(log_roots(&store, Hash::NONE), Some((1..=found).collect()), "{what}");
+            acknowledged = found;
+
+            let mut staged = Vec::new();
+            for _ in 0..rng.random_range(0..15) {
+                let chunks = commit(next);
+                next += 1;
+                match rng.random_range(0..4) {
+                    0 => {
+                        store.append_chunks(chunks.clone()).unwrap();
+                        staged.extend(chunks);
+                    }
+                    1 => {
+                        let sequence = store.pending().sequence;
+                        store.wait_published(sequence).await.unwrap();
+                        acknowledged = sequence;
+                    }
+                    _ => {
+                        let time = WallTime::from_micros(next as i64);
+                        let record = store.append(chunks.clone(), chunks[0].0, life, time).unwrap();
+                        staged.extend(chunks);
+                        history.push((record, std::mem::take(&mut staged)));
+                    }
+                }
+            }
+            let end = rng.random_range(0..3);
+            ends[end] += 1;
+            match end {
+                0 => sim.kill(),
+                1 => sim.power_off(),
+                _ => {
+                    sim.set_faults(DiskFaults {
+                        fail_sync_after: Some(rng.random_range(0..2)),
+                        ..DiskFaults::default()
+                    });
+                    if store.wait_published(store.pending().sequence).await.is_ok() {
+                        acknowledged = store.pending().sequence;
+                    }
+                    sim.set_faults(DiskFaults::default());
+                    if rng.random() {
+                        sim.power_off();
+                    }
+                }
+            }
+        }
+    }
+    assert!(
+        ends.iter().all(|end| *end > 100) && torn > 50,
+        "{ends:?} ends, {torn} torn tails"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn readers_and_writers_on_several_threads_agree() {
+    // Would fail if a reader could see a root before its chunks, or a chunk in a half-entered state.
+    let sim = SimDisk::new(1);
+    let options = StoreOptions {
+        cache: ChunkCache::new(64 << 10),
+        ..options()
+    };
+    let store = ChunkStore::create(&sim.disk(), "db/main", &options).await.unwrap();
+    let writers = (0..4u64).map(|writer| {
+        let store = store.clone();
+        runtime::spawn("writer", async move {
+            for i in 0..100 {
+                let record = append(&store, 1 + writer * 100 + i).unwrap();
+                store.wait_published(record.sequence).await.unwrap();
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    let readers = (0..2).map(|_| {
+        let store = store.clone();
+        runtime::spawn("reader", async move {
+            let mut follower = store.watch_published();
+            let mut seen = 0;
+            while seen < 400 {
+                let root = *follower.borrow_and_update();
+                assert!(root.sequence >= seen, "published roots go forwards");
+                if root.sequence > 0 {
+                    store.get(&root.root).unwrap();
+                    assert!(store.published().sequence >= root.sequence);
+                }
+                seen = root.sequence;
+                if seen < 400 {
+                    follower.changed().await.unwrap();
+                }
+            }
+        })
+    });
+    for task in writers.into_iter().chain(readers.collect::<Vec<_>>()) {
+        runtime::timeout(Duration::from_secs(60), task).await.unwrap().unwrap();
+    }
+    assert_holds(&store, 1..=400);
+    assert_eq!(log_roots(&store, Hash::NONE), Some((1..=400).collect()));
+}
+
 #[tokio::test]
 async fn a_killed_process_loses_nothing_it_wrote() {
     let sim = SimDisk::new(1);
