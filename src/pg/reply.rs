@@ -250,7 +250,7 @@ mod tests {
             hint: Some("h".into()),
             position: Some(7),
         });
-        let expected = "Z\0\0\0\x05EE\0\0\0\x2cSERROR\0VERROR\0C42601\0Ma\u{fffd}b\0Hh\0P7\0\0";
+        let expected = "Z\0\0\0\x05EE\0\0\0'SERROR\0VERROR\0C42601\0Ma\u{fffd}b\0Hh\0P7\0\0";
         assert_eq!(buffer, expected.as_bytes());
     }
 
