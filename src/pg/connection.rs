@@ -203,11 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     async fn simple_query(&mut self, sql: &str) -> Result<(), End> {
         self.log_statement(sql);
         self.extended.forget_unnamed();
-        let style = self.session.settings().style();
-        let mut sink = Sink {
-            client: &mut self.client,
-            style,
-        };
+        let mut sink = Sink { client: &mut self.client };
         let result = self.session.simple_query(sql, &mut sink).await;
         if let Err(error) = result {
             debug!(session = self.client.handle.id().0, error = %error, "statement failed");

@@ -12,7 +12,6 @@ use crate::sql::{CopyInput, FieldInfo, Notice, ResultSink, RowBatch, SqlError};
 
 pub(super) struct Sink<'a, S> {
     pub client: &'a mut Client<S>,
-    pub style: Style,
 }
 
 #[async_trait]
@@ -24,10 +23,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ResultSink for Sink<'_, S> {
         Ok(())
     }
 
-    async fn rows(&mut self, fields: &[FieldInfo], batch: RowBatch) -> Result<(), SqlError> {
+    async fn rows(&mut self, fields: &[FieldInfo], batch: RowBatch, style: &Style) -> Result<(), SqlError> {
         let formats = vec![Format::Text; fields.len()];
         for row in 0..batch.rows() {
-            let style = &self.style;
             self.client.reply().data_row(fields.len(), |body| {
                 encode_row(body, fields, &formats, &batch, row, style)
             })?;

@@ -10,6 +10,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use futures::Stream;
 
 use super::error::{SqlError, SqlErrorKind};
+use super::text::Style;
 use crate::version::Value;
 
 /// A PostgreSQL type as its catalog knows it: oid, name, array element.
@@ -171,7 +172,8 @@ pub enum CopyInput {
 #[async_trait]
 pub trait ResultSink: Send {
     async fn row_description(&mut self, fields: &[FieldInfo]) -> Result<(), SqlError>;
-    async fn rows(&mut self, fields: &[FieldInfo], batch: RowBatch) -> Result<(), SqlError>;
+    /// `style` is what the session's settings are now: a SET earlier in the same text counts.
+    async fn rows(&mut self, fields: &[FieldInfo], batch: RowBatch, style: &Style) -> Result<(), SqlError>;
     /// CommandComplete with these words.
     async fn complete(&mut self, tag: String) -> Result<(), SqlError>;
     /// EmptyQueryResponse.

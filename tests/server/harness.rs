@@ -18,7 +18,7 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn binary() -> Command {
+pub fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_understudy"));
     for (name, _) in std::env::vars() {
         if ["UNDERSTUDY_", "DOLTGRES_", "POSTGRES_", "PG", "RUST_LOG"]
@@ -35,6 +35,7 @@ fn binary() -> Command {
 pub struct Server {
     folder: Arc<TempDir>,
     args: Vec<String>,
+    environment: Vec<(String, String)>,
     child: Option<Child>,
     log: Arc<Mutex<String>>,
     /// The SQL port, from the ready line.
@@ -65,12 +66,25 @@ impl Server {
         Server {
             folder,
             args,
+            environment: Vec::new(),
             child: None,
             log: Arc::default(),
             port: 0,
             user: "postgres".into(),
             password: "password".into(),
         }
+    }
+
+    /// Other arguments than the usual ones.
+    pub fn with_args(mut self, args: &[&str]) -> Server {
+        self.args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        self
+    }
+
+    /// Environment variables for the next starts.
+    pub fn set_environment(&mut self, variables: &[(&str, &str)]) {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        self.environment = variables.iter().map(owned).collect();
     }
 
     pub fn folder(&self) -> &Path {
@@ -86,6 +100,7 @@ impl Server {
         assert!(self.child.is_none(), "the server is already running");
         let mut child = binary()
             .args(&self.args)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

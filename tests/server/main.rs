@@ -15,3 +15,4 @@ mod drivers;
 mod durability;
 mod harness;
 mod psql;
+mod start;

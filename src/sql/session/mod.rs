@@ -235,11 +235,12 @@ impl Session {
             QueryResult::Rows { rows, tag } => {
                 out.row_description(&rows.fields).await?;
                 let RowStream { fields, mut batches } = running.guard_stream(rows);
+                let style = self.settings.style();
                 let mut count = 0;
                 while let Some(batch) = batches.next().await {
                     let batch = batch?;
                     count += batch.rows() as u64;
-                    out.rows(&fields, batch).await?;
+                    out.rows(&fields, batch, &style).await?;
                 }
                 out.complete(tag.complete(count)).await
             }

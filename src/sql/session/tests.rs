@@ -8,7 +8,7 @@ use crate::chunk::StoreOptions;
 use crate::engine::{EngineOptions, ReadOnlyReason, Superuser};
 use crate::runtime::disk::simulated::SimDisk;
 use crate::sql::result::{CopyInput, RowBatch};
-use crate::sql::text;
+use crate::sql::text::{self, Style};
 
 struct World {
     engine: Engine,
@@ -33,7 +33,7 @@ impl ResultSink for Transcript {
         Ok(())
     }
 
-    async fn rows(&mut self, fields: &[FieldInfo], batch: RowBatch) -> Result<(), SqlError> {
+    async fn rows(&mut self, fields: &[FieldInfo], batch: RowBatch, _: &Style) -> Result<(), SqlError> {
         for row in values_of(fields, batch)? {
             self.lines.push(shown(&row, fields));
         }
