@@ -9,7 +9,7 @@ mod arguments;
 mod playground;
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use arguments::{Arguments, Command};
@@ -47,7 +47,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         return say(&config::sample());
     }
     if arguments.command == Some(Command::Playground) {
-        start_logging(LogLevel::Warn);
+        // Each server starts before the other: what they say about that would only worry a first-time user.
+        start_logging(LogLevel::Error);
         return block_on(playground());
     }
     let file = read_config_file(arguments.config.as_deref())?;
@@ -174,7 +175,10 @@ fn start_logging(level: LogLevel) {
     let asked = environment()
         .remove(EnvFilter::DEFAULT_ENV)
         .filter(|text| !text.is_empty());
-    let default = format!("warn,understudy={}", level.as_str());
+    let default = match level {
+        LogLevel::Error => "error".to_owned(),
+        level => format!("warn,understudy={}", level.as_str()),
+    };
     let filter = EnvFilter::try_new(asked.as_deref().unwrap_or(&default)).unwrap_or_else(|error| {
         eprintln!("warning: RUST_LOG is not a filter and is passed over: {error}");
         EnvFilter::new(&default)

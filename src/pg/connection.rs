@@ -203,7 +203,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     async fn simple_query(&mut self, sql: &str) -> Result<(), End> {
         self.log_statement(sql);
         self.extended.forget_unnamed();
-        let mut sink = Sink { client: &mut self.client };
+        let mut sink = Sink {
+            client: &mut self.client,
+        };
         let result = self.session.simple_query(sql, &mut sink).await;
         if let Err(error) = result {
             debug!(session = self.client.handle.id().0, error = %error, "statement failed");

@@ -25,16 +25,28 @@ fn s_003_config_yaml_of_the_working_directory_is_used_unless_another_is_named() 
 #[test]
 fn s_031_check_config_masks_secrets_and_makes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let output = run(folder.path(), &["--check-config"], &[("UNDERSTUDY_PASSWORD", "hunter2")]);
+    let output = run(
+        folder.path(),
+        &["--check-config"],
+        &[("UNDERSTUDY_PASSWORD", "hunter2")],
+    );
     assert_eq!(output.status.code(), Some(0));
-    assert!(said(&output).contains("user.password") && !said(&output).contains("hunter2"), "{}", said(&output));
+    assert!(
+        said(&output).contains("user.password") && !said(&output).contains("hunter2"),
+        "{}",
+        said(&output)
+    );
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[test]
 fn help_version_and_the_sample_are_printed_with_status_0() {
     let folder = tempfile::tempdir().unwrap();
-    for (flag, expected) in [("--config-help", "bootstrap_role"), ("--version", "understudy "), ("--help", "--data-dir")] {
+    for (flag, expected) in [
+        ("--config-help", "bootstrap_role"),
+        ("--version", "understudy "),
+        ("--help", "--data-dir"),
+    ] {
         let output = run(folder.path(), &[flag], &[]);
         assert_eq!(output.status.code(), Some(0), "{flag}");
         assert!(said(&output).contains(expected), "{flag}: {}", said(&output));
@@ -47,31 +59,55 @@ async fn s_032_s_033_the_seeds_command_starts_in_an_empty_directory() {
     let args = ["sql-server", "-config", "server.yaml", "-data-dir", "."];
     let mut server = Server::prepare(Some(config)).with_args(&args);
     server.boot();
-    assert_eq!(cell(&server.connect("postgres").await, "SELECT current_database()").await, "postgres");
-    assert!(server.log().contains("user=postgres password=password"), "{}", server.log());
+    assert_eq!(
+        cell(&server.connect("postgres").await, "SELECT current_database()").await,
+        "postgres"
+    );
+    assert!(
+        server.log().contains("user=postgres password=password"),
+        "{}",
+        server.log()
+    );
 }
 
 #[tokio::test]
 async fn s_020_the_first_user_comes_from_the_environment_and_stays() {
     let mut server = Server::prepare(None);
-    server.set_environment(&[("DOLTGRES_USER", "ann"), ("DOLTGRES_PASSWORD", "first"), ("DOLTGRES_DB", "own")]);
+    server.set_environment(&[
+        ("DOLTGRES_USER", "ann"),
+        ("DOLTGRES_PASSWORD", "first"),
+        ("DOLTGRES_DB", "own"),
+    ]);
     (server.user, server.password) = ("ann".into(), "first".into());
     server.boot();
     server.connect("own").await;
-    assert!(!server.log().contains("first"), "a password was printed: {}", server.log());
+    assert!(
+        !server.log().contains("first"),
+        "a password was printed: {}",
+        server.log()
+    );
     assert!(server.terminate().success());
     server.set_environment(&[("DOLTGRES_USER", "ann"), ("DOLTGRES_PASSWORD", "second")]);
     server.boot();
     server.connect("own").await;
     server.password = "second".into();
-    let error = server.try_connect("own").await.err().expect("the password did not change");
+    let error = server
+        .try_connect("own")
+        .await
+        .err()
+        .expect("the password did not change");
     assert_eq!(error.code().unwrap().code(), "28P01");
 }
 
 #[tokio::test]
 async fn s_019_a_read_only_server_serves_reads_and_refuses_writes() {
     let mut server = Server::start();
-    server.connect("postgres").await.batch_execute("CREATE TABLE t (id int PRIMARY KEY)").await.unwrap();
+    server
+        .connect("postgres")
+        .await
+        .batch_execute("CREATE TABLE t (id int PRIMARY KEY)")
+        .await
+        .unwrap();
     assert!(server.terminate().success());
     std::fs::write(server.folder().join("config.yaml"), "behavior:\n  read_only: true\n").unwrap();
     server.boot();
@@ -89,10 +125,17 @@ fn s_011_an_unknown_system_variable_is_refused_with_name_and_value() {
     for (variable, value) in [("no_such_setting", "1"), ("statement_timeout", "soon")] {
         let config = format!("system_variables:\n  {variable}: {value}\n");
         std::fs::write(folder.path().join("server.yaml"), config).unwrap();
-        let output = run(folder.path(), &["--config", "server.yaml", "--data-dir", "d", "--port", "0"], &[]);
+        let output = run(
+            folder.path(),
+            &["--config", "server.yaml", "--data-dir", "d", "--port", "0"],
+            &[],
+        );
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{errors}");
-        assert!(errors.contains(&format!("system_variables.{variable}: `{value}`")), "{errors}");
+        assert!(
+            errors.contains(&format!("system_variables.{variable}: `{value}`")),
+            "{errors}"
+        );
     }
 }
 
@@ -109,7 +152,10 @@ fn c_017_a_cluster_port_in_use_is_named_and_no_sql_port_is_opened() {
     let output = run(folder.path(), &["--config", "server.yaml", "--data-dir", "d"], &[]);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{errors}");
-    assert!(errors.contains(&format!("127.0.0.1:{port}")) && errors.contains("remotesapi"), "{errors}");
+    assert!(
+        errors.contains(&format!("127.0.0.1:{port}")) && errors.contains("remotesapi"),
+        "{errors}"
+    );
     assert!(!said(&output).contains("ready"));
 }
 
@@ -125,7 +171,12 @@ async fn the_playground_starts_a_pair_and_cleans_up() {
         .unwrap();
     let stdout = child.stdout.take().unwrap();
     let (send, lines) = std::sync::mpsc::channel();
-    std::thread::spawn(move || BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+    std::thread::spawn(move || {
+        BufReader::new(stdout)
+            .lines()
+            .map_while(Result::ok)
+            .try_for_each(|line| send.send(line))
+    });
     let mut ports = Vec::new();
     loop {
         let line = lines.recv_timeout(LIMIT).expect("the playground prints its guide");
@@ -140,13 +191,29 @@ async fn the_playground_starts_a_pair_and_cleans_up() {
     for port in &ports {
         let mut config = tokio_postgres::Config::new();
         // A standby has no `postgres` before its primary has sent it; this database is always there.
-        config.host("127.0.0.1").port(*port).user("postgres").password("password").dbname("dolt_cluster");
+        config
+            .host("127.0.0.1")
+            .port(*port)
+            .user("postgres")
+            .password("password")
+            .dbname("dolt_cluster");
         let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
         roles.push(cell(&client, "SHOW dolt_cluster_role").await);
     }
     assert_eq!(roles, ["primary", "standby"]);
-    assert!(Command::new("kill").arg("-INT").arg(child.id().to_string()).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .arg("-INT")
+            .arg(child.id().to_string())
+            .status()
+            .unwrap()
+            .success()
+    );
     assert!(child.wait().unwrap().success());
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the folder is removed");
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        0,
+        "the folder is removed"
+    );
 }
