@@ -87,7 +87,7 @@ impl Database {
                 version,
                 ticket,
             } => {
-                self.finish(record, ticket).await?;
+                self.finish(record, ticket, false).await?;
                 Ok(CommitOutcome {
                     record: Some(record),
                     version,
@@ -162,10 +162,14 @@ impl Database {
     }
 
     /// Step 5. In a task of its own, so that a client that stops waiting neither stops the sync nor frees the ticket.
-    pub(super) async fn finish(&self, record: RootRecord, ticket: GateTicket) -> Result<(), EngineError> {
-        let store = self.inner.store.clone();
+    /// Whoever watches the set of databases is told of a `first` root in the task too.
+    pub(super) async fn finish(&self, record: RootRecord, ticket: GateTicket, first: bool) -> Result<(), EngineError> {
+        let (store, shared) = (self.inner.store.clone(), self.inner.shared.clone());
         let task = runtime::spawn("publish", async move {
             let published = store.wait_published(record.sequence).await;
+            if first && published.is_ok() {
+                shared.databases_changed();
+            }
             drop(ticket);
             published
         });

@@ -58,10 +58,7 @@ impl Database {
             let (record, first) = self.append_replicated(batch)?;
             (record, ticket, first)
         };
-        self.finish(record, ticket).await?;
-        if first {
-            self.inner.shared.databases_changed();
-        }
+        self.finish(record, ticket, first).await?;
         Ok(record)
     }
 

@@ -294,3 +294,29 @@ async fn a_standby_restarts_with_databases_that_still_await_their_root() {
     let standby = open(&disk).await;
     assert_eq!(balances(&standby.database("shop").unwrap().begin()), [(1, 10)]);
 }
+
+/// A receiver whose stream breaks while a root is being synced leaves a whole root, counted by the gate and announced.
+#[tokio::test]
+async fn a_first_root_is_announced_even_when_nobody_waits_for_it() {
+    let (_disk, primary, shop) = shop(&[(1, 10)]).await;
+    let disk = SimDisk::new(2);
+    let standby = open(&disk).await;
+    backfill(primary.system().database(), standby.system().database()).await;
+    standby.reconcile_databases().await.unwrap();
+    let there = standby.store_of(shop.id()).unwrap();
+    let mut changes = standby.watch_databases();
+    changes.mark_unchanged();
+    disk.set_sync_latency(std::time::Duration::from_millis(50)..=std::time::Duration::from_millis(50));
+    let first = log_after(&shop, Hash::NONE).remove(0);
+    let root = first.root.root;
+    let apply = there.apply_replicated(first, permitted);
+    assert!(
+        crate::runtime::timeout(std::time::Duration::from_millis(5), apply)
+            .await
+            .is_err()
+    );
+    assert!(standby.databases().is_empty(), "not durable, not visible");
+    standby.gate().drain().await;
+    assert!(changes.has_changed().unwrap());
+    assert_eq!(standby.database("shop").unwrap().store().published().root, root);
+}
