@@ -185,6 +185,9 @@ impl Catalog {
     }
 
     pub fn role_name(&self, oid: i64) -> Result<String, SqlError> {
+        if oid == objects::DATABASE_OWNER {
+            return Ok("pg_database_owner".to_string());
+        }
         let roles = self.context.engine.system().roles()?;
         let found = roles.into_iter().find(|role| objects::role_oid(&role.name) == oid);
         Ok(found.map_or_else(|| format!("unknown (OID={oid})"), |role| role.name))
@@ -221,7 +224,7 @@ impl Catalog {
     }
 
     /// `CREATE UNIQUE INDEX ...`, or with a column number that column's name.
-    pub fn index_definition(&self, oid: i64, column: i32) -> Result<Option<String>, SqlError> {
+    pub fn index_definition(&self, oid: i64, column: i32, pretty: bool) -> Result<Option<String>, SqlError> {
         let objects = self.objects()?;
         let Some((index, table)) = objects.index_with_table(oid) else {
             return Ok(None);
@@ -236,10 +239,15 @@ impl Catalog {
         {
             return Ok(columns.get(column - 1).cloned());
         }
+        // Made for reading, it leaves out a schema that is looked through anyway.
+        let schema = if pretty && self.relation_is_visible(table.oid)? == Some(true) {
+            String::new()
+        } else {
+            format!("{}.", quote_identifier(&table.schema))
+        };
         Ok(Some(format!(
-            "CREATE UNIQUE INDEX {} ON {}.{} USING btree ({})",
+            "CREATE UNIQUE INDEX {} ON {schema}{} USING btree ({})",
             quote_identifier(&index.name),
-            quote_identifier(&table.schema),
             quote_identifier(&table.name),
             columns.join(", ")
         )))

@@ -9,6 +9,9 @@ use crate::version::TableSchema;
 /// First oid that is not PostgreSQL's own.
 const FIRST_USER_OID: i64 = 16_384;
 
+/// PostgreSQL's built-in role that whoever owns the database is a member of; owner of `public`.
+pub const DATABASE_OWNER: i64 = 6171;
+
 /// A schema.
 #[derive(Clone, Debug)]
 pub struct Namespace {

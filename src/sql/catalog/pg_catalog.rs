@@ -3,7 +3,7 @@
 use postgres_types::Kind;
 
 use super::datum::{int2, int4, no_array, null, oid, opt_text, text, yes};
-use super::objects::{constraint_oid, default_oid, namespace_oid, role_oid};
+use super::objects::{DATABASE_OWNER, Namespace, constraint_oid, default_oid, namespace_oid, role_oid};
 use super::{Catalog, Datum, RelationKind, SystemTable, types};
 use crate::sql::{PgType, SqlError};
 use crate::version::Value;
@@ -656,11 +656,15 @@ fn owner() -> Datum {
 }
 
 fn namespaces(catalog: &Catalog) -> Rows {
-    let namespaces = catalog.objects()?.namespaces();
-    Ok(namespaces
-        .iter()
-        .map(|found| vec![oid(found.oid), text(&found.name), owner(), no_array()])
-        .collect())
+    let row = |found: &Namespace| {
+        let owner = if found.name == "public" {
+            oid(DATABASE_OWNER)
+        } else {
+            owner()
+        };
+        vec![oid(found.oid), text(&found.name), owner, no_array()]
+    };
+    Ok(catalog.objects()?.namespaces().iter().map(row).collect())
 }
 
 fn classes(catalog: &Catalog) -> Rows {
@@ -935,7 +939,7 @@ fn index_view(catalog: &Catalog) -> Rows {
         .iter()
         .filter_map(|relation| objects.index_with_table(relation.oid))
     {
-        let definition = catalog.index_definition(index.oid, 0)?;
+        let definition = catalog.index_definition(index.oid, 0, false)?;
         rows.push(vec![
             text(&index.schema),
             text(&table.name),

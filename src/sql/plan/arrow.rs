@@ -86,11 +86,15 @@ pub fn numeric_typmod(typmod: i32) -> Option<(u8, i8)> {
 
 /// A field of a PostgreSQL type, marked so that [`pg_type_of`] gives the type back.
 pub fn field(name: &str, pg_type: &PgType, typmod: i32, nullable: bool) -> Field {
+    let data_type = arrow_type(pg_type, typmod);
+    if typmod < 0 && natural_type(&data_type) == *pg_type {
+        return Field::new(name, data_type, nullable);
+    }
     let metadata = BTreeMap::from([
         (TYPE_KEY.to_string(), pg_type.oid().to_string()),
         (TYPMOD_KEY.to_string(), typmod.to_string()),
     ]);
-    Field::new(name, arrow_type(pg_type, typmod), nullable).with_metadata(metadata.into_iter().collect())
+    Field::new(name, data_type, nullable).with_metadata(metadata.into_iter().collect())
 }
 
 pub fn field_ref(name: &str, pg_type: &PgType, typmod: i32) -> FieldRef {

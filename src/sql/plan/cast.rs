@@ -6,9 +6,9 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, new_null_array};
+use datafusion::arrow::array::{Array, ArrayRef, IntervalMonthDayNanoArray, new_null_array};
 use datafusion::arrow::compute;
-use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::arrow::datatypes::{DataType, FieldRef, IntervalMonthDayNanoType};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as PlanResult;
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -36,6 +36,10 @@ pub fn convert(value: Value, from: &PgType, to: &PgType, typmod: i32, style: &St
         (value, _) if from == to && !matches!(*to, PgType::NUMERIC | PgType::VARCHAR | PgType::BPCHAR) => value,
         (Value::Text(text), _) if is_text(from) && !is_text(to) => text::parse_as(&text, to, style)?,
         (Value::Text(text), &PgType::JSONB) => text::parse_as(&text, to, style)?,
+        // Trailing spaces of char(n) are lost as soon as it becomes another text.
+        (Value::Text(text), _) if *from == PgType::BPCHAR && *to != PgType::BPCHAR => {
+            Value::Text(text.trim_end_matches(' ').to_string())
+        }
         (Value::Text(text), _) => Value::Text(text),
         (Value::Bool(value), _) if is_text(to) => Value::Text(if value { "true" } else { "false" }.to_string()),
         (value, _) if is_text(to) => Value::Text(text::to_text(&value, from, style).unwrap_or_default()),
@@ -254,15 +258,18 @@ pub fn convert_array(source: &ArrayRef, from: &PgType, to: &FieldRef, style: &St
     }
     let same = from == &to_type && source.data_type() == data_type;
     if same && (typmod < 0 || to_type == PgType::NUMERIC)
-        || (is_text(from) && to_type == PgType::TEXT && *source.data_type() == DataType::Utf8)
+        || (is_text(from)
+            && *from != PgType::BPCHAR
+            && to_type == PgType::TEXT
+            && *source.data_type() == DataType::Utf8)
     {
         return Ok(Arc::clone(source));
     }
-    if widens(source.data_type(), data_type) || (to_type == PgType::INTERVAL && is_text(from)) {
-        return compute::cast(source, data_type).map_err(|error| match to_type {
-            PgType::INTERVAL => SqlError::new(SqlErrorKind::InvalidDatetime, "invalid input syntax for type interval"),
-            _ => super::error::from_datafusion(error.into()),
-        });
+    if widens(source.data_type(), data_type) {
+        return compute::cast(source, data_type).map_err(|error| super::error::from_datafusion(error.into()));
+    }
+    if to_type == PgType::INTERVAL && is_text(from) {
+        return intervals(source);
     }
     if let (DataType::List(_), Kind::Array(element)) = (data_type, to_type.kind()) {
         return convert_list(source, from, element, style);
@@ -292,6 +299,27 @@ pub fn convert_array(source: &ArrayRef, from: &PgType, to: &FieldRef, style: &St
         return arrow::array(data_type, converted.iter());
     }
     arrow::array(data_type, converted.iter())
+}
+
+/// Texts as intervals.
+fn intervals(source: &ArrayRef) -> Result<ArrayRef, SqlError> {
+    let mut found = Vec::with_capacity(source.len());
+    for row in 0..source.len() {
+        found.push(match Cell::of_array(source, row)? {
+            Cell::Text(text) => {
+                let (months, days, micros) = super::interval::parse_interval(text)?;
+                let nanos = micros.checked_mul(1_000).ok_or_else(|| {
+                    SqlError::new(
+                        SqlErrorKind::DatetimeOverflow,
+                        format!("interval field value out of range: \"{text}\""),
+                    )
+                })?;
+                Some(IntervalMonthDayNanoType::make_value(months, days, nanos))
+            }
+            _ => None,
+        });
+    }
+    Ok(Arc::new(found.into_iter().collect::<IntervalMonthDayNanoArray>()))
 }
 
 fn widens(from: &DataType, to: &DataType) -> bool {
@@ -367,19 +395,19 @@ fn split_array(text: &str) -> Result<Vec<Option<String>>, SqlError> {
             }
             '\\' => escaped = true,
             '"' => (quoted, in_quotes) = (true, !in_quotes),
-            '{' | '}' if !in_quotes => return Err(malformed()),
-            ',' if !in_quotes => {
-                let whole = if quoted {
-                    std::mem::take(&mut item)
-                } else {
-                    std::mem::take(&mut item).trim().to_string()
-                };
+            _ if in_quotes => item.push(c),
+            '{' | '}' => return Err(malformed()),
+            ',' => {
+                let whole = std::mem::take(&mut item);
+                let whole = if quoted { whole } else { whole.trim_end().to_string() };
                 if !quoted && whole.is_empty() {
                     return Err(malformed());
                 }
                 items.push((quoted || !whole.eq_ignore_ascii_case("null")).then_some(whole));
                 quoted = false;
             }
+            // White space around an item does not belong to it.
+            _ if c.is_ascii_whitespace() && (item.is_empty() || quoted) => {}
             _ => item.push(c),
         }
     }

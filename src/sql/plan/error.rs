@@ -155,6 +155,25 @@ fn from_words(words: &str) -> SqlError {
             format!("column {column} must appear in the GROUP BY clause or be used in an aggregate function"),
         );
     }
+    if has("non-boolean predicate") {
+        let found = first_line.rsplit(' ').next().unwrap_or_default();
+        let words = match found {
+            "Int16" => "smallint",
+            "Int32" => "integer",
+            "Int64" => "bigint",
+            "Float64" => "double precision",
+            "Utf8" => "text",
+            other if other.starts_with("Decimal") => "numeric",
+            _ => "another one",
+        };
+        return SqlError::new(
+            SqlErrorKind::DatatypeMismatch,
+            format!("argument of WHERE must be type boolean, not type {words}"),
+        );
+    }
+    if has("Decimal scale") || has("Decimal precision") || has("too large to store") || has("Cannot parse") {
+        return SqlError::new(SqlErrorKind::NumericOutOfRange, "numeric constant has too many digits");
+    }
     if has("Aggregate functions are not allowed") || has("aggregate functions are not allowed") {
         return SqlError::new(SqlErrorKind::Grouping, "aggregate functions are not allowed in WHERE");
     }

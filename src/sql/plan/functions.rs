@@ -172,7 +172,7 @@ pub static FUNCTIONS: &[RowFunction] = &[
             0
         };
         Ok(catalog
-            .index_definition(oid(&args[0]), column)?
+            .index_definition(oid(&args[0]), column, args.get(2) == Some(&Value::Bool(true)))?
             .map_or(Value::Null, Value::Text))
     }),
     strict("pg_get_constraintdef", &[OID, BOOL], 1, TEXT, |catalog, args| {
@@ -271,6 +271,9 @@ pub static FUNCTIONS: &[RowFunction] = &[
         Ok(Value::Text(size_pretty(oid(&args[0]))))
     }),
     // Text.
+    strict("length", &[PgType::ANY], 1, INT4, length),
+    strict("char_length", &[PgType::ANY], 1, INT4, length),
+    strict("character_length", &[PgType::ANY], 1, INT4, length),
     strict("quote_ident", &[TEXT], 1, TEXT, |_, args| {
         Ok(Value::Text(crate::sql::catalog::quote_identifier(&words(&args[0]))))
     }),
@@ -425,6 +428,18 @@ fn at_time_zone(_: &Catalog, args: &[Value]) -> Result<Value, SqlError> {
         Value::Timestamp(micros) => Ok(Value::Timestamp(micros.saturating_add(i64::from(offset) * 1_000_000))),
         _ => Err(SqlError::unsupported("AT TIME ZONE of this type")),
     }
+}
+
+/// Characters of a text, bytes of a bytea.
+fn length(_: &Catalog, args: &[Value]) -> Result<Value, SqlError> {
+    let length = match &args[0] {
+        Value::Text(words) => words.chars().count(),
+        Value::Bytea(bytes) => bytes.len(),
+        other => return Err(super::error::undefined_function(&format!("length({})", other.kind()))),
+    };
+    i32::try_from(length)
+        .map(Value::Int4)
+        .map_err(|_| SqlError::new(SqlErrorKind::NumericOutOfRange, "integer out of range"))
 }
 
 fn quote_literal(words: &str) -> String {

@@ -16,6 +16,7 @@ pub(in crate::sql) mod arrow;
 mod cast;
 mod error;
 mod functions;
+mod interval;
 mod names;
 mod operators;
 mod provider;
@@ -23,6 +24,7 @@ mod rewrite;
 pub(in crate::sql) mod row_function;
 mod scan;
 mod special;
+mod subquery;
 
 use std::sync::{Arc, OnceLock};
 
@@ -264,7 +266,6 @@ fn logical_plan(
         param_types: known,
         params,
         style: catalog.style(),
-        known_function: &|name| names.knows_function(name),
         known_table_function: &Names::knows_table_function,
         always_empty: &is_always_empty,
     };
@@ -380,3 +381,6 @@ async fn explain(
         rows,
     ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,8 @@
 //! What PostgreSQL calls a result column that has no alias, and columns that share a name.
 
 use datafusion::sql::sqlparser::ast::{
-    DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, SelectItem, SetExpr,
-    TrimWhereField,
+    ArrayElemTypeDef, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, SelectItem,
+    SetExpr, TrimWhereField,
 };
 
 use crate::sql::types;
@@ -59,7 +59,7 @@ pub fn name_columns(projection: &mut [SelectItem]) {
 
 /// PostgreSQL's `FigureColname`: columns and functions by their names, casts by what is cast or else by the type.
 pub fn column_name(expr: &Expr) -> String {
-    figure(expr).unwrap_or_else(|| NAMELESS.to_string())
+    figure(expr).map_or_else(|| NAMELESS.to_string(), |(name, _)| name)
 }
 
 fn folded(ident: &Ident) -> String {
@@ -70,54 +70,57 @@ fn folded(ident: &Ident) -> String {
     }
 }
 
-fn figure(expr: &Expr) -> Option<String> {
-    Some(match expr {
-        Expr::Identifier(ident) => folded(ident),
-        Expr::CompoundIdentifier(idents) => folded(idents.last()?),
-        Expr::CompoundFieldAccess { root, .. } => return figure(root),
-        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => return figure(inner),
-        Expr::Function(function) => function_name(function)?,
+/// How sure a name is: that of a cast or a CASE gives way to a better one around it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Strength {
+    Weak,
+    Strong,
+}
+
+fn figure(expr: &Expr) -> Option<(String, Strength)> {
+    let strong = |name: &str| Some((name.to_string(), Strength::Strong));
+    match expr {
+        Expr::Identifier(ident) => strong(&folded(ident)),
+        Expr::CompoundIdentifier(idents) => strong(&folded(idents.last()?)),
+        Expr::CompoundFieldAccess { root, .. } => figure(root),
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => figure(inner),
+        Expr::Function(function) => strong(&folded(function.name.0.last()?.as_ident()?)),
         Expr::Cast { expr, data_type, .. } => match figure(expr) {
-            Some(name) => name,
-            None => type_name(data_type),
+            Some((name, Strength::Strong)) => Some((name, Strength::Strong)),
+            _ => Some((type_name(data_type), Strength::Weak)),
         },
-        Expr::TypedString(typed) => type_name(&typed.data_type),
-        Expr::Interval(_) => "interval".to_string(),
-        Expr::Case { else_result, .. } => else_result
-            .as_deref()
-            .and_then(figure)
-            .unwrap_or_else(|| "case".to_string()),
-        Expr::Exists { .. } => "exists".to_string(),
+        Expr::TypedString(typed) => Some((type_name(&typed.data_type), Strength::Weak)),
+        Expr::Interval(_) => Some(("interval".to_string(), Strength::Weak)),
+        Expr::Case { else_result, .. } => match else_result.as_deref().and_then(figure) {
+            Some((name, Strength::Strong)) => Some((name, Strength::Strong)),
+            _ => Some(("case".to_string(), Strength::Weak)),
+        },
+        Expr::Exists { .. } => strong("exists"),
         Expr::Subquery(query) => match query.body.as_ref() {
             SetExpr::Select(select) => match select.projection.first()? {
-                SelectItem::UnnamedExpr(expr) => return figure(expr),
-                SelectItem::ExprWithAlias { alias, .. } => folded(alias),
-                _ => return None,
+                SelectItem::UnnamedExpr(expr) => figure(expr),
+                SelectItem::ExprWithAlias { alias, .. } => strong(&folded(alias)),
+                _ => None,
             },
-            SetExpr::Values(_) => "column1".to_string(),
-            _ => return None,
+            SetExpr::Values(_) => strong("column1"),
+            _ => None,
         },
-        Expr::Array(_) => "array".to_string(),
-        Expr::Tuple(_) => "row".to_string(),
-        Expr::Extract { .. } => "extract".to_string(),
-        Expr::Position { .. } => "position".to_string(),
-        Expr::Substring { .. } => "substring".to_string(),
-        Expr::Overlay { .. } => "overlay".to_string(),
-        Expr::Ceil { .. } => "ceil".to_string(),
-        Expr::Floor { .. } => "floor".to_string(),
-        Expr::AtTimeZone { .. } => "timezone".to_string(),
-        Expr::Trim { trim_where, .. } => match trim_where {
+        Expr::Array(_) => strong("array"),
+        Expr::Tuple(_) => strong("row"),
+        Expr::Extract { .. } => strong("extract"),
+        Expr::Position { .. } => strong("position"),
+        Expr::Substring { .. } => strong("substring"),
+        Expr::Overlay { .. } => strong("overlay"),
+        Expr::Ceil { .. } => strong("ceil"),
+        Expr::Floor { .. } => strong("floor"),
+        Expr::AtTimeZone { .. } => strong("timezone"),
+        Expr::Trim { trim_where, .. } => strong(match trim_where {
             Some(TrimWhereField::Leading) => "ltrim",
             Some(TrimWhereField::Trailing) => "rtrim",
             _ => "btrim",
-        }
-        .to_string(),
-        _ => return None,
-    })
-}
-
-fn function_name(function: &Function) -> Option<String> {
-    Some(folded(function.name.0.last()?.as_ident()?))
+        }),
+        _ => None,
+    }
 }
 
 pub fn first_argument(function: &Function) -> Option<&Expr> {
@@ -132,6 +135,9 @@ pub fn first_argument(function: &Function) -> Option<&Expr> {
 
 /// The catalog's name of a type (`int4`), which is what a cast of a constant is called.
 fn type_name(data_type: &DataType) -> String {
+    if let DataType::Array(ArrayElemTypeDef::SquareBracket(element, _)) = data_type {
+        return type_name(element);
+    }
     match types::column_type(data_type) {
         Ok(column_type) => types::pg_type(column_type).name().to_string(),
         Err(_) => data_type
@@ -178,6 +184,10 @@ mod tests {
             ("trim('a')", "btrim"),
             ("date '2024-01-01'", "date"),
             ("interval '1 day'", "interval"),
+            ("1::int::text", "text"),
+            ("a::int::text", "a"),
+            ("case when true then 1 else 1::int end", "case"),
+            ("'{1}'::int[]", "int4"),
             ("-a", "?column?"),
             ("(a)", "a"),
             ("a is null", "?column?"),

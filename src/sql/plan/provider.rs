@@ -24,7 +24,7 @@ use super::operators::{AVG_ARGUMENT, AggregateArgument, PgExprPlanner, SUM_ARGUM
 use super::rewrite::ARRAY_OR_EMPTY;
 use super::row_function::BoundFunction;
 use super::scan::UserTable;
-use super::special::{ArrayOrEmpty, CurrentSchemas, TypeOf};
+use super::special::{ArrayOrEmpty, CurrentSchemas, TypeOf, Undefined};
 use crate::sql::catalog::{CLUSTER_DATABASE, Catalog, Datum, SystemTable, system_table};
 use crate::sql::{PgType, SqlError, SqlErrorKind};
 use crate::version::{TableName, Value};
@@ -69,13 +69,6 @@ impl<'a> Names<'a> {
             state,
             planners,
         }
-    }
-
-    pub fn knows_function(&self, name: &str) -> bool {
-        self.get_function_meta(name).is_some()
-            || self.get_aggregate_meta(name).is_some()
-            || self.get_window_meta(name).is_some()
-            || matches!(name, "unnest" | "grouping" | "coalesce")
     }
 
     pub fn knows_table_function(name: &str) -> bool {
@@ -141,7 +134,7 @@ impl ContextProvider for Names<'_> {
         let function = self
             .state
             .table_functions()
-            .get(name)
+            .get(name.trim_matches('"'))
             .ok_or_else(|| external(super::error::undefined_function(&format!("{name}()"))))?;
         let args = args
             .into_iter()
@@ -196,9 +189,18 @@ impl ContextProvider for Names<'_> {
             _ => {}
         }
         if HIDDEN.contains(&name) {
-            return None;
+            return Some(Arc::new(ScalarUDF::new_from_impl(Undefined::new(name))));
         }
-        self.state.scalar_functions().get(name).cloned()
+        let found = self.state.scalar_functions().get(name).cloned();
+        let is_other = found.is_some()
+            || self.state.aggregate_functions().contains_key(name)
+            || self.state.window_functions().contains_key(name)
+            || name == "unnest";
+        if is_other {
+            found
+        } else {
+            Some(Arc::new(ScalarUDF::new_from_impl(Undefined::new(name))))
+        }
     }
 
     fn get_higher_order_meta(&self, _: &str) -> Option<Arc<HigherOrderUDF>> {

@@ -8,10 +8,9 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, CaseWhen, CastKind, DataType, Distinct, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, JoinOperator, LimitClause,
-    ObjectName, ObjectNamePart, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableAlias,
-    TableAliasColumnDef, TableFactor, TableFunctionArgs, UnaryOperator, Value as Constant, ValueWithSpan, VisitMut,
-    VisitorMut,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, Interval, LimitClause, ObjectName,
+    ObjectNamePart, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableAlias, TableAliasColumnDef,
+    TableFactor, TableFunctionArgs, UnaryOperator, Value as Constant, ValueWithSpan, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::{dialect::PostgreSqlDialect, parser::Parser};
 
@@ -20,6 +19,7 @@ use super::cast::{cast_name, cast_target};
 use super::error::undefined_function;
 use super::names::{self, first_argument};
 use super::operators::{AVG_ARGUMENT, SUM_ARGUMENT};
+use super::subquery;
 use crate::sql::text::{self, Style};
 use crate::sql::{PgType, SqlError, SqlErrorKind, types};
 use crate::version::Value;
@@ -36,8 +36,6 @@ pub struct Rewriter<'a> {
     /// Their values; None while a statement is only described.
     pub params: Option<&'a [Value]>,
     pub style: Style,
-    /// Whether a function of this name exists.
-    pub known_function: &'a dyn Fn(&str) -> bool,
     /// Whether a table function of this name exists.
     pub known_table_function: &'a dyn Fn(&str) -> bool,
     /// Whether a relation, by schema and name, never has rows.
@@ -81,6 +79,18 @@ impl Rewriter<'_> {
                 op: UnaryOperator::Plus,
                 expr: inner,
             } => *inner,
+            // All bits the other way round.
+            Expr::UnaryOp {
+                op: UnaryOperator::BitwiseNot,
+                expr: inner,
+            } => binary(*inner, BinaryOperator::PGBitwiseXor, number(number_constant("-1"))),
+            Expr::BinaryOp { left, op, right } => compared_rows(left, op, right),
+            Expr::InList {
+                expr: inner,
+                list,
+                negated,
+            } if matches!(*inner, Expr::Tuple(_)) => row_in_list(*inner, list, negated),
+            Expr::Interval(interval) => self.interval(interval)?,
             Expr::Cast {
                 kind: CastKind::Cast | CastKind::DoubleColon,
                 expr: inner,
@@ -146,7 +156,7 @@ impl Rewriter<'_> {
                 call(&ident.value.to_lowercase(), Vec::new())
             }
             Expr::Function(function) => self.function(function)?,
-            Expr::Subquery(query) => Expr::Subquery(single_valued(query)),
+            Expr::Subquery(query) => subquery::scalar(query),
             Expr::AtTimeZone { timestamp, time_zone } => call("timezone", vec![*time_zone, *timestamp]),
             other => other,
         };
@@ -166,28 +176,52 @@ impl Rewriter<'_> {
                 format!("there is no parameter {name}"),
             ));
         };
-        let literal = match text::to_text(value, &pg_type, &self.style) {
-            None => Constant::Null,
-            Some(text) => Constant::SingleQuotedString(text),
+        let typmod = match value {
+            Value::Numeric(value) => numeric_typmod(*value),
+            _ => -1,
         };
-        Ok(typed(Expr::Value(literal.into()), &pg_type, -1))
+        let literal = match text::to_text(value, &pg_type, &self.style) {
+            None => Expr::Value(Constant::Null.into()),
+            Some(text) => quoted(&text),
+        };
+        Ok(typed(literal, &pg_type, typmod))
     }
 
     fn cast(&mut self, inner: Expr, data_type: &DataType) -> Result<Expr, SqlError> {
         let (pg_type, typmod) = resolve_type(data_type)?;
-        if let Expr::Value(ValueWithSpan {
-            value: Constant::Placeholder(name),
-            ..
-        }) = &inner
-            && let Ok(number) = name.trim_start_matches('$').parse::<usize>()
-            && number > 0
-        {
-            if self.param_types.len() < number {
-                self.param_types.resize(number, None);
-            }
-            self.param_types[number - 1].get_or_insert_with(|| pg_type.clone());
+        self.say_type(&inner, &pg_type);
+        Ok(match constant_text(&inner) {
+            // A constant numeric keeps its digits, which the type of unconstrained columns would pad.
+            Some(text) if pg_type == PgType::NUMERIC && typmod < 0 => match text::number::parse_numeric(text) {
+                Ok(value) => typed(inner, &pg_type, numeric_typmod(value)),
+                Err(_) => typed(quoted(text), &pg_type, typmod),
+            },
+            // A float is read from its own digits, not by way of a numeric.
+            Some(text) if matches!(pg_type, PgType::FLOAT4 | PgType::FLOAT8) => typed(quoted(text), &pg_type, typmod),
+            _ => typed(inner, &pg_type, typmod),
+        })
+    }
+
+    /// `INTERVAL '1' day` and `INTERVAL '1 day 2 hours'`.
+    fn interval(&self, interval: Interval) -> Result<Expr, SqlError> {
+        let text = match interval.value.as_ref() {
+            Expr::Value(ValueWithSpan {
+                value: Constant::SingleQuotedString(text),
+                ..
+            }) => text.clone(),
+            other => match digits_of(other) {
+                Some(digits) => digits.clone(),
+                None => return Err(SqlError::unsupported("INTERVAL of an expression")),
+            },
+        };
+        if interval.last_field.is_some() || interval.leading_precision.is_some() {
+            return Err(SqlError::unsupported("INTERVAL with a range of fields"));
         }
-        Ok(typed(inner, &pg_type, typmod))
+        let text = match interval.leading_field {
+            Some(field) => format!("{text} {field}"),
+            None => text,
+        };
+        Ok(typed(quoted(&text), &PgType::INTERVAL, -1))
     }
 
     fn function(&mut self, mut function: Function) -> Result<Expr, SqlError> {
@@ -207,7 +241,7 @@ impl Rewriter<'_> {
             if name != "array" {
                 return Err(SqlError::unsupported(format_args!("a subquery as argument of {name}")));
             }
-            return array_of_subquery(*query);
+            return subquery::array(*query);
         }
         if matches!(function.args, FunctionArguments::None) {
             function.args = FunctionArguments::List(no_arguments());
@@ -216,12 +250,21 @@ impl Rewriter<'_> {
             "array_upper" | "cardinality" => "array_length",
             "user" | "current_role" => "current_user",
             "pow" => "power",
+            "sign" => "signum",
             "every" => "bool_and",
             other => other,
         }
         .to_string();
-        if name.starts_with('\u{1}') || !(self.known_function)(&name) {
-            return Err(undefined_function(&format!("{name}()")));
+        if name.starts_with('\u{1}') {
+            return Err(undefined_function(&function.name.to_string()));
+        }
+        if let (Some(op), FunctionArguments::List(list)) = (operator_function(&name), &mut function.args)
+            && let [
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(left)),
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(right)),
+            ] = list.args.as_slice()
+        {
+            return Ok(Expr::Nested(Box::new(binary(left.clone(), op, right.clone()))));
         }
         let wrapper = match name.as_str() {
             "sum" => Some(SUM_ARGUMENT),
@@ -238,6 +281,39 @@ impl Rewriter<'_> {
         Ok(Expr::Function(function))
     }
 
+    /// Parameters of LIMIT and OFFSET are bigint.
+    fn count_parameters(&mut self, query: &Query) {
+        let mut counts: Vec<&Expr> = Vec::new();
+        match &query.limit_clause {
+            Some(LimitClause::LimitOffset { limit, offset, .. }) => {
+                counts.extend(limit);
+                counts.extend(offset.as_ref().map(|offset| &offset.value));
+            }
+            Some(LimitClause::OffsetCommaLimit { offset, limit }) => counts.extend([offset, limit]),
+            None => {}
+        }
+        counts.extend(query.fetch.as_ref().and_then(|fetch| fetch.quantity.as_ref()));
+        for count in counts {
+            self.say_type(count, &PgType::INT8);
+        }
+    }
+
+    /// An expression that is a parameter of unknown type has this one.
+    fn say_type(&mut self, expr: &Expr, pg_type: &PgType) {
+        if let Expr::Value(ValueWithSpan {
+            value: Constant::Placeholder(name),
+            ..
+        }) = expr
+            && let Ok(number) = name.trim_start_matches('$').parse::<usize>()
+            && number > 0
+        {
+            if self.param_types.len() < number {
+                self.param_types.resize(number, None);
+            }
+            self.param_types[number - 1].get_or_insert_with(|| pg_type.clone());
+        }
+    }
+
     /// A function in FROM has columns named after it, and one that gives a single value is a table of one row.
     fn table_function(&mut self, factor: &mut TableFactor) -> Result<(), SqlError> {
         let (name, args, alias) = match factor {
@@ -252,9 +328,6 @@ impl Rewriter<'_> {
         };
         let function = last_name(name).to_lowercase();
         let is_set = (self.known_table_function)(&function);
-        if !is_set && !(self.known_function)(&function) {
-            return Err(undefined_function(&format!("{function}()")));
-        }
         let mut named = alias.take().unwrap_or_else(|| table_alias(&function));
         let one_column = !function.starts_with("dolt_") && !function.starts_with("pg_");
         if named.columns.is_empty() && (one_column || !is_set) {
@@ -298,88 +371,6 @@ impl Rewriter<'_> {
         };
         Ok(())
     }
-
-    /// A block that joins a relation without rows has no rows, so its expressions, whatever they are, are never computed.
-    fn prune(&self, body: &mut SetExpr) -> bool {
-        match body {
-            SetExpr::Select(select) if self.is_empty(select) => {
-                names::name_columns(&mut select.projection);
-                let empty = parsed_query("SELECT NULL::text WHERE false");
-                let SetExpr::Select(mut replacement) = *empty.body else {
-                    return false;
-                };
-                let null = match replacement.projection.pop() {
-                    Some(SelectItem::UnnamedExpr(null)) => null,
-                    _ => return false,
-                };
-                replacement.projection = select
-                    .projection
-                    .iter()
-                    .map(|item| {
-                        let alias = match item {
-                            SelectItem::ExprWithAlias { alias, .. } => alias.clone(),
-                            SelectItem::UnnamedExpr(expr) => Ident::with_quote('"', names::column_name(expr)),
-                            _ => Ident::with_quote('"', "?column?"),
-                        };
-                        SelectItem::ExprWithAlias {
-                            expr: null.clone(),
-                            alias,
-                        }
-                    })
-                    .collect();
-                *select = replacement;
-                true
-            }
-            SetExpr::SetOperation { left, right, .. } => {
-                self.prune(left);
-                self.prune(right);
-                false
-            }
-            _ => false,
-        }
-    }
-
-    fn is_empty(&self, select: &Select) -> bool {
-        let is_empty = |factor: &TableFactor| match factor {
-            TableFactor::Table { name, args: None, .. } => {
-                let schema = (name.0.len() == 2).then(|| name.0[0].as_ident().map(folded)).flatten();
-                (self.always_empty)(schema.as_deref(), &last_name(name))
-            }
-            _ => false,
-        };
-        let ungrouped = matches!(&select.group_by, GroupByExpr::Expressions(exprs, _) if exprs.is_empty());
-        let plain = select.projection.iter().all(|item| match item {
-            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => !has_aggregate(expr),
-            _ => false,
-        });
-        if !ungrouped || !plain || select.having.is_some() || select.into.is_some() {
-            return false;
-        }
-        select.from.iter().any(|table| {
-            let keeps_left = |op: &JoinOperator| {
-                matches!(
-                    op,
-                    JoinOperator::Join(_)
-                        | JoinOperator::Inner(_)
-                        | JoinOperator::CrossJoin(_)
-                        | JoinOperator::Left(_)
-                        | JoinOperator::LeftOuter(_)
-                )
-            };
-            let inner = |op: &JoinOperator| {
-                matches!(
-                    op,
-                    JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(_)
-                )
-            };
-            table.joins.iter().all(|join| keeps_left(&join.join_operator))
-                && (is_empty(&table.relation)
-                    || table
-                        .joins
-                        .iter()
-                        .any(|join| inner(&join.join_operator) && is_empty(&join.relation)))
-        })
-    }
 }
 
 impl VisitorMut for Rewriter<'_> {
@@ -387,7 +378,7 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<SqlError> {
         query.locks.clear();
-        if self.prune(&mut query.body) {
+        if subquery::prune(&mut query.body, self.always_empty) {
             query.order_by = None;
         }
         ControlFlow::Continue(())
@@ -399,6 +390,7 @@ impl VisitorMut for Rewriter<'_> {
         {
             exprs.iter_mut().for_each(|order| plain_number(&mut order.expr));
         }
+        self.count_parameters(query);
         match &mut query.limit_clause {
             Some(LimitClause::LimitOffset { limit, offset, .. }) => {
                 limit.iter_mut().for_each(plain_number);
@@ -422,6 +414,11 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+                subquery::exists_as_value(expr);
+            }
+        }
         if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
             exprs.iter_mut().for_each(plain_number);
         }
@@ -446,7 +443,7 @@ impl VisitorMut for Rewriter<'_> {
     }
 }
 
-fn folded(ident: &Ident) -> String {
+pub(super) fn folded(ident: &Ident) -> String {
     if ident.quote_style.is_some() {
         ident.value.clone()
     } else {
@@ -454,7 +451,7 @@ fn folded(ident: &Ident) -> String {
     }
 }
 
-fn last_name(name: &ObjectName) -> String {
+pub(super) fn last_name(name: &ObjectName) -> String {
     name.0
         .last()
         .and_then(ObjectNamePart::as_ident)
@@ -480,7 +477,7 @@ fn is_bare_function(name: &str) -> bool {
     .any(|bare| name.eq_ignore_ascii_case(bare))
 }
 
-fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+pub(super) fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
     Expr::BinaryOp {
         left: Box::new(left),
         op,
@@ -488,7 +485,7 @@ fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
     }
 }
 
-fn no_arguments() -> FunctionArgumentList {
+pub(super) fn no_arguments() -> FunctionArgumentList {
     FunctionArgumentList {
         duplicate_treatment: None,
         args: Vec::new(),
@@ -514,11 +511,11 @@ pub fn call(name: &str, arguments: Vec<Expr>) -> Expr {
     })
 }
 
-fn typed(inner: Expr, pg_type: &PgType, typmod: i32) -> Expr {
+pub(super) fn typed(inner: Expr, pg_type: &PgType, typmod: i32) -> Expr {
     call(&cast_name(pg_type, typmod), vec![inner])
 }
 
-fn table_alias(name: &str) -> TableAlias {
+pub(super) fn table_alias(name: &str) -> TableAlias {
     TableAlias {
         explicit: true,
         name: Ident::with_quote('"', name),
@@ -527,11 +524,82 @@ fn table_alias(name: &str) -> TableAlias {
     }
 }
 
-fn parsed_query(sql: &str) -> Query {
+pub(super) fn parsed_query(sql: &str) -> Query {
     match Parser::parse_sql(&PostgreSqlDialect {}, sql).map(|mut statements| statements.pop()) {
         Ok(Some(Statement::Query(query))) => *query,
         _ => unreachable!("the text of our own query parses: {sql}"),
     }
+}
+
+pub(super) fn quoted(text: &str) -> Expr {
+    Expr::Value(Constant::SingleQuotedString(text.to_string()).into())
+}
+
+fn number_constant(digits: &str) -> Expr {
+    Expr::Value(Constant::Number(digits.to_string(), false).into())
+}
+
+/// The text of a constant, quoted or a number.
+fn constant_text(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Value(ValueWithSpan {
+            value: Constant::SingleQuotedString(text),
+            ..
+        }) => Some(text),
+        other => digits_of(other).map(String::as_str),
+    }
+}
+
+/// The type modifier that says just the digits of a value.
+fn numeric_typmod(value: rust_decimal::Decimal) -> i32 {
+    let scale = value.scale() as i32;
+    let digits = value
+        .mantissa()
+        .unsigned_abs()
+        .checked_ilog10()
+        .map_or(1, |log| log as i32 + 1);
+    ((digits.max(scale + 1) << 16) | scale) + 4
+}
+
+/// Functions that are another way to write an operator.
+fn operator_function(name: &str) -> Option<BinaryOperator> {
+    Some(match name {
+        "mod" => BinaryOperator::Modulo,
+        "int4pl" | "int8pl" => BinaryOperator::Plus,
+        "texteq" | "int4eq" | "int8eq" => BinaryOperator::Eq,
+        _ => return None,
+    })
+}
+
+/// `(a, b) = (c, d)` column by column.
+fn compared_rows(left: Box<Expr>, op: BinaryOperator, right: Box<Expr>) -> Expr {
+    let join = match op {
+        BinaryOperator::Eq => BinaryOperator::And,
+        BinaryOperator::NotEq => BinaryOperator::Or,
+        _ => return Expr::BinaryOp { left, op, right },
+    };
+    match (*left, *right) {
+        (Expr::Tuple(a), Expr::Tuple(b)) if a.len() == b.len() && !a.is_empty() => {
+            let pairs = a.into_iter().zip(b).map(|(a, b)| binary(a, op.clone(), b));
+            let all = pairs.reduce(|all, next| binary(all, join.clone(), next));
+            Expr::Nested(Box::new(all.unwrap_or_else(|| number_constant("0"))))
+        }
+        (left, right) => binary(left, op, right),
+    }
+}
+
+/// `(a, b) IN ((1, 2), (3, 4))`.
+fn row_in_list(row: Expr, list: Vec<Expr>, negated: bool) -> Expr {
+    let (op, join) = if negated {
+        (BinaryOperator::NotEq, BinaryOperator::And)
+    } else {
+        (BinaryOperator::Eq, BinaryOperator::Or)
+    };
+    let equal = list
+        .into_iter()
+        .map(|item| compared_rows(Box::new(row.clone()), op.clone(), Box::new(item)));
+    let any = equal.reduce(|any, next| binary(any, join.clone(), next));
+    Expr::Nested(Box::new(any.unwrap_or(row)))
 }
 
 /// Integers that fit are integer, others bigint or numeric: the planner makes the latter two of plain constants.
@@ -608,99 +676,6 @@ fn plain_number(expr: &mut Expr) {
     {
         *expr = Expr::Value(Constant::Number(text.clone(), false).into());
     }
-}
-
-fn array_of_subquery(query: Query) -> Result<Expr, SqlError> {
-    let mut outer = parsed_query("SELECT array_agg(x) FROM (SELECT 1) AS a(x)");
-    let SetExpr::Select(select) = outer.body.as_mut() else {
-        return Err(SqlError::internal("the text of our own query is a select"));
-    };
-    if let TableFactor::Derived { subquery, .. } = &mut select.from[0].relation {
-        **subquery = query;
-    }
-    Ok(call(ARRAY_OR_EMPTY, vec![Expr::Subquery(Box::new(outer))]))
-}
-
-/// A subquery used as a value: more than one row is an error (21000), not a choice.
-fn single_valued(mut query: Box<Query>) -> Box<Query> {
-    if query.limit_clause.is_some() || query.fetch.is_some() || query.with.is_some() {
-        return query;
-    }
-    if let SetExpr::Select(select) = query.body.as_mut()
-        && select.distinct.is_none()
-        && select.having.is_none()
-        && !select.from.is_empty()
-        && matches!(&select.group_by, GroupByExpr::Expressions(exprs, _) if exprs.is_empty())
-        && let [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }] =
-            select.projection.as_mut_slice()
-        && !has_aggregate(expr)
-    {
-        let inner = std::mem::replace(expr, Expr::Identifier(Ident::new("")));
-        *expr = call(SINGLE_VALUE, vec![inner]);
-        query.order_by = None;
-    }
-    query
-}
-
-/// Whether an expression aggregates at its own level (window functions do not).
-fn has_aggregate(expr: &Expr) -> bool {
-    struct Finder {
-        depth: usize,
-    }
-    impl datafusion::sql::sqlparser::ast::Visitor for Finder {
-        type Break = ();
-        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-            self.depth += 1;
-            ControlFlow::Continue(())
-        }
-        fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-            self.depth -= 1;
-            ControlFlow::Continue(())
-        }
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            match expr {
-                Expr::Function(function)
-                    if self.depth == 0 && function.over.is_none() && is_aggregate(&last_name(&function.name)) =>
-                {
-                    ControlFlow::Break(())
-                }
-                _ => ControlFlow::Continue(()),
-            }
-        }
-    }
-    datafusion::sql::sqlparser::ast::Visit::visit(expr, &mut Finder { depth: 0 }).is_break()
-}
-
-fn is_aggregate(name: &str) -> bool {
-    matches!(
-        name,
-        "count"
-            | "sum"
-            | "avg"
-            | "min"
-            | "max"
-            | "array_agg"
-            | "string_agg"
-            | "bool_and"
-            | "bool_or"
-            | "every"
-            | "bit_and"
-            | "bit_or"
-            | "bit_xor"
-            | "stddev"
-            | "stddev_pop"
-            | "stddev_samp"
-            | "variance"
-            | "var_pop"
-            | "var_samp"
-            | "corr"
-            | "covar_pop"
-            | "covar_samp"
-            | "first_value"
-            | "last_value"
-            | "median"
-            | SINGLE_VALUE
-    )
 }
 
 /// The type that SQL text names, also those only expressions can have.

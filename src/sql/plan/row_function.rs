@@ -71,6 +71,11 @@ impl BoundFunction {
             if value.is_null() && self.declared.strict {
                 return Ok(Value::Null);
             }
+            // Trailing spaces of char(n) are lost on the way into a function.
+            let value = match value {
+                Value::Text(text) if *from == PgType::BPCHAR => Value::Text(text.trim_end_matches(' ').to_string()),
+                value => value,
+            };
             let same_family = *wanted == PgType::ANY || (cast::is_text(wanted) && cast::is_text(from));
             values.push(if same_family {
                 value
@@ -126,6 +131,11 @@ impl ScalarUDFImpl for BoundFunction {
                 self.name,
                 types.join(", ")
             ))));
+        }
+        if self.name == "timezone" && *args.arg_fields[1].data_type() != arrow::arrow_type(&PgType::TIMESTAMPTZ, -1) {
+            return Err(external(SqlError::unsupported(
+                "AT TIME ZONE of anything but timestamp with time zone",
+            )));
         }
         Ok(Arc::clone(&self.result))
     }

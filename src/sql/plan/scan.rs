@@ -13,7 +13,7 @@ use datafusion::arrow::array::RecordBatchOptions;
 use datafusion::arrow::compute::SortOptions;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::ScalarValue;
+use datafusion::common::{Constraint, Constraints, ScalarValue};
 use datafusion::datasource::TableType;
 use datafusion::error::Result as PlanResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -45,6 +45,8 @@ pub struct UserTable {
     name: TableName,
     table: Arc<TableSchema>,
     schema: SchemaRef,
+    /// The primary key, which lets GROUP BY name fewer columns.
+    constraints: Constraints,
 }
 
 impl std::fmt::Debug for UserTable {
@@ -67,11 +69,13 @@ impl UserTable {
         });
         let key = row_key.then(|| arrow::field(ROW_KEY_COLUMN, &PgType::BYTEA, -1, false));
         let schema = Arc::new(Schema::new(columns.chain(key).collect::<Vec<Field>>()));
+        let key = (!table.primary_key.is_empty()).then(|| Constraint::PrimaryKey(table.primary_key.clone()));
         UserTable {
             transaction,
             name,
             table,
             schema,
+            constraints: Constraints::new_unverified(key.into_iter().collect()),
         }
     }
 }
@@ -80,6 +84,10 @@ impl UserTable {
 impl TableProvider for UserTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    fn constraints(&self) -> Option<&Constraints> {
+        Some(&self.constraints)
     }
 
     fn table_type(&self) -> TableType {

@@ -10,11 +10,11 @@ use datafusion::error::Result as PlanResult;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
     Accumulator, AggregateUDFImpl, ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature,
-    Volatility,
+    TypeSignature, Volatility,
 };
 
 use super::arrow;
-use super::error::{external, more_than_one_row};
+use super::error::{external, more_than_one_row, undefined_function};
 use super::rewrite::{ARRAY_OR_EMPTY, SINGLE_VALUE};
 use crate::sql::PgType;
 use crate::version::Value;
@@ -84,6 +84,58 @@ impl ScalarUDFImpl for ArrayOrEmpty {
         } else {
             ColumnarValue::Array(filled)
         })
+    }
+}
+
+/// A function nobody defined: planning its call fails, with the types of the arguments in the message.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Undefined {
+    name: String,
+    signature: Signature,
+}
+
+impl Undefined {
+    pub fn new(name: &str) -> Undefined {
+        let any = TypeSignature::OneOf(vec![TypeSignature::VariadicAny, TypeSignature::Nullary]);
+        Undefined {
+            name: name.to_string(),
+            signature: Signature::new(any, Volatility::Volatile),
+        }
+    }
+
+    fn fail<T>(&self, types: &[String]) -> PlanResult<T> {
+        Err(external(undefined_function(&format!(
+            "{}({})",
+            self.name,
+            types.join(", ")
+        ))))
+    }
+}
+
+impl ScalarUDFImpl for Undefined {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> PlanResult<DataType> {
+        self.fail(&[])
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> PlanResult<FieldRef> {
+        let types: Vec<String> = args
+            .arg_fields
+            .iter()
+            .map(|field| arrow::words_of(&arrow::pg_type_of(field).0))
+            .collect();
+        self.fail(&types)
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
+        self.fail(&[])
     }
 }
 

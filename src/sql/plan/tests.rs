@@ -1,0 +1,214 @@
+//! Statements and what PostgreSQL 15 answers to them, run through a whole session.
+//!
+//! `testdata/*.txt` hold the statements, each followed by `----` and the answer: column names, then rows, `|` between
+//! fields and `∅` for NULL; or the kind and words of the error. A line that starts with `#` says why an answer differs from
+//! PostgreSQL's.
+
+use async_trait::async_trait;
+
+use crate::chunk::{ChunkCache, StoreOptions};
+use crate::engine::{Engine, EngineOptions, Superuser};
+use crate::runtime::disk::simulated::SimDisk;
+use crate::sql::text::{self, Cell, Style};
+use crate::sql::{FieldInfo, Notice, PgType, ResultSink, RowBatch, ServerSettings, Session, SessionStart, SqlError};
+
+/// A server of one database, without network.
+struct Fixture {
+    session: Session,
+}
+
+/// Collects results as text.
+#[derive(Default)]
+struct Lines {
+    fields: Vec<FieldInfo>,
+    lines: Vec<String>,
+}
+
+#[async_trait]
+impl ResultSink for Lines {
+    async fn row_description(&mut self, fields: &[FieldInfo]) -> Result<(), SqlError> {
+        self.fields = fields.to_vec();
+        self.lines.push(
+            fields
+                .iter()
+                .map(|field| field.name.as_str())
+                .collect::<Vec<_>>()
+                .join("|"),
+        );
+        Ok(())
+    }
+
+    async fn rows(&mut self, fields: &[FieldInfo], batch: RowBatch) -> Result<(), SqlError> {
+        for row in 0..batch.rows() {
+            let mut line = Vec::new();
+            for (at, field) in fields.iter().enumerate() {
+                let cell = match &batch {
+                    RowBatch::Values(rows) => Cell::of_value(&rows[row][at]),
+                    RowBatch::Arrow(batch) => Cell::of_array(batch.column(at), row)?,
+                };
+                let mut text = String::new();
+                text::write_cell(&mut text, &cell, &field.pg_type, &Style::DEFAULT).unwrap();
+                line.push(if cell == Cell::Null { "∅".to_string() } else { text });
+            }
+            self.lines.push(line.join("|"));
+        }
+        Ok(())
+    }
+
+    async fn complete(&mut self, _: String) -> Result<(), SqlError> {
+        Ok(())
+    }
+
+    async fn empty(&mut self) -> Result<(), SqlError> {
+        Ok(())
+    }
+
+    async fn notice(&mut self, _: Notice) -> Result<(), SqlError> {
+        Ok(())
+    }
+
+    async fn parameter_status(&mut self, _: &str, _: &str) -> Result<(), SqlError> {
+        Ok(())
+    }
+}
+
+impl Fixture {
+    async fn new() -> Fixture {
+        let options = EngineOptions {
+            superuser: Superuser {
+                name: "postgres".into(),
+                password: "password".into(),
+            },
+            read_only: None,
+            store: StoreOptions {
+                segment_bytes_max: 1 << 24,
+                backlog_bytes_max: 1 << 24,
+                cache: ChunkCache::new(1 << 22),
+            },
+        };
+        let engine = Engine::open(SimDisk::new(1).disk(), options).await.unwrap();
+        engine.create_database("planref").await.unwrap();
+        let server = ServerSettings {
+            host: "localhost".into(),
+            port: 5432,
+            data_directory: "/data".into(),
+            max_connections: 10,
+        };
+        let start = SessionStart {
+            user: "postgres".into(),
+            database: "planref".into(),
+            parameters: Vec::new(),
+            handle: engine.sessions().register("postgres", "planref"),
+            client_address: None,
+        };
+        Fixture {
+            session: Session::new(engine, server, start).unwrap(),
+        }
+    }
+
+    async fn with_tables() -> Fixture {
+        let mut fixture = Fixture::new().await;
+        for statement in include_str!("testdata/tables.sql").lines() {
+            let answer = fixture.answer(statement).await;
+            assert_eq!(answer, "", "{statement}");
+        }
+        fixture
+    }
+
+    /// Names and rows, or the error.
+    async fn answer(&mut self, sql: &str) -> String {
+        let mut lines = Lines::default();
+        match self.session.simple_query(sql, &mut lines).await {
+            Ok(()) => lines.lines.join("\n"),
+            Err(error) => format!("ERROR {:?}: {}", error.kind, error.message),
+        }
+    }
+
+    /// Runs a file of statements and reports every answer that differs.
+    async fn check(&mut self, file: &str) {
+        let mut wrong = Vec::new();
+        for case in file.split("\n\n") {
+            let lines: Vec<&str> = case.lines().filter(|line| !line.starts_with('#')).collect();
+            let Some(split) = lines.iter().position(|line| *line == "----") else {
+                continue;
+            };
+            let (sql, expected) = (lines[..split].join("\n"), lines[split + 1..].join("\n"));
+            let answer = self.answer(&sql).await;
+            if answer != expected {
+                wrong.push(format!("{sql}\n  expected\n{expected}\n  found\n{answer}\n"));
+            }
+        }
+        assert!(
+            wrong.is_empty(),
+            "{} answers differ:\n\n{}",
+            wrong.len(),
+            wrong.join("\n")
+        );
+    }
+}
+
+#[tokio::test]
+async fn queries_answer_as_postgres_does() {
+    Fixture::with_tables()
+        .await
+        .check(include_str!("testdata/queries.txt"))
+        .await;
+}
+
+#[tokio::test]
+async fn what_psql_asks_is_answered_as_postgres_does() {
+    Fixture::with_tables()
+        .await
+        .check(include_str!("testdata/psql.txt"))
+        .await;
+}
+
+/// Results carry PostgreSQL's types, also those that Arrow does not know.
+#[tokio::test]
+async fn columns_keep_their_postgres_types() {
+    let mut fixture = Fixture::with_tables().await;
+    let mut lines = Lines::default();
+    let sql = "SELECT code, price, anynum, uid, ts, count(*) AS n, '{}'::jsonb AS j FROM t WHERE id > 0 GROUP BY 1, 2, 3, 4, 5";
+    fixture.session.simple_query(sql, &mut lines).await.unwrap();
+    let types: Vec<(PgType, i32)> = lines
+        .fields
+        .iter()
+        .map(|field| (field.pg_type.clone(), field.typmod))
+        .collect();
+    assert_eq!(
+        types,
+        [
+            (PgType::BPCHAR, 8),
+            (PgType::NUMERIC, (10 << 16 | 2) + 4),
+            (PgType::NUMERIC, -1),
+            (PgType::UUID, -1),
+            (PgType::TIMESTAMP, -1),
+            (PgType::INT8, -1),
+            (PgType::JSONB, -1),
+        ]
+    );
+}
+
+/// Parameters take their types from what stands beside them.
+#[tokio::test]
+async fn parameters_are_typed_by_their_surroundings() {
+    let mut fixture = Fixture::with_tables().await;
+    for (sql, expected) in [
+        ("SELECT count(*) FROM t WHERE price > $1", vec![PgType::NUMERIC]),
+        ("SELECT $1::int + 1", vec![PgType::INT4]),
+        ("SELECT $1", vec![PgType::TEXT]),
+        (
+            "SELECT upper($1), count(*) FROM t WHERE day = $2 AND name = $3 GROUP BY 1",
+            vec![PgType::TEXT, PgType::DATE, PgType::TEXT],
+        ),
+        (
+            "SELECT max(id) FROM t WHERE id IN ($1, $2)",
+            vec![PgType::INT4, PgType::INT4],
+        ),
+        ("SELECT name FROM t GROUP BY name LIMIT $1", vec![PgType::INT8]),
+        ("SELECT max(id) FROM t WHERE uid = $1", vec![PgType::UUID]),
+    ] {
+        let prepared = fixture.session.prepare(sql, &[]).await.unwrap();
+        assert_eq!(prepared.params, expected, "{sql}");
+    }
+}
