@@ -20,6 +20,13 @@ pub fn rng(purpose: &'static str) -> Rng {
 #[derive(Debug)]
 pub struct Rng(ChaCha20Rng);
 
+impl Rng {
+    /// The generator with this key: the same key gives the same numbers.
+    pub fn from_key(key: [u8; 32]) -> Rng {
+        Rng(ChaCha20Rng::from_seed(key))
+    }
+}
+
 impl RngCore for Rng {
     fn next_u32(&mut self) -> u32 {
         self.0.next_u32()

@@ -34,6 +34,11 @@ pub struct Task<T> {
 }
 
 impl<T> Task<T> {
+    #[cfg(madsim)]
+    pub(super) fn of(name: &'static str, handle: platform::JoinHandle<T>) -> Task<T> {
+        Task { name, handle }
+    }
+
     /// Stops the task at its next await point; awaiting it then gives [`TaskError::Aborted`].
     pub fn abort(&self) {
         self.handle.abort();

@@ -1,0 +1,302 @@
+//! What a scenario does to its world: starts and kills, cuts and heals, sets clocks.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use madsim::runtime::{Handle, Runtime};
+use tokio::sync::watch;
+
+use super::network::{Ending, HostId, LinkSettings, NetworkSettings, Trace};
+use super::world::{self, Clock, NodeStart, Process, WorldSim};
+use crate::runtime::disk::simulated::SimDisk;
+use crate::runtime::task::Task;
+use crate::runtime::{Rng, sleep};
+
+/// The handle of a scenario on its world. Clones are the same world. Nodes are called by name, and a name that is not
+/// there is a mistake of the scenario: a panic.
+#[derive(Clone)]
+pub struct World {
+    sim: Arc<WorldSim>,
+    handle: Handle,
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "World(seed {})", self.seed())
+    }
+}
+
+impl World {
+    /// Runs a scenario in a new world, in virtual time, and gives its output. Whatever the scenario leaves running is
+    /// killed at its end.
+    pub fn run<F: Future>(seed: u64, scenario: impl FnOnce(World) -> F) -> F::Output {
+        let runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
+        runtime.add_simulator::<WorldSim>();
+        runtime.block_on(async move {
+            let sim = world::current();
+            sim.begin(seed);
+            madsim::task::spawn(sim.clone().drive());
+            let world = World {
+                sim,
+                handle: Handle::current(),
+            };
+            let output = scenario(world.clone()).await;
+            // What is dropped by dying tasks still finds the world it belongs to.
+            world.sim.set_hook(None);
+            for name in world.node_names() {
+                world.resume(&name);
+                world.kill(&name);
+            }
+            sleep(Duration::from_millis(1)).await;
+            output
+        })
+    }
+
+    /// The world of the running task.
+    pub fn current() -> World {
+        World {
+            sim: world::current(),
+            handle: Handle::current(),
+        }
+    }
+
+    /// The seed of the run.
+    pub fn seed(&self) -> u64 {
+        self.sim.streams().seed()
+    }
+
+    /// Virtual time since the run began.
+    pub fn elapsed(&self) -> Duration {
+        self.sim.elapsed()
+    }
+
+    /// A stream of the seed for the scenario itself: its plan, its workload, each client of it. The same name gives the
+    /// same stream.
+    pub fn stream(&self, name: &str) -> Rng {
+        Rng::from_key(self.sim.streams().key("", name, 0))
+    }
+
+    /// From now on tells everything that happens to `hook`, in order.
+    pub fn on_event(&self, hook: impl FnMut(&Trace) + Send + 'static) {
+        self.sim.set_hook(Some(Box::new(hook)));
+    }
+
+    /// Adds something to what is told: of a client, of a server's role.
+    pub fn event(&self, node: &str, kind: &'static str, detail: impl Into<String>, payload: Bytes) {
+        self.sim.tell(&Trace {
+            time: self.elapsed(),
+            node: node.into(),
+            kind,
+            detail: detail.into(),
+            payload,
+        });
+    }
+
+    // Nodes.
+
+    /// Makes a node and starts it. `process` is called at each start, and what it gives is the process: when that
+    /// ends, the process has exited. Everything it spawns belongs to the node.
+    pub fn create_node<F>(&self, name: &str, process: impl Fn(NodeStart) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let host = self.sim.add_node(name);
+        let (sim, process) = (Arc::downgrade(&self.sim), Arc::new(process));
+        let builder = self.handle.create_node().name(name).init(move || {
+            let (sim, process) = (sim.upgrade(), process.clone());
+            async move {
+                let Some(sim) = sim else { return };
+                process(sim.start(host)).await;
+                sim.end_process(host, Ending::Exit);
+            }
+        });
+        self.sim.adopt(host, builder.build().id());
+        self.tell(name, "start", "");
+    }
+
+    /// The names of all nodes, in order of creation, without the scenario's own.
+    pub fn node_names(&self) -> Vec<String> {
+        self.sim.node_names()
+    }
+
+    /// Runs something on a node, beside its process and dying with it.
+    pub fn spawn_on<F>(&self, name: &str, future: F) -> Task<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let node = self
+            .handle
+            .get_node(self.sim.executor_id(self.host(name)))
+            .expect("nodes are never removed");
+        Task::of("on node", node.spawn(future))
+    }
+
+    /// Kills the process as SIGKILL does: its disk handles are dead first, then its connections are reset, then its
+    /// tasks are dropped. Nothing that was written is lost.
+    pub fn kill(&self, name: &str) {
+        self.stop_by_force(name, "kill", Ending::Kill);
+    }
+
+    /// Takes the power away: as a kill, but what was not synced is at the mercy of the disk, and peers learn nothing.
+    pub fn power_off(&self, name: &str) {
+        self.stop_by_force(name, "power off", Ending::PowerOff);
+    }
+
+    fn stop_by_force(&self, name: &str, kind: &'static str, how: Ending) {
+        let host = self.host(name);
+        let running = self
+            .sim
+            .with_node(host, |node| matches!(node.process, Process::Running | Process::Paused));
+        self.tell(name, kind, "");
+        self.sim.end_process(host, how);
+        if running {
+            self.handle.kill(self.sim.executor_id(host));
+        }
+    }
+
+    /// Switches the machine on, if it was off, and starts the process anew on the same disk. A process that runs is
+    /// killed first.
+    pub fn restart(&self, name: &str) {
+        if self.is_running(name) {
+            self.kill(name);
+        }
+        let host = self.host(name);
+        self.tell(name, "restart", "");
+        self.sim.with_node(host, |node| {
+            node.process = Process::Running;
+            node.restarts += 1;
+            node.stop = watch::channel(false).0;
+        });
+        self.sim.with(|network| network.power_on(host));
+        self.handle.restart(self.sim.executor_id(host));
+    }
+
+    /// Whether the node has a process, be it paused.
+    pub fn is_running(&self, name: &str) -> bool {
+        self.sim.with_node(self.host(name), |node| {
+            matches!(node.process, Process::Running | Process::Paused)
+        })
+    }
+
+    /// Stops the process in its tracks, as SIGSTOP does. Its kernel goes on: connections are accepted and bytes queue.
+    pub fn pause(&self, name: &str) {
+        let host = self.host(name);
+        if self.sim.with_node(host, |node| node.process == Process::Running) {
+            self.tell(name, "pause", "");
+            self.sim.with_node(host, |node| node.process = Process::Paused);
+            self.handle.pause(self.sim.executor_id(host));
+        }
+    }
+
+    /// Lets a paused process go on.
+    pub fn resume(&self, name: &str) {
+        let host = self.host(name);
+        if self.sim.with_node(host, |node| node.process == Process::Paused) {
+            self.tell(name, "resume", "");
+            self.sim.with_node(host, |node| node.process = Process::Running);
+            self.handle.resume(self.sim.executor_id(host));
+        }
+    }
+
+    /// Asks the process to stop: [`crate::runtime::shutdown_signal`] completes.
+    pub fn request_stop(&self, name: &str) {
+        self.tell(name, "stop requested", "");
+        self.sim.with_node(self.host(name), |node| node.stop.send_replace(true));
+    }
+
+    /// The disk of a node, to hurt it or to look at it.
+    pub fn disk(&self, name: &str) -> SimDisk {
+        self.sim.with_node(self.host(name), |node| node.disk.clone())
+    }
+
+    // Clocks.
+
+    /// Sets how far the wall clock of a node is ahead of the world's, and by how many parts in a million it runs fast.
+    pub fn set_clock(&self, name: &str, ahead_micros: i64, drift_ppm: i64) {
+        self.tell(name, "clock", &format!("ahead={ahead_micros}us drift={drift_ppm}ppm"));
+        let clock = Clock {
+            offset_micros: ahead_micros,
+            drift_ppm,
+            drifts_since: self.elapsed(),
+        };
+        self.sim.with_node(self.host(name), |node| node.clock = clock);
+    }
+
+    /// Moves the wall clock of a node.
+    pub fn jump_clock(&self, name: &str, by_micros: i64) {
+        self.tell(name, "clock", &format!("jump={by_micros}us"));
+        self.sim
+            .with_node(self.host(name), |node| node.clock.offset_micros += by_micros);
+    }
+
+    // Network.
+
+    /// What all hosts have in common, from now on.
+    pub fn set_network(&self, settings: NetworkSettings) {
+        self.sim.with(|network| network.configure(settings));
+    }
+
+    /// How every link behaves from now on, those between a host and itself aside.
+    pub fn set_links(&self, settings: LinkSettings) {
+        self.sim.with(|network| network.set_default_link(settings));
+    }
+
+    /// How the way from one node to another behaves from now on.
+    pub fn set_link(&self, from: &str, to: &str, settings: LinkSettings) {
+        let (from, to) = (self.host(from), self.host(to));
+        self.sim.with(|network| network.set_link(from, to, settings));
+    }
+
+    /// Nothing passes from one node to another, until healed. What is on the way is lost.
+    pub fn cut(&self, from: &str, to: &str) {
+        self.set_cut(from, to, true);
+    }
+
+    /// Undoes a cut. Kernels go on by themselves, at their next retry.
+    pub fn heal(&self, from: &str, to: &str) {
+        self.set_cut(from, to, false);
+    }
+
+    fn set_cut(&self, from: &str, to: &str, cut: bool) {
+        let (from, to) = (self.host(from), self.host(to));
+        assert_ne!(from, to, "a host always reaches itself");
+        self.sim.with(|network| network.set_cut(from, to, cut));
+    }
+
+    /// Whether the way from one node to another is cut.
+    pub fn is_cut(&self, from: &str, to: &str) -> bool {
+        let (from, to) = (self.host(from), self.host(to));
+        self.sim.with(|network| network.is_cut(from, to))
+    }
+
+    /// Undoes all cuts.
+    pub fn heal_all(&self) {
+        self.sim.with(|network| network.heal_all());
+    }
+
+    /// Another name for a node, in place of what had that name.
+    pub fn alias(&self, alias: &str, node: &str) {
+        let host = self.host(node);
+        self.sim.with(|network| network.alias(alias, host));
+    }
+
+    /// The address of a node.
+    pub fn address(&self, name: &str) -> IpAddr {
+        let host = self.host(name);
+        self.sim.with(|network| network.address(host))
+    }
+
+    fn host(&self, name: &str) -> HostId {
+        self.sim
+            .host(name)
+            .unwrap_or_else(|| panic!("there is no node {name:?}: {:?}", self.node_names()))
+    }
+
+    fn tell(&self, node: &str, kind: &'static str, detail: &str) {
+        self.event(node, kind, detail, Bytes::new());
+    }
+}
