@@ -182,7 +182,8 @@ impl Network {
                 self.retry_later(id, side, fast.then(|| latency * 3));
                 return;
             }
-            let departure = self.link(from, to).departure(self.now, segment.len() + 60);
+            let now = self.now;
+            let departure = self.link(from, to).departure(now, segment.len() + 60);
             let payload = segment.payload();
             let len = segment.len();
             let way = self.way(id, side).expect("found just now");
