@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::identity::{Epoch, Role, ServerId};
+use super::identity::{Role, ServerId};
 use super::role::{AssumeError, Effect, Event, Note, OnStoreFailure, Refusal, RoleMachine, Spare, Standing};
 use super::role_store::RoleStore;
 use crate::engine::{Engine, ReadOnlyReason, SessionId};
@@ -114,16 +114,16 @@ impl Controller {
         self.store_failure.lock().clone()
     }
 
-    /// Whether roots of this primary at this epoch may be applied now.
-    pub fn may_apply(&self, primary: ServerId, epoch: Epoch) -> Result<(), String> {
+    /// Whether roots of this primary may be applied now.
+    pub fn may_apply(&self, primary: ServerId) -> Result<(), String> {
         let standing = self.standing();
         if self.revoked.load(Ordering::SeqCst) {
             return Err("the role of this server is changing".to_owned());
         }
         let accepted = standing
             .accepted
-            .is_some_and(|a| a.server == primary && a.epoch == epoch);
-        if standing.role != Role::Standby || standing.epoch != epoch || !accepted {
+            .is_some_and(|accepted| accepted.server == primary && accepted.epoch == standing.epoch);
+        if standing.role != Role::Standby || !accepted {
             return Err(format!("this server is {} at epoch {}", standing.role, standing.epoch));
         }
         Ok(())

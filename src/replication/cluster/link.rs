@@ -252,7 +252,7 @@ impl LinkTable {
                     .and_then(|link| link.state().error)
                     .unwrap_or_else(|| "not caught up".to_owned());
                 behind.push(format!(
-                    "database {} on standby {}: {error}",
+                    "database {}, standby remote {}: {error}",
                     shown_name(&database),
                     peer.name
                 ));

@@ -50,25 +50,35 @@ pub fn request_event(metadata: &MetadataMap, peer: ServerId) -> Option<Event> {
     })
 }
 
-/// What the headers of an answer say. None when there is nothing to learn and nothing to complain of: the transport
-/// failed, so nobody answered.
-pub fn response_event(metadata: &MetadataMap, code: Code) -> Option<Event> {
-    let silent = matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled);
-    let response = match (
+/// What the headers of an answer say.
+pub fn response_event(metadata: &MetadataMap) -> Event {
+    let headers = (
         header(metadata, ROLE),
         header(metadata, EPOCH),
         header(metadata, SERVER_ID),
-    ) {
-        (Some(role), Some(epoch), Some(server)) => response(
-            role,
-            Epoch::parse(epoch),
-            server,
-            header(metadata, ACCEPTED).unwrap_or_default(),
-        ),
-        _ if silent => return None,
+    );
+    Event::Response(match headers {
+        (Some(role), Some(epoch), Some(server)) => {
+            let accepted = header(metadata, ACCEPTED).unwrap_or_default();
+            response(role, Epoch::parse(epoch), server, accepted)
+        }
         _ => Response::WithoutRole,
-    };
-    Some(Event::Response(response))
+    })
+}
+
+/// Whether the transport made this status: then nobody answered, and nobody left out a header.
+pub fn is_of_transport(status: &Status) -> bool {
+    let of_transport = matches!(
+        status.code(),
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled
+    );
+    of_transport || std::error::Error::source(status).is_some()
+}
+
+/// What an error says of the peer, if it is a peer's.
+pub fn error_event(status: &Status) -> Option<Event> {
+    let has_headers = status.metadata().get(ROLE).is_some();
+    (has_headers || !is_of_transport(status)).then(|| response_event(status.metadata()))
 }
 
 fn response(role: &str, epoch: Option<Epoch>, server: &str, accepted: &str) -> Response {
@@ -230,7 +240,7 @@ mod tests {
             epoch: epoch.unwrap(),
             accepted: standing().accepted,
         };
-        assert_eq!(response_event(&headers(&[]), Code::Ok), Some(Event::Response(expected)));
+        assert_eq!(response_event(&headers(&[])), Event::Response(expected));
     }
 
     #[test]
@@ -243,8 +253,8 @@ mod tests {
                 "{text:?}"
             );
             assert_eq!(
-                response_event(&metadata, Code::Ok),
-                Some(Event::Response(Response::BadEpoch)),
+                response_event(&metadata),
+                Event::Response(Response::BadEpoch),
                 "{text:?}"
             );
         }
@@ -259,12 +269,19 @@ mod tests {
 
     #[test]
     fn r10_warns_only_where_somebody_answered() {
-        let none = MetadataMap::new();
         let warned = Some(Event::Response(Response::WithoutRole));
-        assert_eq!(response_event(&none, Code::Unauthenticated), warned);
+        assert_eq!(error_event(&Status::unauthenticated("")), warned);
         for code in [Code::Unavailable, Code::DeadlineExceeded, Code::Cancelled] {
-            assert_eq!(response_event(&none, code), None);
+            assert_eq!(error_event(&Status::new(code, "")), None);
         }
+        let broken_pipe = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        assert_eq!(error_event(&Status::from_error(Box::new(broken_pipe))), None);
+        let mut refused = Status::unavailable("");
+        put_headers(refused.metadata_mut(), &standing());
+        assert!(matches!(
+            error_event(&refused),
+            Some(Event::Response(Response::Member { .. }))
+        ));
     }
 
     #[test]

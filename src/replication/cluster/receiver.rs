@@ -212,10 +212,8 @@ impl Follower {
     async fn apply(&mut self, stream: &Receiver, batch: ReplicatedBatch) -> Result<(), Status> {
         let record = batch.root;
         let (core, peer) = (stream.core.clone(), stream.peer);
-        let permit = move || {
-            let epoch = core.controller.standing().epoch;
-            core.controller.may_apply(peer, epoch)
-        };
+        let permit = move || core.controller.may_apply(peer);
+        self.room(stream).await?;
         match stream.busily(self.database.apply_replicated(batch, permit)).await? {
             Ok(_) => {}
             Err(EngineError::Incomplete { missing, .. }) => {
@@ -229,6 +227,12 @@ impl Follower {
         stream
             .answer(Answer::Acknowledged(root_message(&record, record.previous)))
             .await
+    }
+
+    /// A slow disk slows the primary down instead of filling our memory.
+    async fn room(&self, stream: &Receiver) -> Result<(), Status> {
+        let room = stream.busily(self.database.store().room()).await?;
+        room.map_err(|error| Status::internal(error.to_string()))
     }
 
     /// What a new root brings with it on this server.
@@ -266,6 +270,7 @@ impl Follower {
             self.fetch(stream, &wanted, &mut backfill).await?;
             let closed = backfill.take_closed();
             if !closed.is_empty() {
+                self.room(stream).await?;
                 self.database
                     .stage_chunks(closed)
                     .map_err(|error| engine_status(&error))?;

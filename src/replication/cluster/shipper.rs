@@ -42,6 +42,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(5);
 const OPEN_LIMIT: Duration = Duration::from_secs(10);
 const RETRY_MIN: Duration = Duration::from_millis(250);
 const RETRY_MAX: Duration = Duration::from_secs(10);
+/// A standby that has nothing walks rather than replay a log with more roots than this.
+const REPLAY_ROOTS_MAX: u64 = 100;
 /// Messages between us and hyper; flow control ends here.
 const QUEUE_MESSAGES: usize = 4;
 /// A standby asks for at most `receiver::WANT_MAX`; more is refused rather than read from disk.
@@ -87,9 +89,16 @@ impl Failure {
     }
 
     fn status(status: &Status) -> Failure {
-        let cause = std::error::Error::source(status).map(|cause| format!(" ({})", innermost(cause)));
-        let cause = cause.unwrap_or_default();
-        Failure::committing(format!("status: {:?}, {}{cause}", status.code(), status.message()))
+        let cause = std::error::Error::source(status).map(innermost);
+        // tonic calls a lost connection Unknown.
+        let code = if cause.is_some() {
+            Code::Unavailable
+        } else {
+            status.code()
+        };
+        let cause = cause.filter(|cause| !status.message().contains(cause.as_str()));
+        let cause = cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
+        Failure::committing(format!("status: {code:?}, {}{cause}", status.message()))
     }
 }
 
@@ -139,9 +148,9 @@ async fn attempt(core: &Arc<Core>, link: &Arc<Link>) -> Failure {
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let status = match runtime::timeout(OPEN_LIMIT, client.replicate(request)).await {
         Ok(Ok(answer)) => {
-            if let Some(event) = message::response_event(answer.metadata(), Code::Ok) {
-                core.controller.on_response(event).await;
-            }
+            core.controller
+                .on_response(message::response_event(answer.metadata()))
+                .await;
             let stream = Stream::new(core, link, answer.into_inner());
             match stream.run(sender).await {
                 Ok(never) => match never {},
@@ -152,7 +161,7 @@ async fn attempt(core: &Arc<Core>, link: &Arc<Link>) -> Failure {
         Ok(Err(status)) => status,
         Err(_) => Status::deadline_exceeded(format!("no answer within {} s", OPEN_LIMIT.as_secs())),
     };
-    if let Some(event) = message::response_event(status.metadata(), status.code()) {
+    if let Some(event) = message::error_event(&status) {
         core.controller.on_response(event).await;
     }
     // Refusals come over a connection that works; anything else may be its fault.
@@ -302,6 +311,11 @@ impl<'a> Stream<'a> {
     /// The standby has this root: the log's suffix if the log knows it, a walk if not.
     fn start_after(&mut self, root: Hash) -> Result<(), Ended> {
         let store = self.link.database.store();
+        // A standby with nothing could replay the whole log; once that is long, most of it is no longer alive.
+        if root.is_none() && store.published().sequence > REPLAY_ROOTS_MAX {
+            self.offer();
+            return Ok(());
+        }
         match store
             .read_log_after(root)
             .map_err(|error| Ended::Local(Failure::committing(error)))?

@@ -47,7 +47,7 @@ async fn c_059_and_c_070_without_a_standby_a_primary_stays_primary_and_nobody_is
     assert_eq!(error.kind, ClusterErrorKind::WrongState);
     let detail = error.detail.unwrap();
     assert!(
-        detail.contains("standby standby") && detail.contains("error fetching destDB"),
+        detail.contains("standby remote standby") && detail.contains("error fetching destDB"),
         "{detail}"
     );
     assert!(!client.is_finished(), "the client was not killed");
