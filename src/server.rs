@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::chunk::StoreOptions;
 use crate::config::{Config, join_host_port};
 use crate::engine::{Engine, EngineError, EngineOptions, ReadOnlyReason, Superuser};
 use crate::pg::{self, SqlListener, SqlServer};
@@ -155,13 +154,13 @@ impl Server {
 }
 
 fn engine_options(config: &Config) -> EngineOptions {
+    let superuser = Superuser {
+        name: config.user.name.clone(),
+        password: config.user.password.reveal().to_owned(),
+    };
     EngineOptions {
-        superuser: Superuser {
-            name: config.user.name.clone(),
-            password: config.user.password.reveal().to_owned(),
-        },
         read_only: config.behavior.read_only.then_some(ReadOnlyReason::Configured),
-        store: StoreOptions::default(),
+        ..EngineOptions::new(superuser)
     }
 }
 

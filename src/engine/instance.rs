@@ -27,6 +27,17 @@ pub struct EngineOptions {
     pub store: StoreOptions,
 }
 
+impl EngineOptions {
+    /// Writable, with stores as they come.
+    pub fn new(superuser: Superuser) -> EngineOptions {
+        EngineOptions {
+            superuser,
+            read_only: None,
+            store: StoreOptions::default(),
+        }
+    }
+}
+
 #[derive(Clone)]
 pub struct Superuser {
     pub name: String,
