@@ -80,7 +80,10 @@ async fn serve(config: Config, settings: Vec<Setting>) -> anyhow::Result<()> {
     let disk = Disk::production(&data_dir).map_err(not_a_folder)?;
     let listener = config.listener.clone();
     let user = config.user.clone();
-    let server = Server::start(config, disk).await?;
+    // These messages tell their causes themselves; printed as a chain each would come twice.
+    let server = Server::start(config, disk)
+        .await
+        .map_err(|error| anyhow::anyhow!("{error}"))?;
     let port = server.sql_addr().port();
     let mut lines = format!("Data in {}.\n", data_dir.display());
     if let Some(address) = server.cluster_addr() {

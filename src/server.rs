@@ -59,7 +59,7 @@ pub enum StartError {
     Variable {
         name: String,
         value: String,
-        source: SqlError,
+        source: Box<SqlError>,
     },
 }
 
@@ -199,7 +199,7 @@ fn check_variables(config: &Config, engine: &Engine, disk: &Disk) -> Result<(), 
             .map_err(|source| StartError::Variable {
                 name: name.clone(),
                 value: value.clone(),
-                source,
+                source: Box::new(source),
             })?;
     }
     Ok(())
@@ -210,14 +210,21 @@ async fn make_first_database(config: &Config, engine: &Engine) -> Result<bool, S
     if engine.gate().reason().is_some() || engine.system().setting(FIRST_DATABASE_MADE)?.is_some() {
         return Ok(false);
     }
-    match engine.create_database(&config.first_database).await {
-        // It exists when the last start ended between the two steps.
-        Ok(_) | Err(EngineError::DuplicateDatabase { .. }) => {}
-        Err(error) => return Err(error.into()),
+    let made = async {
+        match engine.create_database(&config.first_database).await {
+            // It exists when the last start ended between the two steps.
+            Ok(_) | Err(EngineError::DuplicateDatabase { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        engine
+            .system()
+            .set_setting(FIRST_DATABASE_MADE, Some(&config.first_database))
+            .await
+    };
+    match made.await {
+        Ok(()) => Ok(true),
+        // A peer fenced this server since it looked: whoever is primary then makes its databases.
+        Err(EngineError::ReadOnly { .. }) => Ok(false),
+        Err(error) => Err(error.into()),
     }
-    engine
-        .system()
-        .set_setting(FIRST_DATABASE_MADE, Some(&config.first_database))
-        .await?;
-    Ok(true)
 }

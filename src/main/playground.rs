@@ -78,7 +78,7 @@ async fn start(folder: &Path, name: &str, role: &str, own: u16, peer: u16) -> an
     let disk = Disk::production(&data).with_context(|| format!("cannot use {} as a data folder", data.display()))?;
     Server::start(config, disk)
         .await
-        .with_context(|| format!("server {name} did not start"))
+        .map_err(|error| anyhow::anyhow!("server {name} did not start: {error}"))
 }
 
 fn guide(folder: &Path, first: u16, second: u16) -> String {

@@ -476,7 +476,7 @@ async fn encryption_is_declined_and_versions_are_negotiated() {
     assert_eq!(raw.stream.read_u8().await.unwrap(), b'N');
     raw.startup(b"\x04\xd2\x16\x30").await;
     assert_eq!(raw.stream.read_u8().await.unwrap(), b'N');
-    raw.startup(b"\0\x03\x27\x0fuser\0postgres\0_pq_.x\01\0\0").await;
+    raw.startup(b"\0\x03\x27\x0fuser\0postgres\0_pq_.x\0one\0\0").await;
     let (kind, body) = raw.receive().await.unwrap();
     assert_eq!((kind, &body[..]), (b'v', &b"\0\x03\0\x02\0\0\0\x01_pq_.x\0"[..]));
     assert_eq!(raw.receive().await.unwrap().0, b'R');

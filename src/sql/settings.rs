@@ -360,6 +360,7 @@ impl Settings {
 
     /// Takes a value from the start-up message, which RESET will restore.
     pub fn set_at_start(&mut self, name: &str, value: &str) -> Result<(), SqlError> {
+        self.known(name, true)?;
         let checked = check(name, value)?;
         self.at_start.insert(name.to_ascii_lowercase(), checked);
         Ok(())

@@ -38,7 +38,12 @@ impl ResultSink for Lines {
         Ok(())
     }
 
-    async fn rows(&mut self, fields: &[FieldInfo], batch: RowBatch) -> Result<(), SqlError> {
+    async fn rows(
+        &mut self,
+        fields: &[FieldInfo],
+        batch: RowBatch,
+        _: &crate::sql::text::Style,
+    ) -> Result<(), SqlError> {
         for row in 0..batch.rows() {
             let mut line = Vec::new();
             for (at, field) in fields.iter().enumerate() {
