@@ -1,0 +1,173 @@
+//! Files that are not what was written: reported, never a wrong answer.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::runtime::disk::OpenMode;
+
+/// All files of a disk's store, to make others like it.
+fn files(disk: &Disk) -> BTreeMap<String, Vec<u8>> {
+    let home = disk.sub("db/main");
+    home.list("")
+        .unwrap()
+        .into_iter()
+        .map(|entry| (entry.name.clone(), home.read(&entry.name).unwrap()))
+        .collect()
+}
+
+fn disk_with(files: &BTreeMap<String, Vec<u8>>) -> Disk {
+    let disk = SimDisk::new(1).disk();
+    disk.create_dir_all("db/main").unwrap();
+    for (name, bytes) in files {
+        disk.sub("db/main")
+            .open(name, OpenMode::Create)
+            .unwrap()
+            .write_all_at(bytes, 0)
+            .unwrap();
+    }
+    disk
+}
+
+/// Opens a damaged store of `commits` commits: what it answers must be right, or an error, or a reported loss.
+async fn assert_right_or_reported(files: &BTreeMap<String, Vec<u8>>, commits: u64, what: &str) -> bool {
+    match open(&disk_with(files)).await {
+        Err(ChunkError::Corrupt { .. } | ChunkError::NewerFormat { .. } | ChunkError::NotAStore { .. }) => true,
+        Err(error) => panic!("{what}: {error}"),
+        Ok((store, recovery)) => {
+            let found = recovery.root.sequence;
+            assert!(
+                found == commits || recovery.cut.is_some(),
+                "{what}: roots are missing and nobody said so"
+            );
+            for i in 1..=found {
+                for (hash, bytes) in commit(i) {
+                    assert_eq!(store.get(&hash).unwrap(), bytes, "{what}");
+                }
+            }
+            recovery.cut.is_some()
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_flipped_byte_is_harmless_or_reported() {
+    let commits = 12;
+    let files = files(&store_with_commits(commits).await);
+    assert!(files.len() >= 3, "a manifest and several segments");
+    let last = files.keys().rfind(|name| name.ends_with(".seg")).unwrap();
+    for (name, bytes) in &files {
+        for at in 0..bytes.len() {
+            let mut damaged = files.clone();
+            damaged.get_mut(name).unwrap()[at] ^= 1 << (at % 8);
+            let what = format!("byte {at} of {name}");
+            let reported = assert_right_or_reported(&damaged, commits, &what).await;
+            assert!(reported, "{what} went unnoticed");
+            if name != last {
+                let refused = open(&disk_with(&damaged)).await.err();
+                assert!(refused.is_some(), "{what}: synced segments are never cut");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_truncation_and_every_missing_file_is_reported() {
+    let commits = 12;
+    let disk = store_with_commits(commits).await;
+    let files = files(&disk);
+    let (store, _) = open(&disk).await.unwrap();
+    let last = files.keys().rfind(|name| name.ends_with(".seg")).unwrap().clone();
+    let last_number = store.inner.log.lock().active.header.number;
+    // Cut exactly between two commits, a log looks as it did between them: only its last segment can be cut so, and
+    // nothing in it can tell.
+    let mut ends: Vec<u64> = store
+        .inner
+        .log
+        .lock()
+        .roots
+        .iter()
+        .map(|root| root.end)
+        .filter(|end| end.segment == last_number)
+        .map(|end| end.offset)
+        .collect();
+    ends.push(80);
+    for (name, bytes) in &files {
+        let mut damaged = files.clone();
+        damaged.remove(name);
+        assert!(open(&disk_with(&damaged)).await.is_err(), "{name} was missing");
+        for length in 0..bytes.len() {
+            damaged.insert(name.clone(), bytes[..length].to_vec());
+            if *name == last && ends.contains(&(length as u64)) {
+                continue;
+            }
+            let what = format!("{name} cut to {length} bytes");
+            assert_right_or_reported(&damaged, commits, &what).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn damage_before_a_later_root_is_refused_with_file_and_offset() {
+    let disk = store_with_commits(12).await;
+    let home = disk.sub("db/main");
+    let file = home.open("log-00000001.seg", OpenMode::ReadWrite).unwrap();
+    file.write_all_at(&[0xff], 150).unwrap();
+    let before = files(&disk);
+    let error = open(&disk).await.err().unwrap();
+    let ChunkError::Corrupt { file, offset, .. } = &error else {
+        panic!("{error}")
+    };
+    assert!(file.ends_with("db/main/log-00000001.seg"), "{file}");
+    assert_eq!(*offset, 80, "the first record is the damaged one");
+    assert!(error.to_string().contains("backup"), "{error}");
+    assert_eq!(files(&disk), before, "a refused store is left as it is");
+}
+
+#[tokio::test]
+async fn damage_under_an_open_store_is_an_error_of_that_chunk() {
+    let disk = store_with_commits(3).await;
+    let (store, _) = open(&disk).await.unwrap();
+    let file = disk
+        .sub("db/main")
+        .open("log-00000001.seg", OpenMode::ReadWrite)
+        .unwrap();
+    let byte = 80 + 12 + 20 + 5;
+    file.write_all_at(&[0xff], byte).unwrap();
+    let (hash, _) = commit(1)[0];
+    assert!(matches!(store.get(&hash), Err(ChunkError::Corrupt { offset: 80, .. })));
+}
+
+#[tokio::test]
+async fn what_is_no_store_says_so() {
+    let sim = SimDisk::new(1);
+    let disk = sim.disk();
+    assert!(matches!(open(&disk).await, Err(ChunkError::NotAStore { .. })));
+    disk.create_dir_all("db/main").unwrap();
+    assert!(matches!(open(&disk).await, Err(ChunkError::NotAStore { .. })));
+    let store = create(&disk).await.unwrap();
+    publish(&store, 1).await.unwrap();
+    assert!(matches!(create(&disk).await, Err(ChunkError::AlreadyExists { .. })));
+    disk.remove_file("db/main/MANIFEST").unwrap();
+    assert!(
+        matches!(create(&disk).await, Err(ChunkError::AlreadyExists { .. })),
+        "a log is not thrown away"
+    );
+    let error = open(&disk).await.err().unwrap();
+    assert!(error.to_string().contains("MANIFEST is missing"), "{error}");
+}
+
+#[tokio::test]
+async fn segments_do_not_pass_for_one_another() {
+    let files = files(&store_with_commits(12).await);
+    let mut swapped = files.clone();
+    swapped.insert("log-00000001.seg".into(), files["log-00000002.seg"].clone());
+    assert!(matches!(
+        open(&disk_with(&swapped)).await,
+        Err(ChunkError::Corrupt { .. })
+    ));
+    let other = self::files(&store_with_commits(12).await);
+    let mut foreign = files.clone();
+    foreign.insert("log-00000001.seg".into(), other["log-00000001.seg"].clone());
+    let error = open(&disk_with(&foreign)).await.err().unwrap();
+    assert!(error.to_string().contains("another store"), "{error}");
+}
