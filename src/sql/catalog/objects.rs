@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::types::category;
 use super::{Catalog, system_tables};
+use crate::sql::plan::arrow::words_of;
 use crate::sql::{PgType, SqlError, types};
 use crate::version::TableSchema;
 
@@ -180,7 +182,10 @@ fn of_table(schema: &str, name: &str, table: &TableSchema) -> Vec<Relation> {
             pg_type: types::pg_type(column.column_type),
             typmod: types::typmod(column.column_type),
             not_null: column.not_null,
-            default: column.default.clone(),
+            default: column
+                .default
+                .as_ref()
+                .map(|default| shown_default(default, &types::pg_type(column.column_type))),
         })
         .collect();
     let oid = hashed("r", schema, name);
@@ -210,6 +215,18 @@ fn of_table(schema: &str, name: &str, table: &TableSchema) -> Vec<Relation> {
         });
     }
     found
+}
+
+/// A default as PostgreSQL shows it: a quoted constant says its type, a quoted number is a number.
+fn shown_default(default: &str, pg_type: &PgType) -> String {
+    let inner = default.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+    match inner {
+        Some(inner) if !inner.replace("''", "").contains('\'') => match category(pg_type) {
+            "N" if inner.parse::<f64>().is_ok() => inner.to_string(),
+            _ => format!("{default}::{}", words_of(pg_type)),
+        },
+        _ => default.to_string(),
+    }
 }
 
 /// What PostgreSQL calls a primary key that nobody named.
@@ -418,6 +435,21 @@ mod tests {
             ("a b", "\"a b\""),
         ] {
             assert_eq!(quote_identifier(name), quoted);
+        }
+    }
+
+    /// As PostgreSQL 15's `\\d` shows them.
+    #[test]
+    fn defaults_say_their_types() {
+        for (default, pg_type, shown) in [
+            ("'x'", PgType::VARCHAR, "'x'::character varying"),
+            ("'it''s'", PgType::TEXT, "'it''s'::text"),
+            ("'5'", PgType::INT4, "5"),
+            ("5", PgType::INT4, "5"),
+            ("now()", PgType::TIMESTAMPTZ, "now()"),
+            ("'a' || 'b'", PgType::TEXT, "'a' || 'b'"),
+        ] {
+            assert_eq!(shown_default(default, &pg_type), shown);
         }
     }
 

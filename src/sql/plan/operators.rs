@@ -7,11 +7,12 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, PrimitiveArray};
 use datafusion::arrow::compute::kernels::arity::try_binary;
 use datafusion::arrow::datatypes::{
     ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Decimal256Type, DecimalType, Field, FieldRef,
-    Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, i256,
+    Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType, IntervalUnit,
+    TimestampMicrosecondType, i256,
 };
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::{DFSchema, ScalarValue};
@@ -28,7 +29,7 @@ use postgres_types::Kind;
 use super::arrow;
 use super::cast::{cast_expr, is_integer, is_number, is_oid, is_text};
 use super::error::{division_by_zero, external};
-use crate::sql::text::Style;
+use crate::sql::text::{Cell, Style, datetime};
 use crate::sql::{PgType, SqlError, SqlErrorKind};
 
 /// Plans operators and aggregates as PostgreSQL types them.
@@ -173,6 +174,9 @@ impl PgExprPlanner {
         }
         if matches!(left_type, PgType::JSON | PgType::JSONB) && left_type == PgType::JSON {
             return Err(no_operator(&op.to_string(), &Some(left_type), &Some(right_type)));
+        }
+        if left_type == PgType::INTERVAL && right_type == PgType::INTERVAL {
+            return Ok(binary_expr(span(left), op, span(right)));
         }
         // Trailing spaces of char(n) do not count.
         if left_type == PgType::BPCHAR || right_type == PgType::BPCHAR {
@@ -342,7 +346,9 @@ impl PgExprPlanner {
                 } else {
                     PgType::TIMESTAMP
                 };
-                binary_expr(self.as_type(left, &a, &wanted)?, op, self.as_type(right, &b, &wanted)?)
+                let left = self.as_type(left, &a, &wanted)?;
+                let right = self.as_type(right, &b, &wanted)?;
+                arithmetic_expr(op, &left, &right)
             }
             _ => return Err(no_operator(&op.to_string(), &Some(a), &Some(b))),
         })
@@ -478,6 +484,52 @@ fn operator(op: &BinaryOperator) -> Option<Operator> {
     })
 }
 
+/// An interval as one number to compare by: PostgreSQL takes a month for 30 days and a day for 24 hours.
+fn span(interval: Expr) -> Expr {
+    let function = Arc::new(ScalarUDF::new_from_impl(Span {
+        signature: Signature::any(1, Volatility::Immutable),
+    }));
+    Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![interval]))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Span {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Span {
+    fn name(&self) -> &str {
+        "\u{1}span"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> PlanResult<DataType> {
+        Ok(DataType::Decimal128(38, 0))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
+        let scalar = matches!(args.args[0], ColumnarValue::Scalar(_));
+        let array = args.args[0].to_array(if scalar { 1 } else { args.number_rows })?;
+        let spans = (0..array.len()).map(|row| match Cell::of_array(&array, row)? {
+            Cell::Interval { months, days, micros } => {
+                let days = i128::from(months) * 30 + i128::from(days);
+                Ok(Some(days * i128::from(datetime::MICROS_PER_DAY) + i128::from(micros)))
+            }
+            _ => Ok(None),
+        });
+        let spans = spans.collect::<Result<Decimal128Array, SqlError>>().map_err(external)?;
+        let spans: ArrayRef = Arc::new(spans.with_precision_and_scale(38, 0)?);
+        Ok(if scalar {
+            ColumnarValue::Scalar(ScalarValue::try_from_array(&spans, 0)?)
+        } else {
+            ColumnarValue::Array(spans)
+        })
+    }
+}
+
 /// `left op right` by [`Arithmetic`].
 fn arithmetic_expr(op: Operator, left: &Expr, right: &Expr) -> Expr {
     let function = Arc::new(ScalarUDF::new_from_impl(Arithmetic::new(op)));
@@ -508,6 +560,7 @@ impl Arithmetic {
     fn result(&self, left: &DataType, right: &DataType) -> DataType {
         match (left, right) {
             (DataType::Date32, DataType::Date32) => DataType::Int32,
+            (DataType::Timestamp(..), DataType::Timestamp(..)) => DataType::Interval(IntervalUnit::MonthDayNano),
             (DataType::Decimal128(..) | DataType::Decimal256(..), _)
             | (_, DataType::Decimal128(..) | DataType::Decimal256(..)) => {
                 let scale = |side: &DataType| match side {
@@ -621,6 +674,32 @@ fn compute(op: Operator, left: &ArrayRef, right: &ArrayRef, result: &DataType) -
         (DataType::Date32, DataType::Date32) => each::<Date32Type, Date32Type, Int32Type>(left, right, |a, b| {
             a.checked_sub(b)
                 .ok_or_else(|| SqlError::new(SqlErrorKind::NumericOutOfRange, "integer out of range"))
+        })?,
+        (DataType::Timestamp(..), DataType::Timestamp(..)) => each::<
+            TimestampMicrosecondType,
+            TimestampMicrosecondType,
+            IntervalMonthDayNanoType,
+        >(left, right, |a, b| {
+            let infinite = |micros| {
+                matches!(
+                    micros,
+                    datetime::TIMESTAMP_INFINITY | datetime::TIMESTAMP_MINUS_INFINITY
+                )
+            };
+            if infinite(a) || infinite(b) {
+                return Err(SqlError::new(
+                    SqlErrorKind::DatetimeOverflow,
+                    "cannot subtract infinite timestamps",
+                ));
+            }
+            let overflow = || SqlError::new(SqlErrorKind::DatetimeOverflow, "interval out of range");
+            let micros = a.checked_sub(b).ok_or_else(overflow)?;
+            let days = i32::try_from(micros / datetime::MICROS_PER_DAY).map_err(|_| overflow())?;
+            Ok(IntervalMonthDayNanoType::make_value(
+                0,
+                days,
+                micros % datetime::MICROS_PER_DAY * 1_000,
+            ))
         })?,
         (_, _) if matches!(result, DataType::Decimal256(..)) => quotient(left, right, result)?,
         (a, b) => {

@@ -21,10 +21,10 @@ use super::cast::{CastFunction, cast_target};
 use super::error::external;
 use super::functions::{FUNCTIONS, REGCLASS_CAST, REGNAMESPACE_CAST, REGROLE_CAST, REGTYPE_CAST};
 use super::operators::{AVG_ARGUMENT, AggregateArgument, PgExprPlanner, SUM_ARGUMENT};
-use super::rewrite::ARRAY_OR_EMPTY;
+use super::rewrite::{ARRAY_OR_EMPTY, WHOLE_NUMBER};
 use super::row_function::BoundFunction;
 use super::scan::UserTable;
-use super::special::{ArrayOrEmpty, CurrentSchemas, TypeOf, Undefined};
+use super::special::{ArrayOrEmpty, CurrentSchemas, TypeOf, Undefined, WholeNumber};
 use crate::sql::catalog::{CLUSTER_DATABASE, Catalog, Datum, SystemTable, system_table};
 use crate::sql::{PgType, SqlError, SqlErrorKind};
 use crate::version::{TableName, Value};
@@ -179,6 +179,7 @@ impl ContextProvider for Names<'_> {
         match name {
             SUM_ARGUMENT => return Some(Arc::new(ScalarUDF::new_from_impl(AggregateArgument::new(SUM_ARGUMENT)))),
             AVG_ARGUMENT => return Some(Arc::new(ScalarUDF::new_from_impl(AggregateArgument::new(AVG_ARGUMENT)))),
+            WHOLE_NUMBER => return Some(Arc::new(ScalarUDF::new_from_impl(WholeNumber::new()))),
             ARRAY_OR_EMPTY => return Some(Arc::new(ScalarUDF::new_from_impl(ArrayOrEmpty::new()))),
             "pg_typeof" => return Some(Arc::new(ScalarUDF::new_from_impl(TypeOf::new()))),
             "current_schemas" => {
@@ -244,8 +245,14 @@ impl ContextProvider for Names<'_> {
 /// An argument of a function in FROM as the literal that such functions want, integers as bigint.
 fn constant(state: &SessionState, expr: Expr) -> PlanResult<Expr> {
     use datafusion::common::DFSchema;
+    use datafusion::common::tree_node::TreeNode;
     use datafusion::logical_expr::simplify::SimplifyContext;
     use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+    // While a statement is only described, any value will do: the columns are the same.
+    let has_parameter = expr.exists(|part| Ok(matches!(part, Expr::Placeholder(_))))?;
+    if has_parameter {
+        return Ok(Expr::Literal(ScalarValue::Int64(Some(1)), None));
+    }
     let context = SimplifyContext::builder()
         .with_config_options(Arc::clone(state.config_options()))
         .build();

@@ -26,6 +26,8 @@ use crate::version::Value;
 
 /// Aggregate that gives the only value of its input and fails on a second one.
 pub const SINGLE_VALUE: &str = "\u{1}single";
+/// Takes the zeros behind the point off a whole numeric.
+pub const WHOLE_NUMBER: &str = "\u{1}whole";
 /// Turns the NULL that `array_agg` gives for no rows into the empty array of `ARRAY(SELECT ...)`.
 pub const ARRAY_OR_EMPTY: &str = "\u{1}array";
 
@@ -155,6 +157,7 @@ impl Rewriter<'_> {
             Expr::Identifier(ident) if ident.quote_style.is_none() && is_bare_function(&ident.value) => {
                 call(&ident.value.to_lowercase(), Vec::new())
             }
+            Expr::Ceil { .. } | Expr::Floor { .. } => call(WHOLE_NUMBER, vec![taken]),
             Expr::Function(function) => self.function(function)?,
             Expr::Subquery(query) => subquery::scalar(query),
             Expr::AtTimeZone { timestamp, time_zone } => call("timezone", vec![*time_zone, *timestamp]),
@@ -266,6 +269,11 @@ impl Rewriter<'_> {
         {
             return Ok(Expr::Nested(Box::new(binary(left.clone(), op, right.clone()))));
         }
+        // In a select list it is as many rows as it has numbers.
+        if name == "generate_series" {
+            function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name))]);
+            return Ok(call("unnest", vec![Expr::Function(function)]));
+        }
         let wrapper = match name.as_str() {
             "sum" => Some(SUM_ARGUMENT),
             "avg" => Some(AVG_ARGUMENT),
@@ -277,8 +285,16 @@ impl Rewriter<'_> {
             let inner = std::mem::replace(argument, Expr::Identifier(Ident::new("")));
             *argument = call(wrapper, vec![inner]);
         }
+        let whole = matches!(name.as_str(), "ceil" | "ceiling" | "floor")
+            || (name == "trunc" && matches!(&function.args, FunctionArguments::List(list) if list.args.len() == 1));
+        let name = if name == "ceiling" { "ceil".to_string() } else { name };
         function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name))]);
-        Ok(Expr::Function(function))
+        let call_of = Expr::Function(function);
+        Ok(if whole {
+            call(WHOLE_NUMBER, vec![call_of])
+        } else {
+            call_of
+        })
     }
 
     /// Parameters of LIMIT and OFFSET are bigint.
@@ -337,6 +353,11 @@ impl Rewriter<'_> {
             }];
         }
         let args = std::mem::take(args);
+        for arg in &args {
+            if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg {
+                self.say_type(expr, &PgType::INT8);
+            }
+        }
         *factor = if is_set {
             TableFactor::Table {
                 name: ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', function))]),

@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
 
 use super::arrow;
 use super::error::{external, more_than_one_row, undefined_function};
-use super::rewrite::{ARRAY_OR_EMPTY, SINGLE_VALUE};
+use super::rewrite::{ARRAY_OR_EMPTY, SINGLE_VALUE, WHOLE_NUMBER};
 use crate::sql::PgType;
 use crate::version::Value;
 
@@ -84,6 +84,42 @@ impl ScalarUDFImpl for ArrayOrEmpty {
         } else {
             ColumnarValue::Array(filled)
         })
+    }
+}
+
+/// The result of `ceil`, `floor` and `trunc`: a numeric has no digits behind the point then.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct WholeNumber {
+    signature: Signature,
+}
+
+impl WholeNumber {
+    pub fn new() -> WholeNumber {
+        WholeNumber {
+            signature: Signature::any(1, Volatility::Immutable),
+        }
+    }
+}
+
+impl ScalarUDFImpl for WholeNumber {
+    fn name(&self) -> &str {
+        WHOLE_NUMBER
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> PlanResult<DataType> {
+        Ok(match &types[0] {
+            DataType::Decimal128(precision, _) => DataType::Decimal128(*precision, 0),
+            DataType::Decimal256(precision, _) => DataType::Decimal256(*precision, 0),
+            other => other.clone(),
+        })
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
+        args.args[0].cast_to(args.return_field.data_type(), None)
     }
 }
 
