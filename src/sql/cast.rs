@@ -240,7 +240,9 @@ fn whole_float(value: f64) -> Option<i64> {
     let rounded = value.round_ties_even();
     // 2^63 is exact as a double; i64::MAX is not.
     #[expect(clippy::cast_possible_truncation, reason = "checked to lie within i64")]
-    (rounded >= -9_223_372_036_854_775_808.0 && rounded < 9_223_372_036_854_775_808.0).then_some(rounded as i64)
+    (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0)
+        .contains(&rounded)
+        .then_some(rounded as i64)
 }
 
 /// Lengths of character types, digits of numerics.

@@ -426,10 +426,7 @@ impl Session {
                 values: params,
                 types: &prepared.params,
             };
-            let out = match &mut out {
-                Some(out) => Some(&mut **out as &mut dyn ResultSink),
-                None => None,
-            };
+            let out = out.as_mut().map(|out| &mut **out as &mut dyn ResultSink);
             // A version commit ends its transaction itself, so running may lose the conflict as well as committing.
             let outcome = match self.run(prepared, parameters, running, out).await {
                 Ok(result) if !self.is_implicit() => return Ok(result),

@@ -1,0 +1,200 @@
+//! Sessions over an engine on a simulated disk, without any wire.
+
+mod plans;
+mod server;
+mod transactions;
+mod versions;
+mod writes;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::*;
+use crate::chunk::StoreOptions;
+use crate::engine::{EngineOptions, ReadOnlyReason, Superuser};
+use crate::runtime::disk::simulated::SimDisk;
+use crate::sql::result::{CopyInput, RowBatch};
+use crate::sql::text::{self, Style};
+
+struct World {
+    engine: Engine,
+}
+
+/// What a client would have seen of a simple query, one line a message.
+#[derive(Default)]
+struct Transcript {
+    lines: Vec<String>,
+    /// What the client copies in.
+    input: Vec<CopyInput>,
+}
+
+#[async_trait]
+impl ResultSink for Transcript {
+    async fn row_description(&mut self, fields: &[FieldInfo]) -> Result<(), SqlError> {
+        let names: Vec<String> = fields
+            .iter()
+            .map(|field| format!("{}:{}", field.name, field.pg_type))
+            .collect();
+        self.lines.push(format!("[{}]", names.join(" ")));
+        Ok(())
+    }
+
+    async fn rows(&mut self, fields: &[FieldInfo], batch: RowBatch, _: &Style) -> Result<(), SqlError> {
+        for row in values_of(fields, batch)? {
+            self.lines.push(shown(&row, fields));
+        }
+        Ok(())
+    }
+
+    async fn complete(&mut self, tag: String) -> Result<(), SqlError> {
+        self.lines.push(tag);
+        Ok(())
+    }
+
+    async fn empty(&mut self) -> Result<(), SqlError> {
+        self.lines.push("(empty)".to_string());
+        Ok(())
+    }
+
+    async fn notice(&mut self, notice: Notice) -> Result<(), SqlError> {
+        self.lines.push(format!("{:?}: {}", notice.severity, notice.message));
+        Ok(())
+    }
+
+    async fn parameter_status(&mut self, name: &str, value: &str) -> Result<(), SqlError> {
+        self.lines.push(format!("{name} = {value}"));
+        Ok(())
+    }
+
+    async fn copy_in_start(&mut self, columns: usize) -> Result<(), SqlError> {
+        self.lines.push(format!("copy in {columns}"));
+        Ok(())
+    }
+
+    async fn copy_in_next(&mut self) -> Result<CopyInput, SqlError> {
+        if self.input.is_empty() {
+            Ok(CopyInput::Done)
+        } else {
+            Ok(self.input.remove(0))
+        }
+    }
+
+    async fn copy_out_start(&mut self, columns: usize) -> Result<(), SqlError> {
+        self.lines.push(format!("copy out {columns}"));
+        Ok(())
+    }
+
+    async fn copy_out_data(&mut self, data: Bytes) -> Result<(), SqlError> {
+        self.lines.push(String::from_utf8_lossy(&data).into_owned());
+        Ok(())
+    }
+}
+
+fn values_of(fields: &[FieldInfo], batch: RowBatch) -> Result<Vec<Vec<Value>>, SqlError> {
+    match batch {
+        RowBatch::Values(rows) => Ok(rows),
+        arrow => crate::sql::plan::values_of(fields, arrow),
+    }
+}
+
+fn shown(row: &[Value], fields: &[FieldInfo]) -> String {
+    let values: Vec<String> = row
+        .iter()
+        .zip(fields)
+        .map(|(value, field)| {
+            text::to_text(value, &field.pg_type, &text::Style::DEFAULT).unwrap_or_else(|| "NULL".to_string())
+        })
+        .collect();
+    values.join("|")
+}
+
+impl World {
+    async fn new() -> World {
+        let options = EngineOptions {
+            superuser: Superuser {
+                name: "postgres".to_string(),
+                password: "password".to_string(),
+            },
+            read_only: None,
+            store: StoreOptions::default(),
+        };
+        let engine = Engine::open(SimDisk::new(1).disk(), options).await.unwrap();
+        engine.create_database("shop").await.unwrap();
+        World { engine }
+    }
+
+    fn start(&self, user: &str, database: &str) -> Result<Session, SqlError> {
+        let server = ServerSettings {
+            host: "localhost".to_string(),
+            port: 5432,
+            data_directory: "/data".to_string(),
+            max_connections: 100,
+        };
+        let start = SessionStart {
+            user: user.to_string(),
+            database: database.to_string(),
+            parameters: Vec::new(),
+            handle: self.engine.sessions().register(user, database),
+            client_address: Some("10.0.0.7".to_string()),
+        };
+        Session::new(self.engine.clone(), server, start)
+    }
+
+    fn session(&self) -> Session {
+        self.start("postgres", "shop").unwrap()
+    }
+}
+
+/// Runs a text; the error, if any, is the last line.
+async fn run(session: &mut Session, sql: &str) -> Vec<String> {
+    run_with(session, sql, &[]).await
+}
+
+async fn run_with(session: &mut Session, sql: &str, input: &[&str]) -> Vec<String> {
+    let input = input
+        .iter()
+        .map(|part| CopyInput::Data(Bytes::copy_from_slice(part.as_bytes())));
+    let mut out = Transcript {
+        input: input.collect(),
+        ..Transcript::default()
+    };
+    if let Err(error) = session.simple_query(sql, &mut out).await {
+        let detail = error.detail.map_or_else(String::new, |detail| format!(" -- {detail}"));
+        out.lines.push(format!("{:?}: {}{detail}", error.kind, error.message));
+    }
+    out.lines
+}
+
+/// Runs a text that must succeed; its rows only.
+async fn rows(session: &mut Session, sql: &str) -> Vec<String> {
+    let lines = run(session, sql).await;
+    let (last, rest) = lines.split_last().unwrap();
+    assert!(
+        last.starts_with("SELECT")
+            || last.starts_with("INSERT")
+            || last.starts_with("UPDATE")
+            || last.starts_with("DELETE")
+            || last.starts_with("SHOW"),
+        "{lines:?}"
+    );
+    rest.iter().filter(|line| !line.starts_with('[')).cloned().collect()
+}
+
+async fn error(session: &mut Session, sql: &str) -> SqlError {
+    session
+        .simple_query(sql, &mut Transcript::default())
+        .await
+        .expect_err(sql)
+}
+
+async fn world_with_table() -> (World, Session) {
+    let world = World::new().await;
+    let mut session = world.session();
+    let made = run(
+        &mut session,
+        "CREATE TABLE t (id int PRIMARY KEY, name text NOT NULL DEFAULT 'nobody', price numeric(6,2))",
+    )
+    .await;
+    assert_eq!(made, ["CREATE TABLE"]);
+    (world, session)
+}

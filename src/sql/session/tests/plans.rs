@@ -1,0 +1,192 @@
+//! Statements that go through a plan, and that they agree with those that do not.
+
+use super::*;
+
+#[tokio::test]
+async fn writes_that_need_a_plan_find_their_rows_by_it() {
+    let (_world, mut session) = world_with_table().await;
+    let filled = run(
+        &mut session,
+        "INSERT INTO t SELECT g, 'n' || g, g * 1.5 FROM (VALUES (1), (2), (3), (4), (5)) AS s(g)",
+    )
+    .await;
+    assert_eq!(filled, ["INSERT 0 5"]);
+    assert_eq!(
+        rows(&mut session, "SELECT count(*), sum(price) FROM t").await,
+        ["5|22.50"]
+    );
+    assert_eq!(
+        run(
+            &mut session,
+            "UPDATE t SET name = upper(name), price = 0 WHERE abs(id) > 3 RETURNING id, lower(name) AS l"
+        )
+        .await,
+        ["[id:int4 l:text]", "4|n4", "5|n5", "UPDATE 2"]
+    );
+    assert_eq!(
+        run(
+            &mut session,
+            "UPDATE t SET name = u.name FROM (SELECT 1 AS id, 'from' AS name) u WHERE u.id = t.id"
+        )
+        .await,
+        ["UPDATE 1"]
+    );
+    assert_eq!(rows(&mut session, "SELECT name FROM t WHERE id = 1").await, ["from"]);
+    assert_eq!(
+        run(
+            &mut session,
+            "DELETE FROM t WHERE id IN (SELECT id FROM t WHERE price = 0)"
+        )
+        .await,
+        ["DELETE 2"]
+    );
+    assert_eq!(
+        run(
+            &mut session,
+            "DELETE FROM t USING (VALUES (1), (2)) AS v(n) WHERE v.n = t.id"
+        )
+        .await,
+        ["DELETE 2"]
+    );
+    assert_eq!(rows(&mut session, "SELECT id FROM t ORDER BY id").await, ["3"]);
+    assert_eq!(
+        rows(
+            &mut session,
+            "INSERT INTO t VALUES (abs(-9), initcap('ann')) RETURNING *"
+        )
+        .await,
+        ["9|Ann|NULL"]
+    );
+    assert_eq!(
+        error(&mut session, "UPDATE t SET price = nope + 1").await.kind,
+        SqlErrorKind::UndefinedColumn
+    );
+    assert_eq!(
+        error(&mut session, "DELETE FROM t WHERE nope = 1").await.kind,
+        SqlErrorKind::UndefinedColumn
+    );
+}
+
+#[tokio::test]
+async fn tables_without_a_key_hold_equal_rows() {
+    let world = World::new().await;
+    let mut session = world.session();
+    run(
+        &mut session,
+        "CREATE TABLE log (line text, at timestamptz DEFAULT now(), id uuid DEFAULT gen_random_uuid())",
+    )
+    .await;
+    run(
+        &mut session,
+        "INSERT INTO log VALUES ('a', NULL, NULL), ('a', NULL, NULL); INSERT INTO log VALUES ('b')",
+    )
+    .await;
+    assert_eq!(
+        rows(
+            &mut session,
+            "SELECT line, at IS NULL, id IS NULL FROM log ORDER BY line"
+        )
+        .await,
+        ["a|t|t", "a|t|t", "b|f|f"]
+    );
+    assert_eq!(
+        run(&mut session, "UPDATE log SET line = line || '!' WHERE length(line) = 1").await,
+        ["UPDATE 3"]
+    );
+    assert_eq!(
+        run(&mut session, "DELETE FROM log WHERE line = 'a!'").await,
+        ["DELETE 2"]
+    );
+    assert_eq!(rows(&mut session, "SELECT line FROM log").await, ["b!"]);
+    assert_eq!(run(&mut session, "TRUNCATE log").await, ["TRUNCATE TABLE"]);
+    assert_eq!(rows(&mut session, "SELECT count(*) FROM log").await, ["0"]);
+}
+
+/// A plan and a point query answer the same question: a client must not see which one it was.
+#[tokio::test]
+async fn point_queries_and_plans_agree() {
+    let world = World::new().await;
+    let mut session = world.session();
+    run(
+        &mut session,
+        "CREATE TABLE all_types (id int8 PRIMARY KEY, b boolean, i2 int2, i4 int4, f4 float4, f8 float8, n numeric(10,3), \
+         n2 numeric, t text, v varchar(5), c char(4), bin bytea, d date, tm time, ts timestamp, tz timestamptz, u uuid, \
+         j json, jb jsonb)",
+    )
+    .await;
+    let inserted = run(
+        &mut session,
+        "INSERT INTO all_types VALUES (1, true, -2, 4, 1.5, -0.1, 12.3456, 1.1, 'text', 'abc', 'ab', '\\x00ff', '2024-02-29', \
+         '12:34:56.7', '2024-01-01 00:00:01', '2024-01-01 00:00:01+02', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', \
+         '{\"b\": 1,\"a\":2}', '{\"b\": 1,\"a\":2}'), (2)",
+    )
+    .await;
+    assert!(
+        inserted[0].starts_with("Syntax"),
+        "rows of different lengths: {inserted:?}"
+    );
+    run(
+        &mut session,
+        "INSERT INTO all_types VALUES (1, true, -2, 4, 1.5, -0.1, 12.3456, 1.1, 'text', 'abc', 'ab', '\\x00ff', '2024-02-29', \
+         '12:34:56.7', '2024-01-01 00:00:01', '2024-01-01 00:00:01+02', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', \
+         '{\"b\": 1,\"a\":2}', '{\"b\": 1,\"a\":2}'); INSERT INTO all_types VALUES (2)",
+    )
+    .await;
+    for id in [1, 2] {
+        let point = run(
+            &mut session,
+            &format!("SELECT *, i4 + 1 AS more FROM all_types WHERE id = {id}"),
+        )
+        .await;
+        let planned = run(
+            &mut session,
+            &format!("SELECT *, i4 + 1 AS more FROM all_types WHERE id = {id} ORDER BY id LIMIT 5"),
+        )
+        .await;
+        assert_eq!(point, planned);
+        let prepared = session
+            .prepare("SELECT *, i4 + 1 AS more FROM all_types WHERE id = $1", &[])
+            .await
+            .unwrap();
+        assert_eq!(prepared.params, [PgType::INT8]);
+        let result = session.execute(&prepared, vec![Value::Int8(id)]).await.unwrap();
+        let QueryResult::Rows { rows: stream, .. } = result else {
+            panic!("{result:?}")
+        };
+        assert_eq!(stream.fields.to_vec(), prepared.columns.unwrap());
+        drop(stream);
+        session.sync().await.unwrap();
+    }
+    assert_eq!(
+        run(&mut session, "SELECT * FROM all_types WHERE id = 1").await[1],
+        "1|t|-2|4|1.5|-0.1|12.346|1.1|text|abc|ab  |\\x00ff|2024-02-29|12:34:56.7|2024-01-01 00:00:01|2023-12-31 22:00:01+00|\
+         a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11|{\"b\": 1,\"a\":2}|{\"a\": 2, \"b\": 1}"
+    );
+}
+
+#[tokio::test]
+async fn plans_see_the_sessions_edits_and_its_settings() {
+    let (_world, mut session) = world_with_table().await;
+    run(&mut session, "BEGIN; INSERT INTO t VALUES (1, 'a'), (2, 'b')").await;
+    assert_eq!(rows(&mut session, "SELECT count(*) FROM t").await, ["2"]);
+    run(&mut session, "SET my.x = 'y'").await;
+    assert_eq!(
+        rows(
+            &mut session,
+            "SELECT current_setting('my.x'), current_user, current_database(), pg_is_in_recovery()"
+        )
+        .await,
+        ["y|postgres|shop|f"]
+    );
+    run(&mut session, "ROLLBACK").await;
+    assert_eq!(rows(&mut session, "SELECT count(*) FROM t").await, ["0"]);
+    run(&mut session, "PREPARE p (int) AS SELECT $1 + 1").await;
+    assert_eq!(rows(&mut session, "EXECUTE p(41)").await, ["42"]);
+    run(&mut session, "DEALLOCATE p").await;
+    assert_eq!(
+        error(&mut session, "EXECUTE p(1)").await.kind,
+        SqlErrorKind::UndefinedPrepared
+    );
+    let copied = run(&mut session, "COPY (SELECT 1 AS a, NULL AS b) TO STDOUT").await;
+    assert_eq!(copied, ["copy out 2", "1\t\\N\n", "COPY 1"]);
+}

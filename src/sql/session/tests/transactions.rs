@@ -1,0 +1,262 @@
+//! Blocks, savepoints, conflicts, prepared statements, cancelling.
+
+use super::*;
+
+#[tokio::test]
+async fn a_text_of_several_statements_is_one_transaction() {
+    let (_world, mut session) = world_with_table().await;
+    let lines = run(
+        &mut session,
+        "INSERT INTO t VALUES (1); INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)",
+    )
+    .await;
+    assert_eq!(lines[0], "INSERT 0 1");
+    assert!(lines[1].starts_with("Unique"), "{lines:?}");
+    assert_eq!(lines.len(), 2);
+    assert_eq!(
+        rows(&mut session, "SELECT id FROM t WHERE id = 1").await,
+        Vec::<String>::new()
+    );
+    assert_eq!(run(&mut session, " ; ").await, ["(empty)"]);
+}
+
+#[tokio::test]
+async fn blocks_commit_roll_back_and_fail() {
+    let (world, mut session) = world_with_table().await;
+    let mut other = world.session();
+    assert_eq!(
+        run(&mut session, "BEGIN; INSERT INTO t VALUES (1)").await,
+        ["BEGIN", "INSERT 0 1"]
+    );
+    assert_eq!(session.transaction_status(), TransactionStatus::InTransaction);
+    assert_eq!(
+        rows(&mut other, "SELECT id FROM t WHERE id = 1").await,
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        run(&mut session, "BEGIN").await,
+        ["Warning: there is already a transaction in progress", "BEGIN"]
+    );
+    assert_eq!(run(&mut session, "COMMIT").await, ["COMMIT"]);
+    assert_eq!(rows(&mut other, "SELECT id FROM t WHERE id = 1").await, ["1"]);
+
+    run(&mut session, "BEGIN; DELETE FROM t").await;
+    assert_eq!(
+        error(&mut session, "INSERT INTO nope VALUES (1)").await.kind,
+        SqlErrorKind::UndefinedTable
+    );
+    assert_eq!(session.transaction_status(), TransactionStatus::Failed);
+    assert_eq!(
+        error(&mut session, "SELECT id FROM t WHERE id = 1").await.kind,
+        SqlErrorKind::FailedTransaction
+    );
+    assert_eq!(
+        error(&mut session, "SHOW search_path").await.kind,
+        SqlErrorKind::FailedTransaction
+    );
+    assert_eq!(run(&mut session, "COMMIT").await, ["ROLLBACK"]);
+    assert_eq!(
+        rows(&mut session, "SELECT id FROM t WHERE id = 1").await,
+        ["1"],
+        "the block left nothing"
+    );
+    assert_eq!(
+        run(&mut session, "ROLLBACK").await,
+        ["Warning: there is no transaction in progress", "ROLLBACK"]
+    );
+}
+
+#[tokio::test]
+async fn savepoints_bring_back_rows_and_settings() {
+    let (_world, mut session) = world_with_table().await;
+    run(
+        &mut session,
+        "BEGIN; INSERT INTO t VALUES (1); SAVEPOINT a; SET my.x = 'in'; INSERT INTO t VALUES (2)",
+    )
+    .await;
+    assert_eq!(
+        error(&mut session, "INSERT INTO t VALUES (2)").await.kind,
+        SqlErrorKind::Unique
+    );
+    assert_eq!(run(&mut session, "ROLLBACK TO a").await, ["ROLLBACK"]);
+    assert_eq!(session.transaction_status(), TransactionStatus::InTransaction);
+    assert_eq!(
+        error(&mut session, "SHOW my.x").await.kind,
+        SqlErrorKind::UndefinedObject
+    );
+    run(&mut session, "ROLLBACK TO a; RELEASE a").await;
+    assert_eq!(
+        error(&mut session, "ROLLBACK TO a").await.kind,
+        SqlErrorKind::UndefinedSavepoint
+    );
+    run(&mut session, "ROLLBACK").await;
+    assert_eq!(
+        error(&mut session, "SAVEPOINT a").await.kind,
+        SqlErrorKind::NoActiveTransaction
+    );
+}
+
+/// Lost without it: two clients that increment a counter would each have to retry by hand.
+#[tokio::test]
+async fn v_045_a_block_that_loses_gets_40001_and_a_single_statement_runs_again() {
+    let (world, mut session) = world_with_table().await;
+    let mut other = world.session();
+    run(&mut session, "INSERT INTO t VALUES (1, 'n', 0)").await;
+    run(&mut session, "BEGIN; UPDATE t SET price = price + 1 WHERE id = 1").await;
+    assert_eq!(
+        run(&mut other, "UPDATE t SET price = price + 10 WHERE id = 1").await,
+        ["UPDATE 1"]
+    );
+    let lost = error(&mut session, "COMMIT").await;
+    assert_eq!(lost.kind, SqlErrorKind::Conflict);
+    assert!(
+        lost.message
+            .contains("this transaction conflicts with a committed transaction from another client")
+    );
+    assert_eq!(session.transaction_status(), TransactionStatus::Idle);
+    assert_eq!(rows(&mut session, "SELECT price FROM t WHERE id = 1").await, ["10.00"]);
+
+    // Both sessions at once, without blocks: every increment arrives.
+    let increments = |mut session: Session| async move {
+        for _ in 0..20 {
+            assert_eq!(
+                run(&mut session, "UPDATE t SET price = price + 1 WHERE id = 1").await,
+                ["UPDATE 1"]
+            );
+        }
+        session
+    };
+    let (mut session, _) = tokio::join!(increments(session), increments(other));
+    assert_eq!(rows(&mut session, "SELECT price FROM t WHERE id = 1").await, ["50.00"]);
+}
+
+async fn execute(session: &mut Session, sql: &str, params: Vec<Value>) -> Result<Vec<String>, SqlError> {
+    let prepared = session.prepare(sql, &[]).await?;
+    let result = session.execute(&prepared, params).await?;
+    let mut lines = Vec::new();
+    match result {
+        QueryResult::Empty => lines.push("(empty)".to_string()),
+        QueryResult::Command { tag, affected } => lines.push(tag.complete(affected)),
+        QueryResult::Rows {
+            rows: RowStream { fields, mut batches },
+            ..
+        } => {
+            while let Some(batch) = batches.next().await {
+                for row in values_of(&fields, batch?)? {
+                    lines.push(shown(&row, &fields));
+                }
+            }
+        }
+    }
+    session.sync().await?;
+    Ok(lines)
+}
+
+#[tokio::test]
+async fn prepared_statements_know_their_parameters_from_the_columns() {
+    let (_world, mut session) = world_with_table().await;
+    let insert = session
+        .prepare("INSERT INTO t (name, id, price) VALUES ($2, $1, $3) RETURNING id", &[])
+        .await
+        .unwrap();
+    assert_eq!(insert.params, [PgType::INT4, PgType::TEXT, PgType::NUMERIC]);
+    assert_eq!(insert.columns.unwrap().len(), 1);
+    let update = session
+        .prepare("UPDATE t SET name = $1 WHERE id = $2 AND price > $3::int8", &[])
+        .await
+        .unwrap();
+    assert_eq!(
+        (update.params, update.columns),
+        (vec![PgType::TEXT, PgType::INT4, PgType::INT8], None)
+    );
+    let delete = session
+        .prepare("DELETE FROM t WHERE id = $1", &[Some(PgType::INT8)])
+        .await
+        .unwrap();
+    assert_eq!(delete.params, [PgType::INT8]);
+
+    let one = vec![Value::Int4(1), Value::Text("ann".to_string())];
+    assert_eq!(
+        execute(&mut session, "INSERT INTO t (id, name) VALUES ($1, $2)", one.clone())
+            .await
+            .unwrap(),
+        ["INSERT 0 1"]
+    );
+    assert_eq!(
+        execute(&mut session, "INSERT INTO t (id, name) VALUES ($1, $2)", one)
+            .await
+            .unwrap_err()
+            .kind,
+        SqlErrorKind::Unique
+    );
+    assert_eq!(session.transaction_status(), TransactionStatus::Idle);
+    assert_eq!(rows(&mut session, "SELECT name FROM t WHERE id = 1").await, ["ann"]);
+    assert_eq!(
+        session.prepare("SELECT 1; SELECT 2", &[]).await.unwrap_err().kind,
+        SqlErrorKind::Syntax
+    );
+    let empty = session.prepare("", &[]).await.unwrap();
+    assert!(matches!(
+        session.execute(&empty, Vec::new()).await.unwrap(),
+        QueryResult::Empty
+    ));
+}
+
+/// Lost without it: an update by a driver would fail with 40001 although no block was ever begun.
+#[tokio::test]
+async fn an_implicit_transaction_that_loses_runs_again_at_sync() {
+    let (world, mut session) = world_with_table().await;
+    let mut other = world.session();
+    run(&mut session, "INSERT INTO t VALUES (1, 'n', 0)").await;
+    let prepared = session
+        .prepare("UPDATE t SET price = price + $1 WHERE id = 1", &[])
+        .await
+        .unwrap();
+    let one = Value::Numeric("1".parse().unwrap());
+    session.execute(&prepared, vec![one.clone()]).await.unwrap();
+    run(&mut other, "UPDATE t SET price = price + 10 WHERE id = 1").await;
+    session.sync().await.unwrap();
+    assert_eq!(rows(&mut session, "SELECT price FROM t WHERE id = 1").await, ["11.00"]);
+
+    // The row is gone when it runs again: the client was told otherwise, so it gets the conflict.
+    session.execute(&prepared, vec![one]).await.unwrap();
+    run(&mut other, "DELETE FROM t").await;
+    assert_eq!(session.sync().await.unwrap_err().kind, SqlErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn statements_stop_when_they_are_told_to() {
+    let (world, mut session) = world_with_table().await;
+    let running = session.begin_statement();
+    world
+        .engine
+        .sessions()
+        .cancel_statement(session.handle.pid(), session.handle.secret());
+    assert_eq!(running.check().unwrap_err().kind, SqlErrorKind::Cancelled);
+    let stopped = running
+        .interruptible(std::future::pending::<Result<(), SqlError>>())
+        .await
+        .unwrap_err();
+    assert_eq!(stopped.message, "canceling statement due to user request");
+    drop(running);
+    run(&mut session, "SET statement_timeout = 1").await;
+    let running = session.begin_statement();
+    let stopped = running
+        .interruptible(std::future::pending::<Result<(), SqlError>>())
+        .await
+        .unwrap_err();
+    assert_eq!(stopped.message, "canceling statement due to statement timeout");
+    drop(running);
+    world.engine.sessions().taint(session.handle.id());
+    for sql in ["SELECT 1", "ROLLBACK", "not even sql"] {
+        let tainted = error(&mut session, sql).await;
+        assert_eq!(tainted.kind, SqlErrorKind::ConnectionTainted, "{sql}");
+        assert!(tainted.message.contains("this connection can no longer be used") && tainted.hint.is_some());
+    }
+    world.engine.sessions().terminate(session.handle.pid(), "because");
+    let ended = error(&mut session, "SELECT 1").await;
+    assert_eq!(
+        (ended.kind, ended.message.as_str()),
+        (SqlErrorKind::Terminated, "because")
+    );
+}
