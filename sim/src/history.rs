@@ -47,7 +47,7 @@ pub enum What {
         role: Role,
         epoch: u64,
     },
-    /// A server published a root of a database.
+    /// A server appended a root to a database's log.
     Root(Root),
     /// A server was started by the runner; `Ready` follows when it serves.
     Start,
@@ -83,7 +83,6 @@ pub enum What {
 pub enum Level {
     Error,
     Warn,
-    Info,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,8 +92,41 @@ pub struct Root {
     pub root: String,
     pub previous: String,
     pub epoch: u64,
-    /// This server's own commit, as against one it received.
-    pub own: bool,
+    pub origin: Origin,
+}
+
+/// How a root came to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A commit of this server.
+    Committed,
+    /// The empty content that a store starts with.
+    First,
+    /// From a primary.
+    Received,
+}
+
+impl Origin {
+    pub fn word(self) -> &'static str {
+        match self {
+            Origin::Committed => "committed",
+            Origin::First => "first",
+            Origin::Received => "received",
+        }
+    }
+
+    pub fn from_word(word: &str) -> Option<Origin> {
+        [Origin::Committed, Origin::First, Origin::Received]
+            .into_iter()
+            .find(|origin| origin.word() == word)
+    }
+}
+
+impl Root {
+    /// A commit of the server itself.
+    pub fn is_own(&self) -> bool {
+        self.origin == Origin::Committed
+    }
 }
 
 /// What a client is about to do.
@@ -226,7 +258,6 @@ impl Level {
         match self {
             Level::Error => "error",
             Level::Warn => "warn",
-            Level::Info => "info",
         }
     }
 }
@@ -297,7 +328,7 @@ impl fmt::Display for Event {
             What::Disconnected { server, why } => write!(f, " {server}: {why}"),
             What::Role { role, epoch } => write!(f, " {}@{epoch}", role.word()),
             What::Root(root) => {
-                let how = if root.own { "own" } else { "received" };
+                let how = root.origin.word();
                 write!(
                     f,
                     " {} {how} {} {} after {} epoch {}",

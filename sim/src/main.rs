@@ -230,14 +230,15 @@ struct RunOptions {
 fn run(name: &str, seed: u64, options: &RunOptions) -> Code {
     let scenario = load(name).or_else(usage)?;
     let plan = plan::Plan::new(&scenario, seed);
-    if !options.report {
-        print!("{plan}");
-    }
     if options.plan_only {
+        print!("{plan}");
         return Ok(exit::PASSED);
     }
     needs_simulator()?;
     process::fix_addresses().or_else(|error| fail(exit::REFUSED, &error))?;
+    if !options.report {
+        print!("{plan}");
+    }
     let file = options.trace.as_deref().map(files::create).transpose().or_else(usage)?;
     process::watchdog(std::time::Duration::from_secs(options.wall_limit));
     let report = simulate(&plan, trace::Trace::new(file)).or_else(|error| fail(exit::REFUSED, &error))?;

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::check::{Monitor, Violation};
 use crate::history::{Event, FinalState, History, What};
-use crate::trace::Trace;
+use crate::trace::{Trace, Weight};
 use crate::units::{Micros, show_moment};
 
 /// A handle; all clones record into the same run.
@@ -60,7 +60,9 @@ impl Recorder {
         if inner.closed {
             return;
         }
-        inner.trace.add(event.what.kind(), one_line(event.to_string()));
+        inner
+            .trace
+            .add(event.what.kind(), one_line(event.to_string()), Weight::Event);
         if inner.violation.is_none() {
             let found = inner.monitors.iter_mut().find_map(|monitor| monitor.observe(&event));
             if found.is_some() {
@@ -76,7 +78,7 @@ impl Recorder {
         let line = format!("{} {node} {kind} {text}", show_moment((self.clock)()));
         let mut inner = self.inner.lock();
         if !inner.closed {
-            inner.trace.add(kind, one_line(line));
+            inner.trace.add(kind, one_line(line), Weight::Detail);
         }
     }
 

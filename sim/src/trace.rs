@@ -19,6 +19,13 @@ const TAIL_LINES: usize = 40;
 /// How a checkpoint line of a trace file begins.
 pub const CHECKPOINT_MARK: &str = "# checkpoint";
 
+/// Whether a line is worth a person's first look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weight {
+    Event,
+    Detail,
+}
+
 #[derive(Default)]
 pub struct Trace {
     hasher: Sha256,
@@ -39,8 +46,8 @@ impl Trace {
         }
     }
 
-    /// Adds one line, counted under `kind`.
-    pub fn add(&mut self, kind: &str, line: String) {
+    /// Adds one line, counted under `kind`. A detail is not among the newest lines that a failure shows.
+    pub fn add(&mut self, kind: &str, line: String, weight: Weight) {
         debug_assert!(!line.contains('\n'), "a trace has one line per event: {line:?}");
         self.hasher.update(line.as_bytes());
         self.hasher.update(b"\n");
@@ -55,6 +62,9 @@ impl Trace {
         if self.lines.is_multiple_of(CHECKPOINT_LINES) {
             let checkpoint = format!("{CHECKPOINT_MARK} {} {}", self.lines, self.hash());
             self.write(&checkpoint);
+        }
+        if weight == Weight::Detail {
+            return;
         }
         if self.tail.len() == TAIL_LINES {
             self.tail.pop_front();
@@ -138,7 +148,7 @@ mod tests {
     fn trace(lines: &[&str]) -> Trace {
         let mut trace = Trace::new(None);
         for line in lines {
-            trace.add("kind", (*line).to_owned());
+            trace.add("kind", (*line).to_owned(), Weight::Event);
         }
         trace
     }
@@ -167,7 +177,7 @@ mod tests {
         let bytes = std::sync::Arc::default();
         let mut trace = Trace::new(Some(Box::new(Shared(std::sync::Arc::clone(&bytes)))));
         for number in 0..2_100 {
-            trace.add("n", format!("line {number}"));
+            trace.add("n", format!("line {number}"), Weight::Event);
         }
         trace.finish().unwrap();
         let text = String::from_utf8(bytes.lock().clone()).unwrap();

@@ -135,6 +135,7 @@ impl Database {
             .snapshots
             .lock()
             .appended(record.sequence, Arc::new(snapshot));
+        self.tell_root(&record, "committed");
         Ok(Some((record, version)))
     }
 
@@ -156,9 +157,23 @@ impl Database {
                 .snapshots
                 .lock()
                 .appended(record.sequence, Arc::new(snapshot));
+            self.tell_root(&record, "first");
             record
         };
         Ok(self.inner.store.wait_published(record.sequence).await?)
+    }
+
+    /// Says under the turn which root follows which, so that the log shows every root of a database in order.
+    pub(super) fn tell_root(&self, record: &RootRecord, origin: &'static str) {
+        tracing::debug!(
+            database = self.name(),
+            sequence = record.sequence,
+            root = %record.root,
+            previous = %record.previous,
+            epoch = record.epoch,
+            origin,
+            "root appended"
+        );
     }
 
     /// Step 5. In a task of its own, so that a client that stops waiting neither stops the sync nor frees the ticket.

@@ -93,6 +93,7 @@ impl Database {
         let snapshot = Snapshot::load(&Overlay { new: &chunks, store }, root)?;
         let record = store.append(chunks.into_iter().collect(), root, batch.root.epoch, batch.root.time)?;
         self.snapshots().appended(record.sequence, Arc::new(snapshot));
+        self.tell_root(&record, "received");
         Ok((record, newest.is_none()))
     }
 

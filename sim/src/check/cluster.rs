@@ -1,6 +1,6 @@
 //! Checks of roles and epochs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Arg, ArgKind, Check, Judge, Section, Watch, role_of};
 use crate::history::{Event, What};
@@ -18,12 +18,20 @@ pub const ONE_WRITABLE_PRIMARY_PER_EPOCH: Check = Check {
 #[derive(Default)]
 struct OneWriter {
     writers: BTreeMap<u64, String>,
+    /// Servers that were started and have not said their role: they serve nobody, and what they commit is the content
+    /// every new server starts with.
+    booting: BTreeSet<String>,
 }
 
 impl Watch for OneWriter {
     fn observe(&mut self, event: &Event) -> Option<String> {
+        match &event.what {
+            What::Start => drop(self.booting.insert(event.node.clone())),
+            What::Role { .. } | What::Ready { .. } => drop(self.booting.remove(&event.node)),
+            _ => {}
+        }
         let What::Root(root) = &event.what else { return None };
-        if !root.own {
+        if !root.is_own() || self.booting.contains(&event.node) {
             return None;
         }
         let writer = self.writers.entry(root.epoch).or_insert_with(|| event.node.clone());
@@ -92,7 +100,7 @@ impl Watch for NoWriteInRole {
             self.roles.insert(event.node.clone(), role);
         }
         let What::Root(root) = &event.what else { return None };
-        let forbidden = root.own && self.roles.get(&event.node) == Some(&self.role);
+        let forbidden = root.is_own() && self.roles.get(&event.node) == Some(&self.role);
         forbidden.then(|| {
             format!(
                 "{} committed root {} of {} while {}",

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::{ArgKind, Check, Judge, Section, Watch};
-use crate::history::{Event, History, What};
+use crate::history::{Event, History, Origin, What};
 use crate::scenario::cluster::Role;
 
 pub const STANDBY_IS_PREFIX: Check = Check {
@@ -30,7 +30,7 @@ impl Watch for Prefix {
     fn observe(&mut self, event: &Event) -> Option<String> {
         let What::Root(root) = &event.what else { return None };
         let key = (root.database.clone(), root.epoch);
-        if root.own {
+        if root.origin != Origin::Received {
             self.committed.entry(key).or_default().push(root.root.clone());
             return None;
         }
@@ -70,7 +70,7 @@ pub fn lineage(history: &History, of: &str) -> BTreeMap<String, Vec<String>> {
     let mut previous: BTreeMap<(String, String), String> = BTreeMap::new();
     for event in &history.events {
         if let What::Root(root) = &event.what
-            && root.own
+            && root.is_own()
         {
             previous
                 .entry((root.database.clone(), root.root.clone()))
@@ -121,7 +121,7 @@ impl Watch for Lossless {
             What::Root(root) => {
                 self.held
                     .insert((event.node.clone(), root.database.clone()), root.root.clone());
-                if root.own {
+                if root.is_own() {
                     self.newest.insert(root.database.clone(), root.root.clone());
                 }
                 None

@@ -92,7 +92,7 @@ pub const STALE_PRIMARY_ACKNOWLEDGED_AFTER_PROMOTE: Check = sometimes(
                     highest = highest.max(*epoch);
                 }
             }
-            matches!(&event.what, What::Root(root) if root.own)
+            matches!(&event.what, What::Root(root) if root.is_own())
                 && epochs
                     .get(event.node.as_str())
                     .is_some_and(|(role, epoch)| *role == Role::Primary && *epoch < highest)
@@ -123,7 +123,7 @@ pub const BACKLOG_CAUGHT_UP: Check = sometimes(
         let mut behind: BTreeMap<&str, u64> = BTreeMap::new();
         history.events.iter().any(|event| {
             match &event.what {
-                What::Root(root) if root.own => commits += 1,
+                What::Root(root) if root.is_own() => commits += 1,
                 What::Down { .. } => {
                     missed.insert(&event.node, commits);
                 }
@@ -134,7 +134,7 @@ pub const BACKLOG_CAUGHT_UP: Check = sometimes(
                 }
                 _ => {}
             }
-            matches!(&event.what, What::Root(root) if !root.own)
+            matches!(&event.what, What::Root(root) if !root.is_own())
                 && behind.get(event.node.as_str()).is_some_and(|count| *count >= 10)
         })
     },

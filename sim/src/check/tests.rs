@@ -1,7 +1,7 @@
 //! Every check fails on a history that breaks its promise, and passes on one that keeps it.
 
 use super::*;
-use crate::history::{Content, FinalState, Invoke, Level, Outcome, Read, Root, What, Write};
+use crate::history::{Content, FinalState, Invoke, Level, Origin, Outcome, Read, Root, What, Write};
 
 /// A history, built a line at a time; each event a millisecond after the one before.
 #[derive(Default)]
@@ -30,7 +30,7 @@ impl Story {
             root: root.into(),
             previous: previous.into(),
             epoch,
-            own,
+            origin: if own { Origin::Committed } else { Origin::Received },
         };
         self.event(node, What::Root(what))
     }
@@ -121,17 +121,24 @@ fn breaks(check: &'static Check, arg: Arg, story: &Story, part: &str) {
 #[test]
 fn one_writable_primary_per_epoch() {
     let check = &cluster::ONE_WRITABLE_PRIMARY_PER_EPOCH;
-    let good = Story::default()
-        .root("a", true, 1, "", "r1")
-        .root("b", false, 1, "", "r1")
-        .root("b", true, 2, "r1", "r2");
-    holds(check, Arg::None, &good);
+    let good = || {
+        let first = Story::default()
+            .root("a", true, 1, "", "r1")
+            .root("b", false, 1, "", "r1");
+        first.root("b", true, 2, "r1", "r2")
+    };
+    holds(check, Arg::None, &good());
     breaks(
         check,
         Arg::None,
-        &good.root("a", true, 2, "r1", "x"),
+        &good().root("a", true, 2, "r1", "x"),
         "in which b commits",
     );
+    // What a server commits before it has said its role is the content every new server starts with.
+    let booting = || good().event("a", What::Start).root("a", true, 2, "r1", "x");
+    holds(check, Arg::None, &booting());
+    let serving = booting().role("a", Role::Primary, 2).root("a", true, 2, "x", "y");
+    breaks(check, Arg::None, &serving, "in which b commits");
 }
 
 #[test]

@@ -1,9 +1,282 @@
-//! The runner: a plan, carried out in a simulated world.
+//! The runner: carries a plan out in a simulated world, and comes back with a report.
+//!
+//! One world per process. The operator, who carries out the steps, is the world's own node; every server and every
+//! client is a node with an address of its own, so that a partition can put each of them on either side.
+//!
+//! Order of a run: links, servers, tables, clients and steps, the end of the steps, the end of the clients, quiet, then
+//! the questions whose answers the checks want: does it write again, are the roots equal, what does everybody hold.
+//!
+//! Must not know: what checks do with it; what workloads say.
 
-use crate::plan::Plan;
+mod end;
+mod faults;
+mod marks;
+mod observer;
+mod servers;
+mod steps;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use understudy::runtime;
+use understudy::runtime::simulated::{LinkSettings, World};
+
+use crate::check::{CheckUse, Violation};
+use crate::history::{FinalState, What};
+use crate::plan::{Link, Plan};
+use crate::process::Stopwatch;
+use crate::record::Recorder;
 use crate::report::Report;
 use crate::trace::Trace;
+use crate::units::{Micros, micros_of};
+use crate::workload::Moment;
+use crate::workload::client::{Client, Directory};
+use crate::workload::session::Session;
+use marks::Marks;
+use observer::NodeNames;
+use servers::Servers;
 
-pub fn run(_plan: &Plan, _trace: Trace) -> Result<Report, String> {
-    todo!("lands with the simulated world")
+/// How long clients wait for their tables before they are let loose without; the tables are tried for on.
+const SETUP_LIMIT: Duration = Duration::from_secs(10);
+const SETUP_PAUSE: Duration = Duration::from_millis(100);
+/// An operation that is on its way when its workload ends has this long to return.
+const LAST_OPERATION: Duration = Duration::from_secs(40);
+
+/// What everything in a run works with.
+#[derive(Clone)]
+pub struct Stage {
+    pub plan: Arc<Plan>,
+    pub world: World,
+    pub recorder: Recorder,
+    pub names: NodeNames,
+    pub servers: Servers,
+    pub directory: Arc<Directory>,
+    pub marks: Marks,
+}
+
+/// Why the plan did not get to its end.
+pub enum Trouble {
+    /// A step's statement answered otherwise than the plan says, or a condition came too late.
+    Broken(Violation),
+    Stuck(String),
+}
+
+/// Carries out `plan`. An error is a refusal to run at all.
+pub fn run(plan: &Plan, trace: Trace) -> Result<Report, String> {
+    let watch = Stopwatch::start();
+    let names = NodeNames::default();
+    let monitors = plan.always.iter().filter_map(CheckUse::monitor).collect();
+    let recorder = Recorder::new(virtual_time, trace, monitors);
+    observer::install(names.clone(), recorder.clone())?;
+    observer::record_panics(names.clone(), recorder.clone());
+    let plan = Arc::new(plan.clone());
+    let outcome = {
+        let (plan, recorder) = (Arc::clone(&plan), recorder.clone());
+        catch_unwind(AssertUnwindSafe(|| {
+            World::run(plan.seed, |world| play(plan, world, recorder, names))
+        }))
+    };
+    let (end, trouble) = match outcome {
+        Ok(outcome) => outcome,
+        // The panic itself is an event; the check of that name says so even where the scenario did not ask for it.
+        Err(_) => (FinalState::default(), Some(panicked(&recorder))),
+    };
+    let (history, mut trace, broken) = recorder.finish(end);
+    trace.finish().map_err(|error| format!("writing the trace: {error}"))?;
+    let (broken, stuck) = match (broken, trouble) {
+        (Some(violation), _) | (None, Some(Trouble::Broken(violation))) => (Some(violation), None),
+        (None, Some(Trouble::Stuck(why))) => (None, Some(why)),
+        (None, None) => (None, None),
+    };
+    Ok(Report::new(
+        &plan,
+        &history,
+        &trace,
+        broken,
+        stuck,
+        micros_of(watch.elapsed()),
+    ))
+}
+
+fn panicked(recorder: &Recorder) -> Trouble {
+    let (node, message) = recorder.look(|history| {
+        let panic = history.events.iter().rev().find_map(|event| match &event.what {
+            What::Panic { message } => Some((event.node.clone(), message.clone())),
+            _ => None,
+        });
+        panic.unwrap_or_default()
+    });
+    Trouble::Broken(Violation {
+        check: crate::check::logs::CLEAN_LOGS.name,
+        at: None,
+        what: format!("{node} panicked: {message}"),
+    })
+}
+
+/// The one clock that events are stamped with.
+fn virtual_time() -> Micros {
+    match madsim::runtime::Handle::try_current() {
+        Ok(_) => micros_of(World::current().elapsed()),
+        Err(_) => 0,
+    }
+}
+
+async fn play(plan: Arc<Plan>, world: World, recorder: Recorder, names: NodeNames) -> (FinalState, Option<Trouble>) {
+    names.enter("operator");
+    let wire = recorder.clone();
+    world.on_event(move |event| {
+        let digest = if event.payload.is_empty() {
+            String::new()
+        } else {
+            digest(&event.payload)
+        };
+        wire.detail(&event.node, event.kind, &format!("{} {digest}", event.detail));
+    });
+    let stage = Stage {
+        directory: Arc::new(servers::directory(&plan, &recorder)),
+        servers: Servers::default(),
+        marks: Marks::default(),
+        plan,
+        world,
+        recorder,
+        names,
+    };
+    lay_out(&stage);
+    let trouble = tokio::select! {
+        biased;
+        () = stage.recorder.violated() => return (FinalState::default(), None),
+        trouble = steps::carry_out(&stage) => trouble,
+        () = runtime::sleep(Duration::from_micros(stage.plan.time_limit)) => {
+            Some(Trouble::Stuck(format!("the time limit has passed; still waiting: {}", steps::pending(&stage))))
+        }
+    };
+    if trouble.is_some() {
+        return (FinalState::default(), trouble);
+    }
+    let settle = async {
+        wait_for_clients(&stage).await;
+        end::settle(&stage).await
+    };
+    tokio::select! {
+        biased;
+        () = stage.recorder.violated() => (FinalState::default(), None),
+        end = settle => (end, None),
+    }
+}
+
+/// Links, servers, clients.
+fn lay_out(stage: &Stage) {
+    let Stage { plan, world, .. } = stage;
+    world.set_links(settings(&plan.client_link));
+    for server in &plan.servers {
+        servers::create(stage, server);
+    }
+    for ((from, to), link) in &plan.links {
+        world.set_link(from, to, settings(link));
+    }
+    for workload in &plan.workload {
+        let setup = stage.clone();
+        let spec = workload.spec.clone();
+        // Detached on purpose: it ends with the tables made, or with the world.
+        drop(runtime::spawn("set up", async move {
+            let mark = format!("setup/{}", spec.name);
+            let statements = spec.make().setup();
+            let mut made = std::pin::pin!(set_up(&setup, &statements));
+            if runtime::timeout(SETUP_LIMIT, &mut made).await.is_err() {
+                setup.marks.reach(&mark);
+                made.await;
+            }
+            setup.marks.reach(&mark);
+        }));
+        for (number, name) in (1..).zip(workload.client_names()) {
+            let client_stage = stage.clone();
+            let workload = workload.clone();
+            let client_name = name.clone();
+            world.create_node(&name, move |_| {
+                let (stage, workload, name) = (client_stage.clone(), workload.clone(), client_name.clone());
+                async move {
+                    stage.names.enter(&name);
+                    let spec = &workload.spec;
+                    stage.marks.wait(&format!("setup/{}", spec.name)).await;
+                    match &spec.from {
+                        Moment::At(at) => sleep_until(&stage.world, *at).await,
+                        Moment::Mark(mark, _) => stage.marks.wait(mark).await,
+                    }
+                    let client = Client::new(
+                        number,
+                        name.clone(),
+                        spec.clone(),
+                        Arc::clone(&stage.directory),
+                        stage.plan.seed,
+                    );
+                    let over = || match &spec.until {
+                        Moment::At(at) => micros_of(stage.world.elapsed()) >= *at,
+                        Moment::Mark(mark, _) => stage.marks.is_reached(mark),
+                    };
+                    client.run(spec.make().as_mut(), workload.pause, over).await;
+                    stage.marks.reach(&format!("client/{name}"));
+                }
+            });
+        }
+    }
+}
+
+/// Makes a workload's tables on every server that takes writes.
+async fn set_up(stage: &Stage, statements: &[String]) {
+    if statements.is_empty() {
+        return;
+    }
+    let mut made = false;
+    while !made {
+        for (_, address) in &stage.directory.servers {
+            let Ok(session) = Session::open(address, &stage.directory.login, "setup").await else {
+                continue;
+            };
+            if !matches!(
+                session.role().await.as_ref().map(Option::as_deref),
+                Ok(None | Some("primary"))
+            ) {
+                continue;
+            }
+            made |= session
+                .simple(&format!("BEGIN; {}; COMMIT", statements.join("; ")))
+                .await
+                .is_ok();
+        }
+        runtime::sleep(SETUP_PAUSE).await;
+    }
+}
+
+async fn wait_for_clients(stage: &Stage) {
+    for workload in &stage.plan.workload {
+        for name in workload.client_names() {
+            // A client that does not come back would be a bug of ours; its open operation then counts as unknown.
+            let _ = runtime::timeout(LAST_OPERATION, stage.marks.wait(&format!("client/{name}"))).await;
+        }
+    }
+}
+
+async fn sleep_until(world: &World, at: Micros) {
+    let now = micros_of(world.elapsed());
+    if at > now {
+        runtime::sleep(Duration::from_micros(at - now)).await;
+    }
+}
+
+#[expect(clippy::cast_lossless, reason = "a share of a million is exact enough as a float")]
+fn settings(link: &Link) -> LinkSettings {
+    let latency = Duration::from_micros(link.latency.max(1));
+    LinkSettings {
+        latency: latency..=latency,
+        jitter: Duration::from_micros(link.jitter),
+        loss: link.loss_ppm as f64 / 1e6,
+        bandwidth: link.bandwidth,
+    }
+}
+
+fn digest(payload: &[u8]) -> String {
+    let digest = Sha256::digest(payload);
+    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -13,6 +13,8 @@ use crate::history::Outcome;
 
 /// How long a client waits for a connection and for an answer before it gives up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// An operator waits longer: a step is tried once.
+const OPERATOR_PATIENCE: Duration = Duration::from_secs(30);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why a statement did not answer.
@@ -92,6 +94,15 @@ pub struct Session {
 impl Session {
     /// Connects to `address` (`host:port`) and logs in.
     pub async fn open(address: &str, login: &Login, application: &str) -> Result<Session, Failure> {
+        Session::open_within(CONNECT_TIMEOUT, address, login, application).await
+    }
+
+    /// As [`Session::open`], for somebody who does not look elsewhere.
+    pub async fn open_patiently(address: &str, login: &Login, application: &str) -> Result<Session, Failure> {
+        Session::open_within(OPERATOR_PATIENCE, address, login, application).await
+    }
+
+    async fn open_within(limit: Duration, address: &str, login: &Login, application: &str) -> Result<Session, Failure> {
         let connect = async {
             let stream = TcpStream::connect(address)
                 .await
@@ -104,7 +115,7 @@ impl Session {
                 .application_name(application);
             Ok::<_, Failure>(config.connect_raw(stream, NoTls).await?)
         };
-        let (client, connection) = in_time(CONNECT_TIMEOUT, connect).await?;
+        let (client, connection) = in_time(limit, connect).await?;
         let driver = runtime::spawn("sql client", async move {
             // How a connection ends is learned from the statement that waits on it.
             let _ = connection.await;

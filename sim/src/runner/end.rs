@@ -1,0 +1,133 @@
+//! The end of a run: faults are over; does it write again, are the roots equal, what does everybody hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use understudy::runtime;
+
+use super::{Stage, faults};
+use crate::history::{Content, FinalState, What};
+use crate::scenario::cluster::Role;
+use crate::units::{Micros, micros_of};
+use crate::workload::append::parse_list;
+use crate::workload::session::Session;
+
+/// How long the cluster is watched for recovery; checks may demand less.
+const WATCH: Duration = Duration::from_secs(120);
+const LOOK: Duration = Duration::from_millis(50);
+
+pub async fn settle(stage: &Stage) -> FinalState {
+    let quiet_at = match quiet_at(stage) {
+        Some(at) => at,
+        None => {
+            faults::quiet(stage);
+            micros_of(stage.world.elapsed())
+        }
+    };
+    let mut end = FinalState::default();
+    end.writes_again_after = runtime::timeout(WATCH, write_again(stage))
+        .await
+        .ok()
+        .map(|()| since(stage, quiet_at));
+    end.equal_after = runtime::timeout(WATCH, roots_equal(stage))
+        .await
+        .ok()
+        .map(|()| since(stage, quiet_at));
+    end.roots = stage.servers.roots();
+    end.primary = primary(stage);
+    for (server, address) in &stage.directory.servers {
+        if let Some(content) = read_content(stage, address).await {
+            end.content.insert(server.clone(), content);
+        }
+    }
+    end
+}
+
+/// When quiet was last declared, if the plan did so.
+fn quiet_at(stage: &Stage) -> Option<Micros> {
+    stage.recorder.look(|history| {
+        history
+            .events
+            .iter()
+            .rev()
+            .find(|event| matches!(event.what, What::Quiet))
+            .map(|event| event.at)
+    })
+}
+
+fn since(stage: &Stage, quiet_at: Micros) -> Micros {
+    micros_of(stage.world.elapsed()).saturating_sub(quiet_at)
+}
+
+/// The primary of the highest epoch; without a cluster, the one server.
+fn primary(stage: &Stage) -> Option<String> {
+    let servers = stage
+        .plan
+        .servers
+        .iter()
+        .filter(|server| stage.servers.is_ready(&server.name));
+    let candidates = servers.filter_map(|server| match (&server.member, stage.servers.role(&server.name)) {
+        (None, _) => Some((0, server.name.clone())),
+        (Some(_), Some((Role::Primary, epoch))) => Some((epoch, server.name.clone())),
+        _ => None,
+    });
+    candidates.max().map(|(_, name)| name)
+}
+
+/// Tries until a write is acknowledged by the primary.
+async fn write_again(stage: &Stage) {
+    for attempt in 1.. {
+        if let Some(name) = primary(stage)
+            && let Some((_, address)) = stage.directory.servers.iter().find(|(server, _)| *server == name)
+            && let Ok(session) = Session::open(address, &stage.directory.login, "liveness").await
+            && session
+                .simple(&format!("CREATE TABLE liveness_{attempt} (k bigint PRIMARY KEY)"))
+                .await
+                .is_ok()
+        {
+            return;
+        }
+        runtime::sleep(LOOK).await;
+    }
+}
+
+async fn roots_equal(stage: &Stage) {
+    loop {
+        let roots = stage.servers.roots();
+        let servers: BTreeSet<&String> = roots.keys().map(|(server, _)| server).collect();
+        let mut by_database: BTreeMap<&String, BTreeSet<&String>> = BTreeMap::new();
+        let mut copies: BTreeMap<&String, usize> = BTreeMap::new();
+        for ((_, database), root) in &roots {
+            by_database.entry(database).or_default().insert(root);
+            *copies.entry(database).or_default() += 1;
+        }
+        let all_up = servers.len() == stage.plan.servers.len();
+        let all_have = copies.values().all(|count| *count == servers.len());
+        if all_up && all_have && by_database.values().all(|roots| roots.len() == 1) {
+            return;
+        }
+        runtime::sleep(LOOK).await;
+    }
+}
+
+async fn read_content(stage: &Stage, address: &str) -> Option<Content> {
+    let session = Session::open(address, &stage.directory.login, "audit at the end")
+        .await
+        .ok()?;
+    let mut content = Content::new();
+    for workload in &stage.plan.workload {
+        for (table, query) in workload.spec.make().contents() {
+            // A table that was never made holds nothing; whether that is right is for the checks to say.
+            let rows = session.simple(&query).await.unwrap_or_default();
+            let keys = content.entry(table).or_default();
+            for row in rows {
+                if let [Some(key), values] = &row[..]
+                    && let Ok(key) = key.parse()
+                {
+                    keys.insert(key, parse_list(values.as_deref().unwrap_or_default()));
+                }
+            }
+        }
+    }
+    Some(content)
+}

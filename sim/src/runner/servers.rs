@@ -1,0 +1,161 @@
+//! The servers of a run: the shipped server, started on its node's disk with a configuration file like an operator's.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use understudy::config::{self, Source};
+use understudy::engine::Engine;
+use understudy::runtime;
+use understudy::runtime::simulated::NodeStart;
+use understudy::server::Server;
+
+use super::Stage;
+use crate::history::{Level, What};
+use crate::plan::{Plan, PlannedServer};
+use crate::record::Recorder;
+use crate::scenario::cluster::Role;
+use crate::workload::client::Directory;
+use crate::workload::session::Login;
+
+const SQL_PORT: u16 = 5432;
+const CLUSTER_PORT: u16 = 50051;
+
+/// The engines of the servers that run, to see which roots they have published.
+#[derive(Clone, Default)]
+pub struct Servers(Arc<Mutex<BTreeMap<String, Engine>>>);
+
+impl Servers {
+    /// Must be called before a server is made to die: what is left of a dead process belongs to nobody.
+    pub fn forget(&self, name: &str) {
+        let engine = self.0.lock().remove(name);
+        drop(engine);
+    }
+
+    pub fn is_ready(&self, name: &str) -> bool {
+        self.0.lock().contains_key(name)
+    }
+
+    /// (server, database) -> published root, of all servers that run.
+    pub fn roots(&self) -> BTreeMap<(String, String), String> {
+        let mut roots = BTreeMap::new();
+        for (name, engine) in self.0.lock().iter() {
+            for database in engine.all_stores() {
+                let shown = database.name().chars().filter(|c| !c.is_control()).collect();
+                roots.insert((name.clone(), shown), database.store().published().root.to_string());
+            }
+        }
+        roots
+    }
+
+    /// What a running server says its role is.
+    pub fn role(&self, name: &str) -> Option<(Role, u64)> {
+        let cluster = self.0.lock().get(name)?.cluster()?;
+        Some((Role::from_word(&cluster.role())?, cluster.epoch()))
+    }
+}
+
+pub fn directory(plan: &Plan, recorder: &Recorder) -> Directory {
+    let servers = plan
+        .servers
+        .iter()
+        .map(|server| (server.name.clone(), format!("{}:{SQL_PORT}", server.name)));
+    let login = Login {
+        user: "postgres".to_owned(),
+        password: "password".to_owned(),
+        database: "postgres".to_owned(),
+    };
+    Directory {
+        servers: servers.collect(),
+        login,
+        recorder: recorder.clone(),
+    }
+}
+
+/// The configuration file of a server.
+fn config_text(server: &PlannedServer) -> String {
+    let mut text = format!(
+        "log_level: debug\ndata_dir: data\nlistener:\n  host: 0.0.0.0\n  port: {SQL_PORT}\nuser:\n  name: postgres\n  password: password\n"
+    );
+    if let Some(member) = &server.member {
+        text.push_str("cluster:\n  standby_remotes:\n");
+        for standby in &member.standbys {
+            let _ = write!(
+                text,
+                "    - name: {standby}\n      remote_url_template: http://{standby}:{CLUSTER_PORT}/{{database}}\n"
+            );
+        }
+        let _ = write!(
+            text,
+            "  bootstrap_role: {}\n  bootstrap_epoch: {}\n  remotesapi:\n    address: 0.0.0.0\n    port: {CLUSTER_PORT}\n",
+            member.role.word(),
+            member.epoch
+        );
+    }
+    text
+}
+
+/// Makes the node and starts its server.
+pub fn create(stage: &Stage, server: &PlannedServer) {
+    let text = config_text(server);
+    let process = {
+        let stage = stage.clone();
+        move |start: NodeStart| serve(stage.clone(), text.clone(), start)
+    };
+    stage.world.create_node(&server.name, process);
+    stage
+        .world
+        .set_clock(&server.name, server.clock_offset, server.clock_drift_ppm);
+    let sync = Duration::from_micros(server.sync_latency);
+    stage.world.disk(&server.name).set_sync_latency(sync..=sync);
+}
+
+async fn serve(stage: Stage, text: String, start: NodeStart) {
+    let name = start.name.as_str();
+    stage.names.enter(name);
+    stage.recorder.record(name, What::Start);
+    let source = Source {
+        file: Some(("server.yaml", &text)),
+        ..Source::default()
+    };
+    let config =
+        config::load(&source).unwrap_or_else(|errors| panic!("the generated configuration is refused: {errors}"));
+    match Server::start(config, start.disk.clone()).await {
+        Ok(server) => {
+            stage.servers.0.lock().insert(name.to_owned(), server.engine().clone());
+            stage.recorder.record(
+                name,
+                What::Ready {
+                    role: stage.servers.role(name),
+                },
+            );
+            server.run_until(runtime::shutdown_signal()).await;
+            stage.servers.forget(name);
+            stage.recorder.record(
+                name,
+                What::Down {
+                    how: "stopped".to_owned(),
+                },
+            );
+        }
+        Err(error) => {
+            let message = "the server did not start".to_owned();
+            stage.recorder.record(
+                name,
+                What::Log {
+                    level: Level::Error,
+                    message,
+                    fields: error.to_string(),
+                },
+            );
+            stage.recorder.record(
+                name,
+                What::Down {
+                    how: "did not start".to_owned(),
+                },
+            );
+        }
+    }
+}
