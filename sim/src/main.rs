@@ -34,7 +34,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use check::Section;
-use suite::{SuiteOptions, exit};
+use report::exit;
+use suite::SuiteOptions;
 
 /// Runs servers, clients and faults in virtual time, from a seed.
 #[derive(Parser)]

@@ -61,7 +61,7 @@ pub struct PlannedWorkload {
 
 #[derive(Debug, Clone)]
 pub struct PlannedStep {
-    /// Its mark, or its number in the file.
+    /// Its mark, or its line in the file.
     pub label: String,
     pub mark: Option<String>,
     pub trigger: Trigger<Micros>,
@@ -109,12 +109,12 @@ impl Plan {
             }
         });
         let mut twins: BTreeMap<&str, u32> = BTreeMap::new();
-        let steps = scenario.steps.iter().enumerate().map(|(index, step)| {
+        let steps = scenario.steps.iter().map(|step| {
             let twin = twins.entry(&step.canonical).or_default();
             *twin += 1;
             let one = |what: &str| draw::stream(seed, &format!("plan/step/{}/{twin}/{what}", step.canonical));
             PlannedStep {
-                label: step.name.clone().unwrap_or_else(|| format!("step-{}", index + 1)),
+                label: step.name.clone().unwrap_or_else(|| format!("line-{}", step.line)),
                 mark: step.name.clone(),
                 trigger: draw_trigger(&step.trigger, &mut |draw: &Draw<Micros>| draw.draw(&mut one("time"))),
                 action: step.choices[draw::pick(step.choices.len(), &mut one("action"))].clone(),

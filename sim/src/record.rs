@@ -60,9 +60,7 @@ impl Recorder {
         if inner.closed {
             return;
         }
-        inner
-            .trace
-            .add(event.what.kind(), one_line(event.to_string()), Weight::Event);
+        inner.trace.add(one_line(event.to_string()), Weight::Event);
         if inner.violation.is_none() {
             let found = inner.monitors.iter_mut().find_map(|monitor| monitor.observe(&event));
             if found.is_some() {
@@ -78,7 +76,7 @@ impl Recorder {
         let line = format!("{} {node} {kind} {text}", show_moment((self.clock)()));
         let mut inner = self.inner.lock();
         if !inner.closed {
-            inner.trace.add(kind, one_line(line), Weight::Detail);
+            inner.trace.add(one_line(line), Weight::Detail);
         }
     }
 

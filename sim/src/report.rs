@@ -12,6 +12,16 @@ use crate::plan::Plan;
 use crate::trace::Trace;
 use crate::units::Micros;
 
+/// Exit codes of `cargo sim`.
+pub mod exit {
+    pub const PASSED: u8 = 0;
+    pub const FAILED: u8 = 1;
+    pub const USAGE: u8 = 2;
+    pub const NOT_DETERMINISTIC: u8 = 3;
+    pub const STUCK: u8 = 4;
+    pub const REFUSED: u8 = 5;
+}
+
 /// The end of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
@@ -30,9 +40,9 @@ pub enum Verdict {
 impl Verdict {
     pub fn exit_code(&self) -> u8 {
         match self {
-            Verdict::Passed => 0,
-            Verdict::Failed { .. } => 1,
-            Verdict::Stuck { .. } => 4,
+            Verdict::Passed => exit::PASSED,
+            Verdict::Failed { .. } => exit::FAILED,
+            Verdict::Stuck { .. } => exit::STUCK,
         }
     }
 }

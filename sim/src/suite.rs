@@ -8,18 +8,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::process::{self, Stopwatch};
-use crate::report::{Report, Verdict};
+use crate::report::{Report, Verdict, exit};
 use crate::{files, trace};
-
-/// Exit codes of `cargo sim`.
-pub mod exit {
-    pub const PASSED: u8 = 0;
-    pub const FAILED: u8 = 1;
-    pub const USAGE: u8 = 2;
-    pub const NOT_DETERMINISTIC: u8 = 3;
-    pub const STUCK: u8 = 4;
-    pub const REFUSED: u8 = 5;
-}
 
 pub struct SuiteOptions {
     pub scenarios: Vec<String>,

@@ -3,9 +3,8 @@
 //! Two runs of one seed must agree on every line. A checkpoint after each 1,024 lines lets a reader find the first
 //! difference between two traces without comparing all of them.
 //!
-//! Must not know: what the lines mean, beyond the kind that they are counted under.
+//! Must not know: what the lines mean.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
@@ -30,7 +29,6 @@ pub enum Weight {
 pub struct Trace {
     hasher: Sha256,
     lines: u64,
-    counts: BTreeMap<String, u64>,
     tail: std::collections::VecDeque<String>,
     file: Option<Box<dyn Write + Send>>,
     /// Of the trace file; reported at the end rather than in the middle of a run.
@@ -46,18 +44,12 @@ impl Trace {
         }
     }
 
-    /// Adds one line, counted under `kind`. A detail is not among the newest lines that a failure shows.
-    pub fn add(&mut self, kind: &str, line: String, weight: Weight) {
+    /// Adds one line. A detail is not among the newest lines that a failure shows.
+    pub fn add(&mut self, line: String, weight: Weight) {
         debug_assert!(!line.contains('\n'), "a trace has one line per event: {line:?}");
         self.hasher.update(line.as_bytes());
         self.hasher.update(b"\n");
         self.lines += 1;
-        match self.counts.get_mut(kind) {
-            Some(count) => *count += 1,
-            None => {
-                self.counts.insert(kind.to_owned(), 1);
-            }
-        }
         self.write(&line);
         if self.lines.is_multiple_of(CHECKPOINT_LINES) {
             let checkpoint = format!("{CHECKPOINT_MARK} {} {}", self.lines, self.hash());
@@ -83,11 +75,6 @@ impl Trace {
 
     pub fn lines(&self) -> u64 {
         self.lines
-    }
-
-    /// Lines per kind.
-    pub fn counts(&self) -> &BTreeMap<String, u64> {
-        &self.counts
     }
 
     /// The newest lines, oldest first.
@@ -148,7 +135,7 @@ mod tests {
     fn trace(lines: &[&str]) -> Trace {
         let mut trace = Trace::new(None);
         for line in lines {
-            trace.add("kind", (*line).to_owned(), Weight::Event);
+            trace.add((*line).to_owned(), Weight::Event);
         }
         trace
     }
@@ -159,7 +146,7 @@ mod tests {
         for other in [&["b", "a"][..], &["a"], &["a", "b", "c"], &["ab"], &["a", "c"]] {
             assert_ne!(trace(&["a", "b"]).hash(), trace(other).hash(), "{other:?}");
         }
-        assert_eq!(trace(&["a", "b"]).counts()["kind"], 2);
+        assert_eq!(trace(&["a", "b"]).lines(), 2);
     }
 
     #[test]
@@ -177,7 +164,7 @@ mod tests {
         let bytes = std::sync::Arc::default();
         let mut trace = Trace::new(Some(Box::new(Shared(std::sync::Arc::clone(&bytes)))));
         for number in 0..2_100 {
-            trace.add("n", format!("line {number}"), Weight::Event);
+            trace.add(format!("line {number}"), Weight::Event);
         }
         trace.finish().unwrap();
         let text = String::from_utf8(bytes.lock().clone()).unwrap();

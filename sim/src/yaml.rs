@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+use saphyr_parser::{Event, Parser, Span};
 
 /// Lists nested deeper than this are refused: scenario files need five levels.
 const DEPTH_MAX: usize = 24;
@@ -39,7 +39,7 @@ pub struct Node {
 
 #[derive(Debug, Clone)]
 pub enum Value {
-    Scalar { text: String, quoted: bool },
+    Scalar(String),
     List(Vec<Node>),
     Map(Vec<(String, Node)>),
 }
@@ -86,7 +86,7 @@ impl Node {
     /// The text of a scalar; `what` names the value in the complaint.
     pub fn text(&self, what: &str) -> Result<&str, Complaint> {
         match &self.value {
-            Value::Scalar { text, .. } => Ok(text),
+            Value::Scalar(text) => Ok(text),
             Value::List(_) => Err(self.complain(format!("{what}: one value expected, found a list"))),
             Value::Map(_) => Err(self.complain(format!("{what}: one value expected, found a mapping"))),
         }
@@ -143,7 +143,7 @@ impl Node {
     /// The node as it would be written on one line: what names a random stream, so that it must not depend on layout.
     pub fn canonical(&self) -> String {
         match &self.value {
-            Value::Scalar { text, .. } => text.clone(),
+            Value::Scalar(text) => text.clone(),
             Value::List(entries) => format!(
                 "[{}]",
                 entries.iter().map(Node::canonical).collect::<Vec<_>>().join(", ")
@@ -214,10 +214,7 @@ impl<'a> Builder<'a> {
             return Err(self.complain(line, format!("nested deeper than {DEPTH_MAX} levels")));
         }
         let value = match event {
-            Event::Scalar(text, style, 0, None) => Value::Scalar {
-                text: text.into_owned(),
-                quoted: style != ScalarStyle::Plain,
-            },
+            Event::Scalar(text, _, 0, None) => Value::Scalar(text.into_owned()),
             Event::SequenceStart(0, None) => self.list(depth)?,
             Event::MappingStart(0, None) => self.map(depth)?,
             _ => return Err(self.complain(line, "anchors, aliases and tags are not used in scenario files")),

@@ -211,10 +211,7 @@ fn parse_after(node: &Node, names: &Names) -> Result<Trigger<Draw<Micros>>, Comp
         )));
     }
     let delay = Node {
-        value: Value::Scalar {
-            text: delay.to_owned(),
-            quoted: false,
-        },
+        value: Value::Scalar(delay.to_owned()),
         ..node.clone()
     };
     Ok(Trigger::After {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tokio_postgres::{Client, NoTls, Row, SimpleQueryMessage, types::ToSql};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage, types::ToSql};
 use understudy::runtime;
 use understudy::runtime::net::TcpStream;
 
@@ -141,10 +141,6 @@ impl Session {
     }
 
     /// The extended protocol: one statement with parameters.
-    pub async fn query(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Failure> {
-        in_time(ANSWER_TIMEOUT, async { Ok(self.client.query(sql, params).await?) }).await
-    }
-
     pub async fn execute(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<u64, Failure> {
         in_time(ANSWER_TIMEOUT, async { Ok(self.client.execute(sql, params).await?) }).await
     }
