@@ -41,11 +41,10 @@ impl RngCore for Rng {
 
 impl CryptoRng for Rng {}
 
-#[cfg(test)]
+#[cfg(all(test, not(madsim)))]
 mod tests {
     use super::*;
 
-    #[cfg(not(madsim))]
     #[test]
     fn two_generators_of_one_purpose_differ() {
         assert_ne!(rng("test").next_u64(), rng("test").next_u64());

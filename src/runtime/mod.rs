@@ -49,3 +49,6 @@ pub async fn compute<F: Future>(future: F) -> F::Output {
 pub async fn shutdown_signal() {
     platform::shutdown_signal().await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -146,6 +146,30 @@ async fn atomic_write_replaces_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn an_atomic_write_is_whole_whenever_the_power_goes() {
+    let (mut old, mut new, mut finished) = (0, 0, 0);
+    for seed in 0..100 {
+        for syncs in 0..3 {
+            let sim = SimDisk::new(seed);
+            done(sim.disk().write_atomically("f", &[1; 3000])).unwrap();
+            sim.power_off_after_syncs(syncs);
+            let written = done(sim.disk().write_atomically("f", &[2; 5000])).is_ok();
+            sim.power_off();
+            let found = sim.disk().read("f").unwrap();
+            assert!(found == [1; 3000] || found == [2; 5000], "torn: {} bytes", found.len());
+            assert!(!written || found[0] == 2, "acknowledged, so it is there");
+            finished += usize::from(written);
+            old += usize::from(found[0] == 1);
+            new += usize::from(found[0] == 2);
+        }
+    }
+    assert!(
+        old > 100 && new > finished && finished == 100,
+        "old {old}, new {new}, finished {finished}"
+    );
+}
+
+#[test]
 fn a_new_name_can_vanish_with_the_power_until_its_directory_is_synced() {
     let survived = |sync: bool| {
         (0..64)

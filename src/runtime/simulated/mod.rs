@@ -97,10 +97,6 @@ pub(super) fn entropy(purpose: &'static str) -> [u8; 32] {
 
 /// Polls the future within a tokio runtime of its own, in which its tasks and tokio's clock run. When it gets nowhere
 /// by itself, it must be waiting for something outside, which gets its turn for a millisecond of virtual time.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the nested runtime is entered, and left, within one poll"
-)]
 pub(super) async fn compute<F: Future>(future: F) -> F::Output {
     /// Rounds of the nested scheduler, up to 61 tasks each, before the rest of the world gets a turn.
     const ROUNDS: u32 = 256;

@@ -131,10 +131,8 @@ impl AsyncRead for Stream {
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
-        let read = self
-            .world
-            .with(|network| network.poll_read(self.connection, self.side, buf.remaining(), cx.waker()));
-        read.map_ok(|bytes| buf.put_slice(&bytes))
+        self.world
+            .with(|network| network.poll_read(self.connection, self.side, buf, cx.waker()))
     }
 }
 

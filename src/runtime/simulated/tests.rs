@@ -219,13 +219,14 @@ fn pieces_arrive_split_and_joined() {
             let (mut a, mut b) = pair(&world).await;
             for _ in 0..10 {
                 a.write_all(&[0; 1000]).await.unwrap();
+                sleep(millis(1)).await;
             }
             drop(a);
-            sleep(SECOND).await;
             let mut sizes = Vec::new();
             let mut buf = [0; 4096];
             while let Ok(read @ 1..) = b.read(&mut buf).await {
                 sizes.push(read);
+                sleep(millis(1)).await;
             }
             sizes
         });
@@ -330,7 +331,7 @@ fn what_was_written_before_a_drop_is_delivered() {
 #[test]
 fn closing_with_something_unread_or_writing_to_a_closed_end_resets() {
     between(1, |world| async move {
-        let (mut a, mut b) = pair(&world).await;
+        let (mut a, b) = pair(&world).await;
         a.write_all(b"never read").await.unwrap();
         sleep(millis(15)).await;
         drop(b);
@@ -636,7 +637,7 @@ fn entropy_belongs_to_node_and_purpose() {
     let draw = |extra: bool| {
         between(7, |world| async move {
             if extra {
-                let disturb = async { drop((runtime::rng("other").next_u64(), runtime::rng("secret").next_u64())) };
+                let disturb = async { runtime::rng("other").next_u64() ^ runtime::rng("secret").next_u64() };
                 world.spawn_on("b", disturb).await.unwrap();
                 world
                     .spawn_on("a", async { runtime::rng("other").next_u64() })
@@ -789,8 +790,7 @@ fn history(seed: u64) -> Vec<String> {
                 world.restart(two);
             }
         }
-        let events = events.lock().clone();
-        events
+        std::mem::take(&mut *events.lock())
     })
 }
 

@@ -231,11 +231,11 @@ impl Names {
             Change::Rename { from, to, .. } => dirs.contains(&from.0) || dirs.contains(&to.0),
         };
         let journal = std::mem::take(&mut self.journal);
-        let (synced, left) = journal
+        let (synced, left): (Vec<_>, Vec<_>) = journal
             .into_iter()
             .partition(|(number, change)| *number < end && touches(change));
         self.journal = left;
-        for (_, change) in Vec::<(u64, Change)>::from(synced) {
+        for (_, change) in synced {
             self.apply(&change, |dir| &mut dir.durable);
         }
         self.sweep();

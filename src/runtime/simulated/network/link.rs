@@ -86,12 +86,14 @@ impl Link {
         self.busy_until
     }
 
-    /// Size of the first piece of a write: mostly full, sometimes less, so that readers meet every boundary.
-    pub fn first_piece(&mut self, segment_bytes: usize) -> usize {
-        if self.rng.random_ratio(1, 16) {
-            self.rng.random_range(1..=segment_bytes)
-        } else {
-            segment_bytes
-        }
+    /// Where a piece is cut in two, now and then, and how much later its rest follows.
+    pub fn cut_in_two(&mut self, bytes: usize) -> Option<(usize, Duration)> {
+        let cut = bytes > 1 && self.rng.random_ratio(1, 32);
+        cut.then(|| {
+            (
+                self.rng.random_range(1..bytes),
+                Duration::from_micros(self.rng.random_range(5..300)),
+            )
+        })
     }
 }

@@ -98,7 +98,6 @@ struct Host {
 struct Listening {
     /// Tells this listener from an earlier one at the same port.
     number: u64,
-    address: SocketAddr,
     ready: VecDeque<ConnectionId>,
     waiting: Vec<Waker>,
 }
@@ -374,7 +373,6 @@ impl Network {
         self.next_connection += 1;
         let listening = Listening {
             number,
-            address: at,
             ready: VecDeque::new(),
             waiting: Vec::new(),
         };

@@ -6,6 +6,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::io::ReadBuf;
 
 use super::connection::{End, EndState, Segment, Side};
 use super::{ConnectionId, Event, Network};
@@ -32,26 +33,38 @@ impl Network {
 
     // What programs do.
 
-    pub fn poll_read(&mut self, id: ConnectionId, side: Side, room: usize, waker: &Waker) -> Poll<io::Result<Bytes>> {
+    /// Fills the buffer from what has come, across the boundaries of packets; leaves it as it is at the end.
+    pub fn poll_read(
+        &mut self,
+        id: ConnectionId,
+        side: Side,
+        buf: &mut ReadBuf<'_>,
+        waker: &Waker,
+    ) -> Poll<io::Result<()>> {
         let window = self.settings.window_bytes;
         let Some(end) = self.end_mut(id, side) else {
             return Poll::Ready(Err(dead()));
         };
-        if let Some(mut first) = end.inbox.pop_front() {
-            if first.len() > room {
-                end.inbox.push_front(first.split_off(room));
+        if !end.inbox.is_empty() {
+            while buf.remaining() > 0
+                && let Some(mut piece) = end.inbox.pop_front()
+            {
+                if piece.len() > buf.remaining() {
+                    end.inbox.push_front(piece.split_off(buf.remaining()));
+                }
+                buf.put_slice(&piece);
+                end.unannounced += piece.len();
             }
-            end.unannounced += first.len();
             // An update for each read would be one event for each read.
             if end.unannounced >= (window / 4).max(1) {
                 let bytes = std::mem::take(&mut end.unannounced);
                 self.announce_room(id, side, bytes);
             }
-            return Poll::Ready(Ok(first));
+            return Poll::Ready(Ok(()));
         }
         match (end.error, end.eof, end.state) {
             (Some(kind), ..) => Poll::Ready(Err(kind.into())),
-            (None, true, _) => Poll::Ready(Ok(Bytes::new())),
+            (None, true, _) => Poll::Ready(Ok(())),
             (None, false, EndState::Open) => {
                 let old = end.reader.replace(waker.clone());
                 self.effects.retired.extend(old);
@@ -80,14 +93,10 @@ impl Network {
             return Poll::Pending;
         }
         way.outstanding += accepted;
-        let (from, to) = (end.host, connection.ends[1 - side].host);
         let mut rest = Bytes::copy_from_slice(&bytes[..accepted]);
-        let mut piece = self.link(from, to).first_piece(segment_bytes);
-        let way = &mut self.connections.get_mut(&id).expect("found just now").ways[side];
         while !rest.is_empty() {
-            way.unsent
-                .push_back(Segment::Data(rest.split_to(piece.min(rest.len()))));
-            piece = segment_bytes;
+            let piece = rest.split_to(segment_bytes.min(rest.len()));
+            way.unsent.push_back(Segment::Data(piece));
         }
         self.send(id, side);
         Poll::Ready(Ok(accepted))
@@ -169,7 +178,8 @@ impl Network {
         }
         let (from, to) = (connection.ends[side].host, connection.ends[1 - side].host);
         let latency = self.link(from, to).draw_latency();
-        while let Some(segment) = self.way(id, side).and_then(|way| way.unsent.pop_front()) {
+        let mut pause = Duration::ZERO;
+        while let Some(mut segment) = self.way(id, side).and_then(|way| way.unsent.pop_front()) {
             if self.link(from, to).drops() {
                 let (len, payload) = (segment.len(), segment.payload());
                 self.trace(from, "drop", payload, |_| {
@@ -182,12 +192,27 @@ impl Network {
                 self.retry_later(id, side, fast.then(|| latency * 3));
                 return;
             }
+            // The rest of a piece that is cut in two comes a little later, so that readers meet every boundary.
+            let cut = match &segment {
+                Segment::Data(bytes) => self.link(from, to).cut_in_two(bytes.len()),
+                Segment::Fin => None,
+            };
+            let mut next_pause = pause;
+            if let (Some((at, longer)), Segment::Data(bytes)) = (cut, &mut segment) {
+                let rest = bytes.split_off(at);
+                next_pause += longer;
+                self.way(id, side)
+                    .expect("found just now")
+                    .unsent
+                    .push_front(Segment::Data(rest));
+            }
             let now = self.now;
             let departure = self.link(from, to).departure(now, segment.len() + 60);
             let payload = segment.payload();
             let len = segment.len();
             let way = self.way(id, side).expect("found just now");
-            let at = (departure + latency).max(way.last_arrival);
+            let at = (departure + latency + pause).max(way.last_arrival);
+            pause = next_pause;
             let first_at_this_time = way.flight.back().is_none_or(|(last, _)| *last != at);
             way.last_arrival = at;
             way.flight.push_back((at, segment));
