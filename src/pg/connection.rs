@@ -260,6 +260,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     async fn ready(&mut self) -> Result<(), End> {
+        for forgotten in self.session.take_deallocated() {
+            self.extended.deallocate(&forgotten);
+        }
         let status = self.session.transaction_status();
         self.extended.transaction_ended(status);
         self.client.reply().ready_for_query(status);

@@ -16,7 +16,8 @@ use super::encode::{Format, decode_parameter, encode_row};
 use super::message::{Bind, Target};
 use crate::sql::text::Style;
 use crate::sql::{
-    CommandTag, PgType, Prepared, QueryResult, RowBatch, RowStream, Session, SqlError, SqlErrorKind, TransactionStatus,
+    CommandTag, Deallocated, PgType, Prepared, QueryResult, RowBatch, RowStream, Session, SqlError, SqlErrorKind,
+    TransactionStatus,
 };
 use crate::version::Value;
 
@@ -61,6 +62,14 @@ impl Extended {
     pub fn forget_unnamed(&mut self) {
         self.statements.remove("");
         self.portals.remove("");
+    }
+
+    /// SQL's DEALLOCATE reaches the protocol's statements too: drivers use it to forget theirs.
+    pub fn deallocate(&mut self, forgotten: &Deallocated) {
+        match forgotten {
+            Deallocated::All => self.statements.clear(),
+            Deallocated::Named(name) => drop(self.statements.remove(name)),
+        }
     }
 
     /// Portals end with their transaction.

@@ -30,4 +30,4 @@ pub use result::{
     CommandTag, CopyInput, FieldInfo, Notice, NoticeKind, NoticeSeverity, PgType, QueryResult, ResultSink, RowBatch,
     RowStream, TransactionStatus,
 };
-pub use session::{Prepared, ServerSettings, Session, SessionStart};
+pub use session::{Deallocated, Prepared, ServerSettings, Session, SessionStart};

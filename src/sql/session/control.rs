@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::block::{Block, Kind, NamedSavepoint};
-use super::{Prepared, Session};
+use super::{Deallocated, Prepared, Session};
 use crate::sql::error::{SqlError, SqlErrorKind};
 use crate::sql::point::expression::folded;
 use crate::sql::result::{Notice, NoticeKind, NoticeSeverity, QueryResult};
@@ -235,6 +235,7 @@ impl Session {
                     ));
                 }
                 self.prepared.clear();
+                self.deallocated.push(Deallocated::All);
                 Arc::make_mut(&mut self.settings).reset_all();
                 Session::command("DISCARD ALL")
             }
@@ -268,10 +269,13 @@ impl Session {
     pub(super) fn deallocate(&mut self, name: &str) -> Result<QueryResult, SqlError> {
         if name == "all" {
             self.prepared.clear();
+            self.deallocated.push(Deallocated::All);
             return Ok(Session::command("DEALLOCATE ALL"));
         }
-        self.find_prepared(name)?;
-        self.prepared.remove(name);
+        if self.prepared.remove(name).is_none() {
+            // Perhaps one of the protocol's, which drivers forget this way too; the wire knows their names.
+            self.deallocated.push(Deallocated::Named(name.to_string()));
+        }
         Ok(Session::command("DEALLOCATE"))
     }
 }

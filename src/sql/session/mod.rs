@@ -70,6 +70,13 @@ pub struct Prepared {
     pub columns: Option<Vec<FieldInfo>>,
 }
 
+/// Prepared statements that SQL's DEALLOCATE (or DISCARD ALL) forgot and that may be the protocol's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deallocated {
+    All,
+    Named(String),
+}
+
 /// Values of a statement's parameters with their types.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::sql) struct Parameters<'a> {
@@ -103,6 +110,7 @@ pub struct Session {
     told: BTreeMap<&'static str, String>,
     /// SQL's own PREPARE, apart from the protocol's statements.
     prepared: BTreeMap<String, Arc<Prepared>>,
+    deallocated: Vec<Deallocated>,
 }
 
 impl Session {
@@ -145,6 +153,7 @@ impl Session {
             notices: Vec::new(),
             told,
             prepared: BTreeMap::new(),
+            deallocated: Vec::new(),
         })
     }
 
@@ -182,6 +191,11 @@ impl Session {
             }
         }
         changed
+    }
+
+    /// Statements of the protocol to forget, since the last call.
+    pub fn take_deallocated(&mut self) -> Vec<Deallocated> {
+        std::mem::take(&mut self.deallocated)
     }
 
     /// Runs the statements of a text, all in one transaction unless they say otherwise.

@@ -260,3 +260,15 @@ async fn statements_stop_when_they_are_told_to() {
         (SqlErrorKind::Terminated, "because")
     );
 }
+
+/// Lost without it: a driver that forgets old statements by DEALLOCATE would fail, or leave them behind.
+#[tokio::test]
+async fn deallocate_reaches_the_statements_of_the_protocol() {
+    let (_world, mut session) = world_with_table().await;
+    assert_eq!(run(&mut session, "DEALLOCATE \"_pg3_0\"").await, ["DEALLOCATE"]);
+    assert_eq!(session.take_deallocated(), [Deallocated::Named("_pg3_0".to_string())]);
+    run(&mut session, "PREPARE p AS DELETE FROM t; DEALLOCATE p").await;
+    assert_eq!(session.take_deallocated(), []);
+    run(&mut session, "DISCARD ALL").await;
+    assert_eq!(session.take_deallocated(), [Deallocated::All]);
+}
