@@ -83,6 +83,8 @@ pub(super) struct Inner {
     pub store: ChunkStore,
     /// Who holds this may append a root. Fair: first come, first served.
     pub turn: tokio::sync::Mutex<()>,
+    /// Who lost a conflict and runs again stands in this queue.
+    pub losers: Arc<tokio::sync::Mutex<()>>,
     pub snapshots: Mutex<Snapshots>,
     pub shared: Arc<Shared>,
     /// Set when the database is dropped, before its files go.
@@ -126,6 +128,7 @@ impl Database {
                 id,
                 store,
                 turn: tokio::sync::Mutex::new(()),
+                losers: Arc::default(),
                 snapshots: Mutex::new(Snapshots {
                     published,
                     pending: VecDeque::new(),
@@ -146,6 +149,14 @@ impl Database {
 
     pub fn store(&self) -> &ChunkStore {
         &self.inner.store
+    }
+
+    /// The queue of those who lost a conflict and run again: one at a time, first come, first served.
+    ///
+    /// Who holds this competes only with writers that have not lost yet, and each of those joins the queue when it
+    /// loses: on one hot row everybody gets through after at most as many tries as there are writers.
+    pub async fn after_a_conflict(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        self.inner.losers.clone().lock_owned().await
     }
 
     /// Whether there is a root to read. A database made by replication has none until its first root arrives; it is

@@ -34,7 +34,7 @@ use crate::version::Value;
 
 /// How often a statement outside a block is run again after losing a conflict. Each loss means that another commit has
 /// succeeded, so this many in a row say that the rows are fought over; the client gets 40001 and may wait before it retries.
-const CONFLICT_TRIES_MAX: u32 = 10;
+const CONFLICT_TRIES_MAX: u32 = 100;
 
 /// The database that exists in a cluster only, holds no tables of users, and can be connected to before anything has
 /// been replicated.
@@ -373,6 +373,7 @@ impl Session {
     }
 
     async fn sync_inner(&mut self) -> Result<(), SqlError> {
+        let mut queued = None;
         for _ in 1..CONFLICT_TRIES_MAX {
             let Block::Open(open) = &mut self.block else {
                 return Ok(());
@@ -380,6 +381,7 @@ impl Session {
             let executed = std::mem::take(&mut open.executed);
             match self.commit().await {
                 Err(error) if error.kind == SqlErrorKind::Conflict && executed.iter().all(|one| one.told.is_some()) => {
+                    self.queue_after_a_conflict(&mut queued).await;
                     if !self.run_again(executed).await? {
                         return Err(error);
                     }
@@ -434,6 +436,7 @@ impl Session {
         mut out: Option<&mut dyn ResultSink>,
     ) -> Result<QueryResult, SqlError> {
         let mut tries = 0;
+        let mut queued = None;
         loop {
             tries += 1;
             let parameters = Parameters {
@@ -457,9 +460,19 @@ impl Session {
                 {
                     self.give_up();
                     running.check()?;
+                    self.queue_after_a_conflict(&mut queued).await;
                 }
                 Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Holds this statement back until it is its turn among those that lost a conflict.
+    async fn queue_after_a_conflict(&self, queued: &mut Option<tokio::sync::OwnedMutexGuard<()>>) {
+        if queued.is_none()
+            && let Some(database) = &self.database
+        {
+            *queued = Some(database.after_a_conflict().await);
         }
     }
 
