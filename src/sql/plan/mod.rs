@@ -25,6 +25,7 @@ pub(in crate::sql) mod row_function;
 mod scan;
 mod special;
 mod subquery;
+mod yielding;
 
 use std::sync::{Arc, OnceLock};
 
@@ -179,6 +180,7 @@ pub async fn query(
 
 async fn start(state: &SessionState, plan: LogicalPlan) -> Result<SendableRecordBatchStream, SqlError> {
     let physical = state.create_physical_plan(&plan).await.map_err(from_datafusion)?;
+    let physical = yielding::yielding(physical).map_err(from_datafusion)?;
     execute_stream(physical, state.task_ctx()).map_err(from_datafusion)
 }
 
