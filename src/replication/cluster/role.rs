@@ -96,13 +96,15 @@ impl RoleMachine {
             Event::DrainEnded { caught_up } => self.on_drained(*caught_up),
             Event::Request { peer, role, epoch } => self.on_request(*peer, *role, *epoch),
             Event::Response(response) => self.on_response(response),
-            Event::StoreFailed { wanted } => (
-                RoleMachine {
+            Event::StoreFailed { wanted } => {
+                // What was under way has failed with it: nothing that still reports may let writers in again.
+                let stuck = RoleMachine {
+                    demotion: None,
                     unstored: Some(*wanted),
                     ..self.clone()
-                },
-                vec![],
-            ),
+                };
+                (stuck, vec![])
+            }
             Event::RetryStore => self.on_retry(),
         }
     }

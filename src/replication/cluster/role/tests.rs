@@ -537,3 +537,16 @@ fn a_demotion_that_cannot_be_stored_keeps_writers_out_until_it_can() {
         "nothing is left to retry"
     );
 }
+
+/// A late report of the drain must not open the gate again.
+#[test]
+fn a_demotion_that_could_not_be_stored_is_over() {
+    let (asked, _) = assume(&machine(Primary, 10), "standby", 11);
+    let (draining, _) = asked.step(&Event::PreflightEnded { confirmed: true });
+    let (stuck, _) = draining.step(&Event::StoreFailed {
+        wanted: standing(Standby, 11),
+    });
+    let (after, effects) = stuck.step(&Event::DrainEnded { caught_up: false });
+    assert_eq!(effects, [Fail(AssumeError::Superseded { epoch: epoch(10) })]);
+    assert!(after.is_stuck());
+}
