@@ -9,7 +9,7 @@ mod arguments;
 mod playground;
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use arguments::{Arguments, Command};
