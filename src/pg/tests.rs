@@ -220,8 +220,7 @@ async fn s_021_scram_accepts_the_password_and_refuses_alike() {
         let error = fixture
             .try_connect(user, password, "postgres")
             .await
-            .err()
-            .expect("refused");
+            .expect_err("refused");
         assert_eq!(code(&error), expected, "{user} {password}");
         if expected == "28P01" {
             let message = error.as_db_error().unwrap().message().to_owned();

@@ -91,8 +91,7 @@ async fn databases_are_created_connected_to_and_dropped() {
     let error = server
         .try_connect("shop")
         .await
-        .err()
-        .expect("a dropped database cannot be connected to");
+        .expect_err("a dropped database cannot be connected to");
     assert_eq!(error.code().unwrap().code(), "3D000");
 }
 

@@ -94,8 +94,7 @@ async fn s_020_the_first_user_comes_from_the_environment_and_stays() {
     let error = server
         .try_connect("own")
         .await
-        .err()
-        .expect("the password did not change");
+        .expect_err("the password did not change");
     assert_eq!(error.code().unwrap().code(), "28P01");
 }
 

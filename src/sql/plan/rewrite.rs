@@ -623,6 +623,16 @@ fn row_in_list(row: Expr, list: Vec<Expr>, negated: bool) -> Expr {
     Expr::Nested(Box::new(any.unwrap_or(row)))
 }
 
+/// Constants with a larger power of ten than this cannot be the planner's decimals.
+const NUMERIC_POWER_MAX: i32 = 28;
+
+/// What stands behind the `e` of a number constant; as much as fits when it is absurd.
+fn power_of_ten(digits: &str) -> Option<i32> {
+    let (_, power) = digits.split_once(['e', 'E'])?;
+    let bound = if power.starts_with('-') { i32::MIN + 1 } else { i32::MAX };
+    Some(power.parse().unwrap_or(bound))
+}
+
 /// Integers that fit are integer, others bigint or numeric: the planner makes the latter two of plain constants.
 fn number(constant: Expr) -> Expr {
     match &constant {
@@ -630,6 +640,14 @@ fn number(constant: Expr) -> Expr {
             value: Constant::Number(digits, _),
             ..
         }) if digits.parse::<i32>().is_ok() => typed(constant, &PgType::INT4, -1),
+        // A power of ten beyond what a numeric holds, like 1e300, is a double precision.
+        Expr::Value(ValueWithSpan {
+            value: Constant::Number(digits, _),
+            ..
+        }) if power_of_ten(digits).is_some_and(|power| power.abs() > NUMERIC_POWER_MAX) => {
+            let text = Expr::Value(Constant::SingleQuotedString(digits.clone()).into());
+            typed(text, &PgType::FLOAT8, -1)
+        }
         _ => constant,
     }
 }

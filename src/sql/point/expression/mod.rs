@@ -274,9 +274,16 @@ impl<'a> Compiler<'a> {
                 if let Ok(value) = digits.parse::<i64>() {
                     return constant(Value::Int8(value), PgType::INT8);
                 }
-                // More digits than a numeric holds here: the plan has its own idea of such a literal.
-                let value = text::parse_as(digits, &PgType::NUMERIC, &self.surroundings.style);
-                constant(value.map_err(|_| Declined::NeedsPlan)?, PgType::NUMERIC)
+                match text::parse_as(digits, &PgType::NUMERIC, &self.surroundings.style) {
+                    Ok(value) => constant(value, PgType::NUMERIC),
+                    // A power of ten beyond what a numeric holds here, like 1e300, is a double precision.
+                    Err(_) if digits.contains(['e', 'E']) => {
+                        let value = digits.parse::<f64>().ok().filter(|value| value.is_finite());
+                        constant(Value::Float8(value.ok_or(Declined::NeedsPlan)?), PgType::FLOAT8)
+                    }
+                    // More digits than a numeric holds here: the plan has its own idea of such a literal.
+                    Err(_) => Err(Declined::NeedsPlan),
+                }
             }
             Literal::Placeholder(name) => {
                 let index = parameter_index(name)?;
