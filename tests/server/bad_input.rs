@@ -153,6 +153,7 @@ async fn s_021_a_wrong_password_and_an_unknown_user_get_the_same_answer() {
         let error = config
             .connect(tokio_postgres::NoTls)
             .await
+            .map(drop)
             .expect_err("the password is wrong");
         let error = error.as_db_error().unwrap();
         assert_eq!(error.code().code(), "28P01");
