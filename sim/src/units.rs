@@ -111,7 +111,7 @@ pub fn show_micros(micros: i64) -> String {
     if magnitude == 0 {
         return "0s".to_owned();
     }
-    let (unit, scale) = if magnitude % 1_000 != 0 && magnitude < 1_000_000 {
+    let (unit, scale) = if !magnitude.is_multiple_of(1_000) && magnitude < 1_000_000 {
         ("us", 1)
     } else if magnitude < 1_000_000 {
         ("ms", 1_000)

@@ -30,7 +30,7 @@ pub const LIVENESS: Check = Check {
     section: Section::End,
     arg: ArgKind::Time,
     arg_optional: true,
-    judge: Judge::Whole(|history, arg| liveness(history, arg)),
+    judge: Judge::Whole(liveness),
 };
 
 fn liveness(history: &History, arg: &Arg) -> Finding {

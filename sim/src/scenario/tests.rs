@@ -43,6 +43,7 @@ fn the_example_is_read_completely() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "reads the repository it is part of")]
 fn every_scenario_of_the_repository_is_read() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
     let mut count = 0;
