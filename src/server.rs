@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use crate::config::{Config, join_host_port};
 use crate::engine::{Engine, EngineError, EngineOptions, ReadOnlyReason, Superuser};
 use crate::pg::{self, SqlListener, SqlServer};
-use crate::replication::cluster::{Cluster, ClusterStartError};
+use crate::replication::cluster::{Cluster, ClusterStartError, Role, stored_role};
 use crate::runtime::disk::Disk;
 use crate::sql::settings::Settings;
 use crate::sql::{ServerSettings, SqlError};
@@ -74,12 +74,19 @@ impl Server {
         }
         let engine = Engine::open(disk.clone(), engine_options(&config)).await?;
         check_variables(&config, &engine, &disk)?;
+        // Before any peer can be met: two servers configured as primaries find out within milliseconds, and each must
+        // still have a database that its operator can connect to.
+        let is_primary = match &config.cluster {
+            Some(cluster) => stored_role(cluster, &disk).await? == Role::Primary,
+            None => true,
+        };
+        let first_start = is_primary && make_first_database(&config, &engine).await?;
         let cluster = match &config.cluster {
             Some(cluster) => Some(Cluster::start(engine.clone(), cluster, &disk).await?),
             None => None,
         };
         match Self::open_sql(&config, &engine, &disk).await {
-            Ok((sql, first_start)) => Ok(Server {
+            Ok(sql) => Ok(Server {
                 engine,
                 cluster,
                 sql,
@@ -94,8 +101,7 @@ impl Server {
         }
     }
 
-    async fn open_sql(config: &Config, engine: &Engine, disk: &Disk) -> Result<(SqlServer, bool), StartError> {
-        let first_start = make_first_database(config, engine).await?;
+    async fn open_sql(config: &Config, engine: &Engine, disk: &Disk) -> Result<SqlServer, StartError> {
         let listener = &config.listener;
         let bound = SqlListener::bind(&listener.host, listener.port)
             .await
@@ -112,7 +118,7 @@ impl Server {
         let port = bound.local_addr().port();
         let sql = bound.serve(engine.clone(), server_settings(config, disk, port), options(config));
         info!(host = %listener.host, port, "ready");
-        Ok((sql, first_start))
+        Ok(sql)
     }
 
     /// Where SQL is served.
@@ -221,10 +227,5 @@ async fn make_first_database(config: &Config, engine: &Engine) -> Result<bool, S
             .set_setting(FIRST_DATABASE_MADE, Some(&config.first_database))
             .await
     };
-    match made.await {
-        Ok(()) => Ok(true),
-        // A peer fenced this server since it looked: whoever is primary then makes its databases.
-        Err(EngineError::ReadOnly { .. }) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    Ok(made.await.map(|()| true)?)
 }

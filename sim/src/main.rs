@@ -230,7 +230,9 @@ struct RunOptions {
 
 fn run(name: &str, seed: u64, options: &RunOptions) -> Code {
     let scenario = load(name).or_else(usage)?;
-    let plan = plan::Plan::new(&scenario, seed);
+    let mut plan = plan::Plan::new(&scenario, seed);
+    // Called as it was asked for, so that the line that reproduces a failure can be pasted.
+    plan.scenario = name.to_owned();
     if options.plan_only {
         print!("{plan}");
         return Ok(exit::PASSED);

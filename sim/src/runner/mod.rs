@@ -71,6 +71,9 @@ pub fn run(plan: &Plan, trace: Trace) -> Result<Report, String> {
     let recorder = Recorder::new(virtual_time, trace, monitors);
     observer::install(names.clone(), recorder.clone())?;
     observer::record_panics(names.clone(), recorder.clone());
+    // The parser asks how much stack is left, which makes libc look for it by a call that the executor forbids; the
+    // answer is remembered per thread, so it is asked for before there is a world.
+    let _ = stacker::remaining_stack();
     let plan = Arc::new(plan.clone());
     let outcome = {
         let (plan, recorder) = (Arc::clone(&plan), recorder.clone());
