@@ -2,12 +2,13 @@
 //!
 //! Must not know: the simulator's runtime.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
 use crate::check::Violation;
-use crate::history::{History, What};
+use crate::history::{History, Outcome, What};
 use crate::plan::Plan;
 use crate::trace::Trace;
 use crate::units::Micros;
@@ -140,32 +141,48 @@ impl Report {
     }
 }
 
-/// Roles and steps in their order, and how much of everything there was to the nearest power of ten: what stays the
-/// same when only timings change.
+/// What each server went through, what the operator got done, and how much happened to the nearest power of ten: what
+/// stays the same when only timings change.
 pub fn summary(history: &History, verdict: &Verdict) -> String {
-    let mut text = String::new();
-    let mut counts: std::collections::BTreeMap<&str, u64> = std::collections::BTreeMap::new();
-    let mut roles: std::collections::BTreeMap<&str, String> = std::collections::BTreeMap::new();
+    let mut servers: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut steps = Vec::new();
+    let (mut asked, mut done, mut roots) = (0, 0, 0);
     for event in &history.events {
-        *counts.entry(event.what.kind()).or_default() += 1;
         let line = match &event.what {
-            What::Role { role, epoch } => format!("{} is {}@{epoch}", event.node, role.word()),
-            What::Start => format!("{} starts", event.node),
-            What::Down { how } => format!("{} is down: {how}", event.node),
-            What::StepDone { step } => format!("done: {step}"),
-            What::Quiet => "quiet".to_owned(),
-            _ => continue,
+            What::Role { role, epoch } => format!("{}@{epoch}", role.word()),
+            What::Start => "starts".to_owned(),
+            What::Down { how } => how.clone(),
+            other => {
+                match other {
+                    What::StepDone { step } => steps.push(step),
+                    What::Invoke(_) => asked += 1,
+                    What::Return {
+                        outcome: Outcome::Ok { .. },
+                        ..
+                    } => done += 1,
+                    What::Root(_) => roots += 1,
+                    _ => {}
+                }
+                continue;
+            }
         };
+        let story = servers.entry(&event.node).or_default();
         // A role that is reported again is no news.
-        if matches!(event.what, What::Role { .. }) && roles.insert(&event.node, line.clone()).as_ref() == Some(&line) {
-            continue;
+        if story.last() != Some(&line) {
+            story.push(line);
         }
-        let _ = writeln!(text, "{line}");
     }
-    for (kind, count) in counts {
-        if !["role", "start", "down", "step", "done", "quiet", "ready"].contains(&kind) {
-            let _ = writeln!(text, "{kind}: {}", magnitude(count));
-        }
+    let mut text = String::new();
+    for (server, story) in servers {
+        let _ = writeln!(text, "{server}: {}", story.join(", "));
+    }
+    // By name rather than by time: two steps that are free to overtake each other will.
+    steps.sort();
+    for step in steps {
+        let _ = writeln!(text, "done {step}");
+    }
+    for (what, count) in [("operations", asked), ("acknowledged", done), ("roots", roots)] {
+        let _ = writeln!(text, "{what}: {}", magnitude(count));
     }
     let equal = if history.end.equal_after.is_some() {
         "equal"
