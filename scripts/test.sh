@@ -56,6 +56,7 @@ say "unit and integration tests"
 cargo test --workspace --quiet
 
 say "the simulator"
+cargo sim-test
 cargo sim suite --seeds "${UNDERSTUDY_SEEDS:-5}"
 
 say "done"
