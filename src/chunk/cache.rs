@@ -95,6 +95,23 @@ impl StoreCache {
         Some(slot.chunk.clone())
     }
 
+    /// Forgets a chunk that the store has given up.
+    pub fn remove(&self, hash: &Hash) {
+        self.shard(hash).lock().remove(&(self.store, *hash));
+    }
+
+    /// Forgets all chunks of the store but those that `keep` names.
+    pub fn retain(&self, keep: impl Fn(&Hash) -> bool) {
+        for shard in &self.cache.0.shards {
+            let mut shard = shard.lock();
+            let ours = shard.ring.iter().map(|slot| slot.key);
+            let gone = ours.filter(|(store, hash)| *store == self.store && !keep(hash));
+            for key in gone.collect::<Vec<_>>() {
+                shard.remove(&key);
+            }
+        }
+    }
+
     pub fn put(&self, hash: Hash, chunk: Bytes) {
         let bytes_max = self.cache.0.bytes_max / SHARDS;
         // A slice would keep all of the buffer it is cut from alive, so what is cached must own just itself.
@@ -129,15 +146,20 @@ impl Shard {
                 self.hand += 1;
                 continue;
             }
-            let gone = self.ring.swap_remove(self.hand);
-            self.slots.remove(&gone.key);
-            if let Some(moved) = self.ring.get(self.hand) {
-                self.slots.insert(moved.key, self.hand);
-            }
+            let key = slot.key;
+            self.remove(&key);
             self.hand += 1;
-            self.bytes -= gone.chunk.len() + ENTRY_OVERHEAD;
             return;
         }
+    }
+
+    fn remove(&mut self, key: &Key) {
+        let Some(at) = self.slots.remove(key) else { return };
+        let gone = self.ring.swap_remove(at);
+        if let Some(moved) = self.ring.get(at) {
+            self.slots.insert(moved.key, at);
+        }
+        self.bytes -= gone.chunk.len() + ENTRY_OVERHEAD;
     }
 }
 
@@ -174,6 +196,23 @@ mod tests {
         let (hash, bytes) = chunk(1);
         one.put(hash, bytes);
         assert_eq!(other.get(&hash), None);
+    }
+
+    #[test]
+    fn what_a_store_gives_up_is_forgotten() {
+        let cache = ChunkCache::new(1 << 20);
+        let (one, other) = (cache.for_store(), cache.for_store());
+        for i in 0..100 {
+            one.put(chunk(i).0, chunk(i).1);
+            other.put(chunk(i).0, chunk(i).1);
+        }
+        let kept: Vec<Hash> = (0..50).map(|i| chunk(i).0).collect();
+        one.retain(|hash| kept.contains(hash));
+        one.remove(&chunk(0).0);
+        for i in 0..100 {
+            assert_eq!(one.get(&chunk(i).0).is_some(), (1..50).contains(&i), "chunk {i}");
+            assert!(other.get(&chunk(i).0).is_some(), "another store keeps its own");
+        }
     }
 
     #[test]

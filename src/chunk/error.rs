@@ -26,6 +26,12 @@ pub enum ChunkError {
     #[error("{file} has format version {found}, this server reads up to version {supported}: use a newer server")]
     NewerFormat { file: String, found: u32, supported: u32 },
 
+    /// Written before the first release.
+    #[error(
+        "{file} has format version {found}, which no release ever wrote: this server begins at version {supported}"
+    )]
+    OlderFormat { file: String, found: u32, supported: u32 },
+
     /// The folder does not hold a store.
     #[error("{path} is not a chunk store: {detail}")]
     NotAStore { path: String, detail: String },
@@ -56,12 +62,22 @@ pub enum ChunkError {
     #[error("a chunk of {bytes} bytes is larger than the limit of {limit} bytes")]
     TooLarge { bytes: u64, limit: u64 },
 
+    /// One collection at a time.
+    #[error("the store is collecting garbage already: wait until that has ended")]
+    Collecting,
+
     /// Somebody waits for a root that was never appended.
     #[error("root {sequence} was not appended to this store, the newest is {newest}")]
     NotAppended { sequence: u64, newest: u64 },
 }
 
 impl ChunkError {
+    /// Whether the disk, or the share of it that the server may use, is full.
+    pub fn is_out_of_space(&self) -> bool {
+        let full = |kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        matches!(self, ChunkError::Io { source, .. } if full(source.kind()))
+    }
+
     pub(super) fn io(op: &'static str, file: String) -> impl FnOnce(io::Error) -> ChunkError {
         move |source| ChunkError::Io {
             op,

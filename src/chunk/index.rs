@@ -4,15 +4,41 @@
 //! the empty room of a hash table. Entries are dealt to shards by their first byte; each shard is a large sorted run
 //! and a small one that takes insertions and is merged into the large one now and then.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+
 use super::Hash;
+use super::format::{IndexedChunk, PACK_NUMBER_BASE, Position};
 
 /// The place of a chunk's record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Location {
     pub segment: u32,
     pub offset: u32,
-    /// Bytes of the chunk as stored.
+    /// Bytes stored behind the hash.
     pub bytes: u32,
+}
+
+impl Location {
+    pub fn of(segment: u64, chunk: &IndexedChunk) -> Location {
+        Location {
+            segment: u32::try_from(segment).expect("numbers of segments fit 32 bits"),
+            offset: chunk.offset,
+            bytes: chunk.bytes,
+        }
+    }
+
+    pub fn position(&self) -> Position {
+        Position {
+            segment: u64::from(self.segment),
+            offset: u64::from(self.offset),
+        }
+    }
+
+    pub fn is_in_pack(&self) -> bool {
+        u64::from(self.segment) >= PACK_NUMBER_BASE
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -25,13 +51,14 @@ const _: () = assert!(size_of::<Entry>() == 32, "an entry is 32 bytes");
 
 const SHARDS: usize = 256;
 
-#[derive(Debug)]
+/// Each shard has a lock of its own, so that readers seldom meet a writer, and a collection can move everything
+/// shard by shard.
 pub(super) struct Index {
-    shards: Vec<Shard>,
-    len: u64,
+    shards: Vec<RwLock<Shard>>,
+    len: AtomicU64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shard {
     settled: Vec<Entry>,
     recent: Vec<Entry>,
@@ -40,8 +67,8 @@ struct Shard {
 impl Index {
     pub fn new() -> Index {
         Index {
-            shards: (0..SHARDS).map(|_| Shard::default()).collect(),
-            len: 0,
+            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            len: AtomicU64::new(0),
         }
     }
 
@@ -49,12 +76,14 @@ impl Index {
     pub fn of(entries: impl IntoIterator<Item = (Hash, Location)>) -> Index {
         let mut index = Index::new();
         for (hash, location) in entries {
-            index.shards[usize::from(hash.as_bytes()[0])]
-                .settled
-                .push(Entry { hash, location });
+            let shard = index.shards[usize::from(hash.as_bytes()[0])].get_mut();
+            shard.settled.push(Entry { hash, location });
         }
+        let mut len = 0;
         for shard in &mut index.shards {
-            // The sort is stable, so the last of equals is the newest.
+            let shard = shard.get_mut();
+            // The sort is stable, so the last of equals is the newest. What comes from index files is sorted in runs,
+            // which it merges.
             shard.settled.sort_by_key(|entry| entry.hash);
             shard.settled.dedup_by(|later, kept| {
                 let same = later.hash == kept.hash;
@@ -64,32 +93,58 @@ impl Index {
                 same
             });
             shard.settled.shrink_to_fit();
-            index.len += shard.settled.len() as u64;
+            len += shard.settled.len() as u64;
         }
+        index.len = AtomicU64::new(len);
         index
     }
 
+    fn shard(&self, hash: &Hash) -> &RwLock<Shard> {
+        &self.shards[usize::from(hash.as_bytes()[0])]
+    }
+
     pub fn get(&self, hash: &Hash) -> Option<Location> {
-        self.shards[usize::from(hash.as_bytes()[0])].get(hash)
+        self.shard(hash).read().get(hash)
     }
 
     /// Enters a chunk; the newest place of a hash counts.
-    pub fn insert(&mut self, hash: Hash, location: Location) {
-        if self.shards[usize::from(hash.as_bytes()[0])].insert(Entry { hash, location }) {
-            self.len += 1;
+    pub fn insert(&self, hash: Hash, location: Location) {
+        if self.shard(&hash).write().insert(Entry { hash, location }) {
+            self.len.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Moves each entry to where `place` says, or drops it. Shard by shard: others see some moved and some not.
+    pub fn rearrange(&self, mut place: impl FnMut(&Hash, Location) -> Option<Location>) {
+        for shard in &self.shards {
+            let mut shard = shard.write();
+            let before = shard.settled.len() + shard.recent.len();
+            let mut keep = |entry: &mut Entry| match place(&entry.hash, entry.location) {
+                Some(location) => {
+                    entry.location = location;
+                    true
+                }
+                None => false,
+            };
+            shard.settled.retain_mut(&mut keep);
+            shard.recent.retain_mut(&mut keep);
+            let gone = before - shard.settled.len() - shard.recent.len();
+            if gone > before / 4 {
+                shard.settled.shrink_to_fit();
+            }
+            self.len.fetch_sub(gone as u64, Ordering::Relaxed);
         }
     }
 
     /// How many chunks it knows.
     pub fn len(&self) -> u64 {
-        self.len
+        self.len.load(Ordering::Relaxed)
     }
 
     #[cfg(test)]
     fn memory_bytes(&self) -> usize {
-        let entries: usize = self
-            .shards
-            .iter()
+        let shards = self.shards.iter().map(|shard| shard.read());
+        let entries: usize = shards
             .map(|shard| shard.settled.capacity() + shard.recent.capacity())
             .sum();
         entries * size_of::<Entry>()
@@ -203,7 +258,7 @@ mod tests {
             let mut model = BTreeMap::new();
             let numbered: Vec<_> = bulk.iter().enumerate().map(|(n, hash)| (*hash, location(n as u32))).collect();
             model.extend(numbered.iter().copied());
-            let mut index = Index::of(numbered);
+            let index = Index::of(numbered);
             for (n, hash) in more.iter().enumerate() {
                 model.insert(*hash, location(n as u32 + 1000));
                 index.insert(*hash, location(n as u32 + 1000));
@@ -213,13 +268,21 @@ mod tests {
                 prop_assert_eq!(index.get(hash), Some(*location));
             }
             prop_assert_eq!(index.get(&Hash::of(b"absent")), None);
+
+            let place = |_: &Hash, at: Location| (at.segment % 3 != 0).then(|| location(at.segment + 1));
+            index.rearrange(place);
+            model.retain(|hash, at| place(hash, *at).map(|moved| *at = moved).is_some());
+            prop_assert_eq!(index.len(), model.len() as u64);
+            for hash in bulk.iter().chain(&more) {
+                prop_assert_eq!(index.get(hash), model.get(hash).copied());
+            }
         }
     }
 
     #[test]
     fn forty_bytes_a_chunk_are_enough() {
         // Would fail if the index grew by doubling.
-        let mut index = Index::new();
+        let index = Index::new();
         let hash = |n: u32| Hash::of(&n.to_le_bytes());
         for n in 0..300_000 {
             index.insert(hash(n), location(n));

@@ -1,7 +1,8 @@
 //! Content-addressed chunks in an append-only log.
 //!
 //! A chunk is an immutable byte string named by its hash. Each database has one [`ChunkStore`]: segments of records, a
-//! record being a chunk or a root. One log is the write-ahead log, the storage and what replication ships.
+//! record being a chunk or a root. One log is the write-ahead log, the storage and what replication ships. What a
+//! collection of garbage keeps of the log's beginning lies in packs: segments of chunks alone.
 //!
 //! Invariants
 //! - A root is published only after everything it can reach, and its own record, is synced.
@@ -14,25 +15,29 @@
 
 mod batch;
 mod cache;
+mod collect;
 mod error;
 mod format;
 mod hash;
 mod index;
 mod reader;
 mod recovery;
+mod seal;
 mod store;
 mod sync;
 #[cfg(test)]
 mod tests;
+mod write;
 
 pub use batch::{ChunkBatch, NoChunks, ReadChunks};
 pub use cache::ChunkCache;
+pub use collect::{Collected, Collection, Reference};
 pub use error::ChunkError;
 pub use format::RootRecord;
 pub use hash::{HASH_BYTES, HASH_CHARS, Hash, ParseHashError};
 pub use reader::{LogEntry, LogReader};
 pub use recovery::{Cut, Recovery};
-pub use store::{ChunkStore, StoreOptions};
+pub use store::{ChunkStore, StoreOptions, StoreSize};
 
 /// How many of the newest roots a store keeps in memory with their places: about a minute's at full speed, a day's at
 /// one a second. Older ones are found by reading the log.

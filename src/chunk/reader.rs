@@ -6,8 +6,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::error::ChunkError;
 use super::format::{
-    FORMAT_VERSION, FormatError, Position, RECORD_HEAD_BYTES, ROOT_MARK, ROOT_RECORD_BYTES, Record, RecordHead,
-    RootRecord, Seed, SegmentHeader, SyncedTo, parse_record,
+    FORMAT_VERSION, FormatError, PACK_NUMBER_BASE, Position, RECORD_HEAD_BYTES, ROOT_MARK, ROOT_RECORD_BYTES, Record,
+    RecordHead, RootRecord, Seed, SegmentHeader, SyncedTo, decode_stored, parse_record,
 };
 use crate::runtime::disk::File;
 
@@ -24,13 +24,36 @@ pub(super) struct Segment {
 }
 
 impl Segment {
+    /// `log-00000001.seg` for a segment of the log, `pack-00000001.seg` for what a collection kept.
     pub fn file_name(number: u64) -> String {
-        format!("log-{number:08}.seg")
+        format!("{}.seg", Segment::stem(number))
     }
 
-    /// The number of a segment with this file name.
+    /// The name of the file that says what a segment of the log holds.
+    pub fn index_name(number: u64) -> String {
+        format!("{}.idx", Segment::stem(number))
+    }
+
+    /// The name of the file that says what is alive in a pack.
+    pub fn pack_index_name(number: u64, generation: u64) -> String {
+        format!("{}.{generation}.idx", Segment::stem(number))
+    }
+
+    fn stem(number: u64) -> String {
+        match number.checked_sub(PACK_NUMBER_BASE) {
+            Some(pack) => format!("pack-{pack:08}"),
+            None => format!("log-{number:08}"),
+        }
+    }
+
+    /// The number of a segment with this file name, of the log or a pack.
     pub fn number(file_name: &str) -> Option<u64> {
-        let number = file_name.strip_prefix("log-")?.strip_suffix(".seg")?.parse().ok()?;
+        let stem = file_name.strip_suffix(".seg")?;
+        let number = match (stem.strip_prefix("log-"), stem.strip_prefix("pack-")) {
+            (Some(number), _) => number.parse().ok()?,
+            (_, Some(number)) => PACK_NUMBER_BASE.checked_add(number.parse().ok()?)?,
+            (None, None) => return None,
+        };
         (Segment::file_name(number) == file_name).then_some(number)
     }
 
@@ -51,6 +74,11 @@ impl Segment {
 pub(super) fn format_error(file: &str, offset: u64, error: &FormatError) -> ChunkError {
     match error {
         FormatError::Newer { found } => ChunkError::NewerFormat {
+            file: file.to_owned(),
+            found: *found,
+            supported: FORMAT_VERSION,
+        },
+        FormatError::Older { found } => ChunkError::OlderFormat {
             file: file.to_owned(),
             found: *found,
             supported: FORMAT_VERSION,
@@ -192,9 +220,9 @@ impl SegmentReader {
     }
 }
 
-fn detail(error: &FormatError) -> &'static str {
+pub(super) fn detail(error: &FormatError) -> &'static str {
     match error {
-        FormatError::Newer { .. } => "there is no record here",
+        FormatError::Newer { .. } | FormatError::Older { .. } => "there is no record here",
         FormatError::Damaged { detail } => detail,
     }
 }
@@ -259,9 +287,12 @@ impl LogReader {
             };
             match reader.next()? {
                 Step::Record {
-                    record: Record::Chunk(hash, chunk),
-                    ..
+                    offset,
+                    record: Record::Chunk(stored),
                 } => {
+                    let hash = stored.hash;
+                    let chunk = decode_stored(stored.codec, stored.bytes)
+                        .map_err(|error| reader.segment().corrupt(offset, detail(&error)))?;
                     return Ok(Some(LogEntry::Chunk(hash, chunk)));
                 }
                 Step::Record {

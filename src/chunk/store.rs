@@ -4,9 +4,9 @@
 //! [`ChunkStore::wait_published`] waits until a sync has covered it (`sync.rs`). Between the two the batch can be read,
 //! because the next committer builds on it, but no reader is shown its root.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -17,15 +17,17 @@ use super::batch::ReadChunks;
 use super::cache::{ChunkCache, StoreCache};
 use super::error::ChunkError;
 use super::format::{
-    CHUNK_BYTES_MAX, Manifest, Position, RECORD_HEAD_BYTES, ROOT_RECORD_BYTES, RootRecord, SegmentHeader,
-    chunk_record_bytes, encode_chunk, encode_root,
+    Manifest, PACK_NUMBER_BASE, PackEntry, Position, RECORD_HEAD_BYTES, Record, RecordHead, RootRecord, SegmentHeader,
+    StoredChunk, decode_stored,
 };
 use super::index::{Index, Location};
-use super::reader::{LogReader, Segment, SegmentReader, Step};
-use super::recovery::{MANIFEST, Recovery, RootAt, location, recover, write_manifest};
-use super::{HASH_BYTES, Hash, ROOTS_KEPT};
-use crate::runtime::disk::{Disk, OpenMode};
-use crate::runtime::{self, WallTime};
+use super::reader::{LogReader, Segment, SegmentReader, Step, detail};
+use super::recovery::{MANIFEST, Recovery, recover, write_manifest};
+use super::write::{Log, begin_segment};
+use super::{HASH_BYTES, Hash};
+use crate::runtime;
+use crate::runtime::WallTime;
+use crate::runtime::disk::Disk;
 
 /// What may be set per store.
 #[derive(Debug, Clone)]
@@ -51,12 +53,6 @@ impl Default for StoreOptions {
 /// Offsets in the index are 32 bits.
 const SEGMENT_BYTES_LIMIT: u64 = 2 << 30;
 
-/// Writers that never ask for room are refused at this many times the bound.
-const BACKLOG_REFUSED_AT: u64 = 8;
-
-/// A batch is written in one piece up to this size; beyond it the copy in memory would cost more than a second write.
-const WRITE_BYTES_MAX: usize = 32 << 20;
-
 /// A store of chunks with a sequence of roots. Clones are handles to the same store.
 #[derive(Clone)]
 pub struct ChunkStore {
@@ -65,42 +61,86 @@ pub struct ChunkStore {
 
 pub(super) struct Inner {
     pub disk: Disk,
-    store: [u8; 16],
-    segment_bytes_max: u64,
+    pub store: [u8; 16],
+    pub segment_bytes_max: u64,
     pub backlog_bytes_max: u64,
-    cache: StoreCache,
-    index: RwLock<Index>,
-    /// Ascending by number.
-    segments: RwLock<Vec<Segment>>,
+    pub cache: StoreCache,
+    pub index: Index,
+    pub segments: RwLock<Segments>,
     pub log: Mutex<Log>,
     /// The newest published root, for those who follow it.
     pub published: watch::Sender<RootRecord>,
     /// Counts the rounds of syncing; whoever waits for one looks again when it changes.
     pub rounds: watch::Sender<u64>,
+    /// Who replaces the manifest holds this.
+    pub manifest_turn: tokio::sync::Mutex<()>,
+    pub collecting: AtomicBool,
 }
 
-/// The writing end of the log.
-pub(super) struct Log {
-    pub active: Segment,
-    pub tail: Position,
-    /// Everything before this is on the disk.
-    pub synced: Position,
-    pub pending: RootRecord,
-    pub published: RootRecord,
-    /// Where the published root's record ends.
-    pub published_end: Position,
-    /// Where the pending root's record ends; what lies behind was staged for a root to come.
-    pub pending_end: Position,
-    /// The newest roots with their places, as far as the pending one; at least all that are not published.
-    pub roots: VecDeque<RootAt>,
-    /// Segments written to since the last sync, each once.
-    pub dirty: Vec<Segment>,
-    /// Bytes written since the last sync.
-    pub backlog_bytes: u64,
-    /// A segment was begun that the manifest does not name.
-    pub manifest_is_behind: bool,
-    pub closed: Option<Arc<str>>,
-    pub sync: super::sync::SyncState,
+/// The files that hold records, ascending by number.
+#[derive(Debug, Clone)]
+pub(super) struct Segments {
+    pub packs: Vec<Pack>,
+    pub next_pack: u64,
+    pub log: Vec<Segment>,
+}
+
+/// What a collection kept.
+#[derive(Debug, Clone)]
+pub(super) struct Pack {
+    pub segment: Segment,
+    pub bytes: u64,
+    /// Of its index file.
+    pub generation: u64,
+}
+
+impl Pack {
+    pub fn number(&self) -> u64 {
+        self.segment.header.number
+    }
+
+    pub fn index_name(&self) -> String {
+        Segment::pack_index_name(self.number(), self.generation)
+    }
+}
+
+impl Segments {
+    fn get(&self, number: u32) -> Option<&Segment> {
+        let number = u64::from(number);
+        if number >= PACK_NUMBER_BASE {
+            let at = self.packs.binary_search_by_key(&number, Pack::number);
+            at.ok().map(|at| &self.packs[at].segment)
+        } else {
+            let at = self.log.binary_search_by_key(&number, |segment| segment.header.number);
+            at.ok().map(|at| &self.log[at])
+        }
+    }
+
+    /// A manifest that names the log up to the segment `last`.
+    pub fn manifest(&self, store: [u8; 16], last: u64) -> Manifest {
+        let packs = self.packs.iter().map(|pack| PackEntry {
+            number: pack.number(),
+            bytes: pack.bytes,
+            generation: pack.generation,
+        });
+        let numbers = self.log.iter().map(|segment| segment.header.number);
+        Manifest {
+            store,
+            next_pack: self.next_pack,
+            packs: packs.collect(),
+            segments: numbers.filter(|number| *number <= last).collect(),
+        }
+    }
+}
+
+/// What a store takes on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StoreSize {
+    pub chunks: u64,
+    /// Bytes of the log: everything since the last collection, garbage and all.
+    pub log_bytes: u64,
+    /// Bytes of what earlier collections kept.
+    pub pack_bytes: u64,
 }
 
 impl ChunkStore {
@@ -126,8 +166,7 @@ impl ChunkStore {
         let header = SegmentHeader {
             store,
             number: 1,
-            base_sequence: 0,
-            base_root: Hash::NONE,
+            base: RootRecord::NONE,
             previous_bytes: 0,
         };
         let first = begin_segment(&home, header)?;
@@ -139,6 +178,8 @@ impl ChunkStore {
             &home,
             &Manifest {
                 store,
+                next_pack: PACK_NUMBER_BASE,
+                packs: Vec::new(),
                 segments: vec![1],
             },
         )
@@ -158,13 +199,15 @@ impl ChunkStore {
         let found = recover(&home).await?;
         let recovery = Recovery {
             root: found.root,
-            segments: found.segments.len(),
+            segments: found.segments.log.len() + found.segments.packs.len(),
             chunks: found.index.len(),
+            read_bytes: found.read_bytes,
             cut: found.cut,
         };
         let root_end = found.roots.back().map_or(found.end, |root| root.end);
         let log = Log {
-            active: found.segments.last().expect("a store has a segment").clone(),
+            active: found.segments.log.last().expect("a store has a segment").clone(),
+            contents: found.contents,
             tail: found.end,
             synced: found.end,
             pending: found.root,
@@ -173,6 +216,7 @@ impl ChunkStore {
             pending_end: root_end,
             roots: found.roots,
             dirty: Vec::new(),
+            sealed: Vec::new(),
             backlog_bytes: 0,
             manifest_is_behind: false,
             closed: None,
@@ -184,11 +228,13 @@ impl ChunkStore {
             segment_bytes_max: options.segment_bytes_max.min(SEGMENT_BYTES_LIMIT),
             backlog_bytes_max: options.backlog_bytes_max,
             cache: options.cache.for_store(),
-            index: RwLock::new(found.index),
+            index: found.index,
             segments: RwLock::new(found.segments),
             log: Mutex::new(log),
             published: watch::Sender::new(found.root),
             rounds: watch::Sender::new(0),
+            manifest_turn: tokio::sync::Mutex::default(),
+            collecting: AtomicBool::new(false),
         };
         Ok((ChunkStore { inner: Arc::new(inner) }, recovery))
     }
@@ -210,7 +256,20 @@ impl ChunkStore {
 
     /// How many chunks the store holds.
     pub fn chunk_count(&self) -> u64 {
-        self.inner.index.read().len()
+        self.inner.index.len()
+    }
+
+    /// How much the store takes on the disk.
+    pub fn size(&self) -> StoreSize {
+        let tail = self.inner.log.lock().tail;
+        let segments = self.inner.segments.read();
+        // A segment's successor tells its length; the last one ends at the tail.
+        let sealed = segments.log.iter().skip(1).map(|segment| segment.header.previous_bytes);
+        StoreSize {
+            chunks: self.inner.index.len(),
+            log_bytes: sealed.sum::<u64>() + tail.offset,
+            pack_bytes: segments.packs.iter().map(|pack| pack.bytes).sum(),
+        }
     }
 
     /// Appends new chunks and a root that may refer to them, in one write. The root is not durable and not visible
@@ -225,6 +284,7 @@ impl ChunkStore {
         epoch: u64,
         time: WallTime,
     ) -> Result<RootRecord, ChunkError> {
+        let stored = stored(&chunks);
         let mut log = self.inner.log.lock();
         let record = RootRecord {
             sequence: log.pending.sequence + 1,
@@ -233,7 +293,7 @@ impl ChunkStore {
             epoch,
             time,
         };
-        self.inner.write(&mut log, &chunks, Some(&record))?;
+        self.inner.write(&mut log, &stored, Some(&record))?;
         self.inner.hold_backlog(&mut log);
         drop(log);
         for (hash, chunk) in chunks {
@@ -247,8 +307,9 @@ impl ChunkStore {
     /// # Errors
     /// As [`ChunkStore::append`]; some of the chunks may have been appended.
     pub fn append_chunks(&self, chunks: Vec<(Hash, Bytes)>) -> Result<(), ChunkError> {
+        let stored = stored(&chunks);
         let mut log = self.inner.log.lock();
-        self.inner.write(&mut log, &chunks, None)?;
+        self.inner.write(&mut log, &stored, None)?;
         self.inner.hold_backlog(&mut log);
         Ok(())
     }
@@ -274,24 +335,32 @@ impl ChunkStore {
     }
 }
 
+/// Encoded before the log's lock is taken: compression takes longer than the write.
+fn stored(chunks: &[(Hash, Bytes)]) -> Vec<StoredChunk> {
+    let encode = |(hash, chunk): &(Hash, Bytes)| {
+        debug_assert_eq!(*hash, Hash::of(chunk), "a chunk is named by its hash");
+        StoredChunk::encode(*hash, chunk)
+    };
+    chunks.iter().map(encode).collect()
+}
+
 impl ReadChunks for ChunkStore {
     fn get(&self, hash: &Hash) -> Result<Bytes, ChunkError> {
         let inner = &*self.inner;
         if let Some(chunk) = inner.cache.get(hash) {
             return Ok(chunk);
         }
-        let location = inner
-            .index
-            .read()
-            .get(hash)
-            .ok_or(ChunkError::Missing { hash: *hash })?;
-        let chunk = inner.read(hash, location)?;
+        let chunk = inner.read(hash)?;
         inner.cache.put(*hash, chunk.clone());
+        // A collection may have dropped it meanwhile, and does not look at what is cached behind its back.
+        if inner.index.get(hash).is_none() {
+            inner.cache.remove(hash);
+        }
         Ok(chunk)
     }
 
     fn contains(&self, hash: &Hash) -> bool {
-        self.inner.index.read().get(hash).is_some()
+        self.inner.index.get(hash).is_some()
     }
 }
 
@@ -309,178 +378,22 @@ impl fmt::Debug for ChunkStore {
 }
 
 impl Inner {
-    fn read(&self, hash: &Hash, location: Location) -> Result<Bytes, ChunkError> {
-        let segment = {
-            let segments = self.segments.read();
-            let at = segments.binary_search_by_key(&u64::from(location.segment), |segment| segment.header.number);
-            segments[at.expect("the index names segments of this store")].clone()
-        };
-        let offset = u64::from(location.offset) + (RECORD_HEAD_BYTES + HASH_BYTES) as u64;
-        let mut bytes = vec![0; location.bytes as usize];
-        let read = segment.file.read_at(&mut bytes, offset).map_err(segment.io("read"))?;
-        if read < bytes.len() {
-            return Err(segment.corrupt(u64::from(location.offset), format!("the file ends within chunk {hash}")));
-        }
-        if Hash::of(&bytes) != *hash {
-            let detail = format!("the bytes of chunk {hash} do not have its hash");
-            return Err(segment.corrupt(u64::from(location.offset), detail));
-        }
-        Ok(bytes.into())
-    }
-
-    /// Writes a batch at the tail: in one piece unless it is larger than a segment or than memory should hold.
-    fn write(&self, log: &mut Log, chunks: &[(Hash, Bytes)], root: Option<&RootRecord>) -> Result<(), ChunkError> {
-        if let Some(reason) = &log.closed {
-            return Err(ChunkError::Closed { reason: reason.clone() });
-        }
-        let limit = self.backlog_bytes_max.saturating_mul(BACKLOG_REFUSED_AT);
-        if log.backlog_bytes >= limit {
-            return Err(ChunkError::Busy {
-                backlog: log.backlog_bytes,
-                limit,
-            });
-        }
-        if let Some((_, large)) = chunks.iter().find(|(_, chunk)| chunk.len() > CHUNK_BYTES_MAX) {
-            return Err(ChunkError::TooLarge {
-                bytes: large.len() as u64,
-                limit: CHUNK_BYTES_MAX as u64,
-            });
-        }
-        let chunks: Vec<_> = chunks.iter().filter(|(hash, _)| !self.is_staged(log, hash)).collect();
-        let root_bytes = root.map_or(0, |_| ROOT_RECORD_BYTES as u64);
-        let total = chunks.iter().map(|(_, chunk)| chunk_record_bytes(chunk)).sum::<u64>() + root_bytes;
-        self.make_room(log, total)?;
-
-        let mut piece = Piece::default();
-        for (hash, chunk) in chunks {
-            debug_assert_eq!(*hash, Hash::of(chunk), "a chunk is named by its hash");
-            let bytes = chunk_record_bytes(chunk);
-            let segment_is_full = log.tail.offset + piece.bytes.len() as u64 + bytes > self.segment_bytes_max;
-            if segment_is_full || piece.bytes.len() >= WRITE_BYTES_MAX {
-                self.write_piece(log, std::mem::take(&mut piece))?;
-                self.make_room(log, bytes)?;
+    /// Reads a chunk from its file.
+    pub(super) fn read(&self, hash: &Hash) -> Result<Bytes, ChunkError> {
+        loop {
+            let location = self.index.get(hash).ok_or(ChunkError::Missing { hash: *hash })?;
+            let segment = self.segments.read().get(location.segment).cloned();
+            // A collection moves chunks before it gives up the file in which they were: look again.
+            if let Some(segment) = segment {
+                return read_chunk(&segment, hash, location);
             }
-            let offset = log.tail.offset + piece.bytes.len() as u64;
-            encode_chunk(&mut piece.bytes, log.active.header.seed(), log.tail.offset, hash, chunk);
-            piece
-                .chunks
-                .push((*hash, location(log.active.header.number, offset, chunk.len())));
-        }
-        if let Some(record) = root {
-            let end = log.tail.offset + piece.bytes.len() as u64 + root_bytes;
-            if end > self.segment_bytes_max && !piece.bytes.is_empty() {
-                self.write_piece(log, std::mem::take(&mut piece))?;
-                self.make_room(log, root_bytes)?;
-            }
-            encode_root(
-                &mut piece.bytes,
-                log.active.header.seed(),
-                log.tail.offset,
-                record,
-                log.synced,
-            );
-        }
-        self.write_piece(log, piece)?;
-        if let Some(record) = root {
-            log.pending = *record;
-            log.pending_end = log.tail;
-            log.roots.push_back(RootAt {
-                record: *record,
-                end: log.tail,
-            });
-            while log.roots.len() > ROOTS_KEPT && log.roots[0].record.sequence < log.published.sequence {
-                log.roots.pop_front();
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a chunk was already written behind the last root. Older copies do not count: see [`super::ChunkBatch`].
-    fn is_staged(&self, log: &Log, hash: &Hash) -> bool {
-        if log.pending_end == log.tail {
-            return false;
-        }
-        self.index.read().get(hash).is_some_and(|at| {
-            log.pending_end
-                <= Position {
-                    segment: u64::from(at.segment),
-                    offset: u64::from(at.offset),
-                }
-        })
-    }
-
-    /// Begins a new segment when `bytes` more do not fit the active one.
-    fn make_room(&self, log: &mut Log, bytes: u64) -> Result<(), ChunkError> {
-        let fits = log.tail.offset.saturating_add(bytes) <= self.segment_bytes_max;
-        if fits || log.tail.offset == SegmentHeader::BYTES as u64 {
-            return Ok(());
-        }
-        let header = SegmentHeader {
-            store: self.store,
-            number: log.active.header.number + 1,
-            base_sequence: log.pending.sequence,
-            base_root: log.pending.root,
-            previous_bytes: log.tail.offset,
-        };
-        let segment = begin_segment(&self.disk, header)?;
-        self.segments.write().push(segment.clone());
-        log.tail = Position {
-            segment: header.number,
-            offset: SegmentHeader::BYTES as u64,
-        };
-        log.active = segment.clone();
-        log.dirty.push(segment);
-        log.manifest_is_behind = true;
-        Ok(())
-    }
-
-    fn write_piece(&self, log: &mut Log, piece: Piece) -> Result<(), ChunkError> {
-        if piece.bytes.is_empty() {
-            return Ok(());
-        }
-        let segment = &log.active;
-        if let Err(error) = segment.file.write_all_at(&piece.bytes, log.tail.offset) {
-            // What it did write must not stay behind the tail, where a shorter batch would not cover it.
-            if let Err(error) = segment.file.set_len(log.tail.offset) {
-                log.closed =
-                    Some(format!("{}: after a failed write it cannot be truncated: {error}", segment.name).into());
-                self.rounds.send_modify(|round| *round += 1);
-            }
-            return Err(segment.io("write")(error));
-        }
-        log.tail.offset += piece.bytes.len() as u64;
-        log.backlog_bytes += piece.bytes.len() as u64;
-        if log
-            .dirty
-            .last()
-            .is_none_or(|last| last.header.number != segment.header.number)
-        {
-            log.dirty.push(segment.clone());
-        }
-        let mut index = self.index.write();
-        for (hash, location) in piece.chunks {
-            index.insert(hash, location);
-        }
-        Ok(())
-    }
-
-    pub(super) fn manifest(&self) -> Manifest {
-        let segments = self
-            .segments
-            .read()
-            .iter()
-            .map(|segment| segment.header.number)
-            .collect();
-        Manifest {
-            store: self.store,
-            segments,
         }
     }
 
     fn read_log_after(&self, after: Hash) -> Result<Option<LogReader>, ChunkError> {
         let (segments, end, known, oldest_known) = {
             let log = self.log.lock();
-            let segments = self.segments.read().clone();
+            let segments = self.segments.read().log.clone();
             let published = log.published.sequence;
             let mut roots = log.roots.iter().rev().filter(|root| root.record.sequence <= published);
             let known = roots.find(|root| root.record.root == after).map(|root| root.end);
@@ -498,14 +411,14 @@ impl Inner {
         };
         let from = match known {
             Some(from) => from,
-            None if oldest_known.is_some_and(|oldest| oldest > first.base_sequence + 1) => {
+            None if oldest_known.is_some_and(|oldest| oldest > first.base.sequence + 1) => {
                 match find_root(&segments, after, end)? {
                     Some(from) => from,
-                    None if first.base_root == after => start,
+                    None if first.base.root == after => start,
                     None => return Ok(None),
                 }
             }
-            None if first.base_root == after => start,
+            None if first.base.root == after => start,
             None => return Ok(None),
         };
         let range = from.segment..=end.segment;
@@ -517,22 +430,26 @@ impl Inner {
     }
 }
 
-/// What is to be written at once, and where its chunks will be.
-#[derive(Default)]
-struct Piece {
-    bytes: Vec<u8>,
-    chunks: Vec<(Hash, Location)>,
-}
-
-/// Creates the file of a segment. One of this name that is there is the rest of an earlier attempt: nothing names it.
-fn begin_segment(disk: &Disk, header: SegmentHeader) -> Result<Segment, ChunkError> {
-    let file_name = Segment::file_name(header.number);
-    let name: Arc<str> = disk.describe(&file_name).into();
-    let io = |op| ChunkError::io(op, name.to_string());
-    let file = disk.open(&file_name, OpenMode::CreateOrOpen).map_err(io("create"))?;
-    file.set_len(0).map_err(io("truncate"))?;
-    file.write_all_at(&header.encode(), 0).map_err(io("write"))?;
-    Ok(Segment { header, file, name })
+/// Reads a chunk where the index says that it lies, and verifies it.
+fn read_chunk(segment: &Segment, hash: &Hash, location: Location) -> Result<Bytes, ChunkError> {
+    let offset = u64::from(location.offset);
+    let corrupt = |detail: String| segment.corrupt(offset, detail);
+    let mut bytes = vec![0; RECORD_HEAD_BYTES + HASH_BYTES + location.bytes as usize];
+    let read = segment.file.read_at(&mut bytes, offset).map_err(segment.io("read"))?;
+    if read < bytes.len() {
+        return Err(corrupt(format!("the file ends within chunk {hash}")));
+    }
+    let head = bytes.first_chunk().expect("the buffer holds a head");
+    let codec = match RecordHead::parse(*head) {
+        Ok(head) if head.is_chunk() && head.payload_bytes() == HASH_BYTES + location.bytes as usize => head.codec(),
+        _ => return Err(corrupt(format!("there is no record of chunk {hash} here"))),
+    };
+    let stored = Bytes::from(bytes).slice(RECORD_HEAD_BYTES + HASH_BYTES..);
+    let chunk = decode_stored(codec, stored).map_err(|error| corrupt(format!("chunk {hash}: {}", detail(&error))))?;
+    if Hash::of(&chunk) != *hash {
+        return Err(corrupt(format!("the bytes of chunk {hash} do not have its hash")));
+    }
+    Ok(chunk)
 }
 
 /// Looks for a root that is too old to be kept in memory: through the segments, newest first.
@@ -552,7 +469,7 @@ fn find_root(segments: &[Segment], root: Hash, end: Position) -> Result<Option<P
         loop {
             match reader.next()? {
                 Step::Record {
-                    record: super::format::Record::Root(record, _),
+                    record: Record::Root(record, _),
                     ..
                 } if record.root == root => {
                     found = Some(Position {

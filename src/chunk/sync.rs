@@ -6,10 +6,12 @@
 use std::sync::Arc;
 
 use super::error::ChunkError;
-use super::format::{Manifest, Position, RootRecord};
+use super::format::{Position, RootRecord};
 use super::reader::Segment;
 use super::recovery::write_manifest;
-use super::store::{ChunkStore, Inner, Log};
+use super::seal::write_index_files;
+use super::store::{ChunkStore, Inner};
+use super::write::Log;
 use crate::runtime;
 
 /// Who wants a sync, and whether one is on its way.
@@ -25,7 +27,7 @@ pub(super) struct SyncState {
 /// What one round makes durable.
 struct Round {
     dirty: Vec<Segment>,
-    manifest: Option<Manifest>,
+    manifest_is_behind: bool,
     tail: Position,
     root: RootRecord,
     root_end: Position,
@@ -48,9 +50,7 @@ impl ChunkStore {
                 if log.published.sequence >= sequence {
                     return Ok(());
                 }
-                if let Some(reason) = &log.closed {
-                    return Err(ChunkError::Closed { reason: reason.clone() });
-                }
+                log.refuse_when_closed()?;
                 if log.pending.sequence < sequence {
                     return Err(ChunkError::NotAppended {
                         sequence,
@@ -66,6 +66,26 @@ impl ChunkStore {
         }
     }
 
+    /// Waits until everything that is in the log now is on the disk, with a root or not.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub(super) async fn sync_log(&self) -> Result<(), ChunkError> {
+        let tail = self.inner.log.lock().tail;
+        loop {
+            let mut rounds = self.inner.rounds.subscribe();
+            {
+                let mut log = self.inner.log.lock();
+                log.refuse_when_closed()?;
+                if log.synced >= tail {
+                    return Ok(());
+                }
+                self.inner.want_sync(&mut log);
+            }
+            let _ = rounds.changed().await;
+        }
+    }
+
     /// Waits until less than the bound of [`StoreOptions`](super::StoreOptions) waits for a sync. Writers call it
     /// before they take a turn, so that a slow disk slows them down instead of filling the memory.
     ///
@@ -76,9 +96,7 @@ impl ChunkStore {
             let mut rounds = self.inner.rounds.subscribe();
             {
                 let mut log = self.inner.log.lock();
-                if let Some(reason) = &log.closed {
-                    return Err(ChunkError::Closed { reason: reason.clone() });
-                }
+                log.refuse_when_closed()?;
                 if log.backlog_bytes < self.inner.backlog_bytes_max {
                     return Ok(());
                 }
@@ -114,10 +132,9 @@ impl Inner {
         }
         log.sync.wanted = false;
         log.sync.covering = log.pending.sequence;
-        let manifest = std::mem::take(&mut log.manifest_is_behind).then(|| self.manifest());
         Some(Round {
             dirty: std::mem::take(&mut log.dirty),
-            manifest,
+            manifest_is_behind: std::mem::take(&mut log.manifest_is_behind),
             tail: log.tail,
             root: log.pending,
             root_end: log.pending_end,
@@ -137,6 +154,10 @@ impl Inner {
                     // Under the lock, so that followers see roots in order and never ahead of `published`.
                     self.published.send_replace(round.root);
                 }
+                let rest = log
+                    .sealed
+                    .partition_point(|sealed| sealed.segment.header.number < round.tail.segment);
+                write_index_files(&self.disk, log.sealed.drain(..rest).collect());
             }
             Err(error) => {
                 tracing::error!(%error, "store closed: a sync failed");
@@ -151,12 +172,21 @@ impl Inner {
         for segment in &round.dirty {
             segment.file.sync().await.map_err(segment.io("sync"))?;
         }
-        if let Some(manifest) = &round.manifest {
+        if round.manifest_is_behind {
             self.disk
                 .sync_dir("")
                 .await
                 .map_err(ChunkError::io("sync", self.disk.describe("")))?;
-            write_manifest(&self.disk, manifest).await?;
+            let _turn = self.manifest_turn.lock().await;
+            let manifest = self.segments.read().manifest(self.store, round.tail.segment);
+            match write_manifest(&self.disk, &manifest).await {
+                // Opening finds segments that follow those named, so this can wait until there is space.
+                Err(error) if error.is_out_of_space() => {
+                    tracing::warn!(%error, "manifest not replaced");
+                    self.log.lock().manifest_is_behind = true;
+                }
+                written => written?,
+            }
         }
         Ok(())
     }

@@ -44,6 +44,11 @@ pub async fn compute<F: Future>(future: F) -> F::Output {
     platform::compute(future).await
 }
 
+/// Lets other tasks run before this one goes on: for work that takes long and waits for nothing.
+pub async fn yield_now() {
+    tokio::task::yield_now().await;
+}
+
 /// Completes when this process is asked to stop: SIGINT or SIGTERM, or in the simulator a graceful stop requested by
 /// the scenario.
 pub async fn shutdown_signal() {

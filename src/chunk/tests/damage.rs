@@ -28,7 +28,14 @@ fn disk_with(files: &BTreeMap<String, Vec<u8>>) -> Disk {
     disk
 }
 
-/// Opens a damaged store of `commits` commits: what it answers must be right, or an error, or a reported loss.
+fn without_index_files(files: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
+    let mut files = files.clone();
+    files.retain(|name, _| !name.ends_with(".idx"));
+    files
+}
+
+/// Opens a damaged store of `commits` commits: what it answers must be right, or an error, or a reported loss. True when
+/// anything was reported.
 async fn assert_right_or_reported(files: &BTreeMap<String, Vec<u8>>, commits: u64, what: &str) -> bool {
     match open(&disk_with(files)).await {
         Err(ChunkError::Corrupt { .. } | ChunkError::NewerFormat { .. } | ChunkError::NotAStore { .. }) => true,
@@ -39,12 +46,15 @@ async fn assert_right_or_reported(files: &BTreeMap<String, Vec<u8>>, commits: u6
                 found == commits || recovery.cut.is_some(),
                 "{what}: roots are missing and nobody said so"
             );
-            for i in 1..=found {
-                for (hash, bytes) in commit(i) {
-                    assert_eq!(store.get(&hash).unwrap(), bytes, "{what}");
+            let mut reported = recovery.cut.is_some();
+            for (hash, bytes) in (1..=found).flat_map(commit) {
+                match store.get(&hash) {
+                    Ok(read) => assert_eq!(read, bytes, "{what}"),
+                    Err(ChunkError::Corrupt { .. }) => reported = true,
+                    Err(error) => panic!("{what}: {error}"),
                 }
             }
-            recovery.cut.is_some()
+            reported
         }
     }
 }
@@ -53,6 +63,20 @@ async fn assert_right_or_reported(files: &BTreeMap<String, Vec<u8>>, commits: u6
 async fn every_flipped_byte_is_harmless_or_reported() {
     let commits = 12;
     let files = files(&store_with_commits(commits).await);
+    assert!(files.len() >= 5, "a manifest, several segments and their index files");
+    for (name, bytes) in &files {
+        for at in 0..bytes.len() {
+            let mut damaged = files.clone();
+            damaged.get_mut(name).unwrap()[at] ^= 1 << (at % 8);
+            assert_right_or_reported(&damaged, commits, &format!("byte {at} of {name}")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_flipped_byte_of_the_log_is_noticed_when_it_is_read() {
+    let commits = 12;
+    let files = without_index_files(&files(&store_with_commits(commits).await));
     assert!(files.len() >= 3, "a manifest and several segments");
     let last = files.keys().rfind(|name| name.ends_with(".seg")).unwrap();
     for (name, bytes) in &files {
@@ -90,25 +114,28 @@ async fn every_truncation_and_every_missing_file_is_reported() {
         .filter(|end| end.segment == last_number)
         .map(|end| end.offset)
         .collect();
-    ends.push(80);
+    ends.push(96);
     for (name, bytes) in &files {
         let mut damaged = files.clone();
         damaged.remove(name);
-        assert!(open(&disk_with(&damaged)).await.is_err(), "{name} was missing");
+        let opened = open(&disk_with(&damaged)).await;
+        // An index file is made again from its segment.
+        assert_eq!(opened.is_ok(), name.ends_with(".idx"), "{name} was missing");
         for length in 0..bytes.len() {
             damaged.insert(name.clone(), bytes[..length].to_vec());
             if *name == last && ends.contains(&(length as u64)) {
                 continue;
             }
             let what = format!("{name} cut to {length} bytes");
-            assert_right_or_reported(&damaged, commits, &what).await;
+            let reported = assert_right_or_reported(&damaged, commits, &what).await;
+            assert!(reported || name.ends_with(".idx"), "{what} went unnoticed");
         }
     }
 }
 
 #[tokio::test]
 async fn damage_before_a_later_root_is_refused_with_file_and_offset() {
-    let disk = store_with_commits(12).await;
+    let disk = disk_with(&without_index_files(&files(&store_with_commits(12).await)));
     let home = disk.sub("db/main");
     let file = home.open("log-00000001.seg", OpenMode::ReadWrite).unwrap();
     file.write_all_at(&[0xff], 150).unwrap();
@@ -118,7 +145,7 @@ async fn damage_before_a_later_root_is_refused_with_file_and_offset() {
         panic!("{error}")
     };
     assert!(file.ends_with("db/main/log-00000001.seg"), "{file}");
-    assert_eq!(*offset, 80, "the first record is the damaged one");
+    assert_eq!(*offset, 96, "the first record is the damaged one");
     assert!(error.to_string().contains("backup"), "{error}");
     assert_eq!(files(&disk), before, "a refused store is left as it is");
 }
@@ -131,10 +158,10 @@ async fn damage_under_an_open_store_is_an_error_of_that_chunk() {
         .sub("db/main")
         .open("log-00000001.seg", OpenMode::ReadWrite)
         .unwrap();
-    let byte = 80 + 12 + 20 + 5;
+    let byte = 96 + 12 + 20 + 5;
     file.write_all_at(&[0xff], byte).unwrap();
     let (hash, _) = commit(1)[0];
-    assert!(matches!(store.get(&hash), Err(ChunkError::Corrupt { offset: 80, .. })));
+    assert!(matches!(store.get(&hash), Err(ChunkError::Corrupt { offset: 96, .. })));
 }
 
 #[tokio::test]

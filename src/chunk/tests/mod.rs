@@ -1,6 +1,8 @@
 //! The store on a disk that loses power, lies and fills up.
 
+mod collect;
 mod damage;
+mod index_files;
 mod power;
 
 use std::time::Duration;
@@ -341,7 +343,7 @@ async fn a_full_disk_refuses_a_commit_and_nothing_else() {
     let used: u64 = disk.list("db/main").unwrap().iter().map(|entry| entry.len).sum();
     for spare in 0..800 {
         sim.full_at(Some(used + spare));
-        let large = Bytes::from(vec![7; 900]);
+        let large: Bytes = (0..45u8).flat_map(|i| *Hash::of(&[i]).as_bytes()).collect();
         let refused = store.append(vec![(Hash::of(&large), large)], Hash::NONE, 1, WallTime::from_micros(0));
         assert!(matches!(refused, Err(ChunkError::Io { .. })), "{refused:?}");
         assert_eq!(store.pending().sequence, 5);

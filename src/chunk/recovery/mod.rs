@@ -9,15 +9,21 @@
 //!
 //! Bytes that nothing proves synced are written again before they are trusted: after a failed sync the system may hold
 //! them in memory, take them for clean, and lose them with the next power cut.
+//!
+//! Segments whose index file fits are not read: what is damaged in them is found when it is read, or by a check.
 
-use std::collections::VecDeque;
+mod scan;
+
+use std::collections::{BTreeSet, VecDeque};
 
 use super::error::ChunkError;
-use super::format::{Manifest, Position, Record, RootRecord, SegmentHeader, chunk_record_bytes};
+use super::format::{Manifest, PACK_NUMBER_BASE, PackEntry, Position, RootRecord, SegmentHeader};
 use super::index::{Index, Location};
-use super::reader::{Segment, SegmentReader, Step, format_error};
-use super::{Hash, ROOTS_KEPT};
+use super::reader::{Segment, format_error};
+use super::seal::{Contents, Sealed, read_pack_index, write_index_file};
+use super::store::{Pack, Segments};
 use crate::runtime::disk::{Disk, OpenMode};
+use scan::Scan;
 
 pub(super) const MANIFEST: &str = "MANIFEST";
 
@@ -26,8 +32,11 @@ pub(super) const MANIFEST: &str = "MANIFEST";
 pub struct Recovery {
     /// The newest root, which is published.
     pub root: RootRecord,
+    /// Files that hold records, packs counted in.
     pub segments: usize,
     pub chunks: u64,
+    /// How much of them had to be read, for want of an index file.
+    pub read_bytes: u64,
     /// The torn tail that was cut, if there was one.
     pub cut: Option<Cut>,
 }
@@ -54,9 +63,12 @@ pub(super) struct RootAt {
 /// Everything a store needs to go on; all of it synced.
 pub(super) struct Recovered {
     pub store: [u8; 16],
-    pub segments: Vec<Segment>,
+    pub segments: Segments,
+    /// What the last segment of the log holds.
+    pub contents: Contents,
     pub end: Position,
     pub index: Index,
+    pub read_bytes: u64,
     pub root: RootRecord,
     pub roots: VecDeque<RootAt>,
     pub cut: Option<Cut>,
@@ -65,9 +77,10 @@ pub(super) struct Recovered {
 /// Opens what lies in `disk`, a store's folder.
 pub(super) async fn recover(disk: &Disk) -> Result<Recovered, ChunkError> {
     let manifest = read_manifest(disk)?;
+    let packs = open_packs(disk, &manifest)?;
     let found = open_segments(disk, &manifest)?;
-    let scan = Scan::of(&found, &manifest)?;
-    settle(disk, &manifest, found, scan).await
+    let scan = Scan::of(disk, &found, &manifest)?;
+    settle(disk, &manifest, packs, found, scan).await
 }
 
 fn read_manifest(disk: &Disk) -> Result<Manifest, ChunkError> {
@@ -98,6 +111,27 @@ fn read_manifest(disk: &Disk) -> Result<Manifest, ChunkError> {
     Manifest::parse(&bytes).map_err(|error| format_error(&name, 0, &error))
 }
 
+/// What collections kept: complete and synced before a manifest named it, so nothing of it may be missing.
+fn open_packs(disk: &Disk, manifest: &Manifest) -> Result<Vec<(Pack, Contents)>, ChunkError> {
+    let mut packs = Vec::new();
+    for entry in &manifest.packs {
+        let PackEntry { number, bytes, .. } = *entry;
+        let (segment, length) = open_segment(disk, manifest, number)?;
+        if length != bytes {
+            let detail = format!("the pack has {length} bytes and should have {bytes}");
+            return Err(segment.corrupt(length.min(bytes), detail));
+        }
+        let pack = Pack {
+            segment,
+            bytes,
+            generation: entry.generation,
+        };
+        let contents = read_pack_index(disk, &pack)?;
+        packs.push((pack, contents));
+    }
+    Ok(packs)
+}
+
 /// The segments that the manifest names, then those that follow it without a gap: a power cut may have come after they
 /// were begun and before the manifest named them.
 struct Found {
@@ -122,7 +156,8 @@ fn open_segments(disk: &Disk, manifest: &Manifest) -> Result<Found, ChunkError> 
     }
     let mut expected = last_named + 1;
     for entry in &listing {
-        let Some(number) = Segment::number(&entry.name).filter(|number| *number > last_named) else {
+        let in_log = |number: &u64| (last_named + 1..PACK_NUMBER_BASE).contains(number);
+        let Some(number) = Segment::number(&entry.name).filter(in_log) else {
             continue;
         };
         if number == expected && found.useless.is_empty() {
@@ -185,149 +220,14 @@ fn open_segment(disk: &Disk, manifest: &Manifest, number: u64) -> Result<(Segmen
     ))
 }
 
-/// The log as it is, up to the first bad place or its end.
-struct Scan {
-    chunks: Vec<(Hash, Location)>,
-    root: RootRecord,
-    roots: VecDeque<RootAt>,
-    /// Where the last root record ends.
-    root_end: Position,
-    /// Everything before this was on the disk once.
-    proven: Position,
-    /// Why the scan stopped where it did.
-    detail: String,
-}
-
-impl Scan {
-    fn of(found: &Found, manifest: &Manifest) -> Result<Scan, ChunkError> {
-        let first = &found.segments[0].header;
-        let header_bytes = SegmentHeader::BYTES as u64;
-        let last_named = *manifest.segments.last().expect("a manifest names at least one segment");
-        let mut scan = Scan {
-            chunks: Vec::new(),
-            root: RootRecord {
-                sequence: first.base_sequence,
-                root: first.base_root,
-                ..RootRecord::NONE
-            },
-            roots: VecDeque::new(),
-            root_end: Position {
-                segment: first.number,
-                offset: header_bytes,
-            },
-            proven: Position {
-                segment: last_named,
-                offset: header_bytes,
-            },
-            detail: "chunks without a root".to_owned(),
-        };
-        for (i, segment) in found.segments.iter().enumerate() {
-            let header = &segment.header;
-            if i > 0 && (header.base_sequence, header.base_root) != (scan.root.sequence, scan.root.root) {
-                let detail = "the segment does not continue the one before it";
-                return scan.stopped(found, i, 0, detail);
-            }
-            // What a file has beyond the length that its successor tells is the rest of a write that failed.
-            let told = found.segments.get(i + 1).map(|next| next.header.previous_bytes);
-            let end = told.map_or(found.lengths[i], |told| told.min(found.lengths[i]));
-            let mut reader = SegmentReader::new(segment.clone(), header_bytes, end);
-            loop {
-                match reader.next()? {
-                    Step::Record {
-                        offset,
-                        record: Record::Chunk(hash, chunk),
-                    } => {
-                        scan.chunks.push((hash, location(header.number, offset, chunk.len())));
-                        debug_assert_eq!(offset + chunk_record_bytes(&chunk), reader.offset());
-                    }
-                    Step::Record {
-                        offset,
-                        record: Record::Root(record, synced),
-                    } => {
-                        if record.previous != scan.root.root || record.sequence != scan.root.sequence + 1 {
-                            let detail = format!(
-                                "root {} after {} does not follow root {} {}",
-                                record.sequence, record.previous, scan.root.sequence, scan.root.root
-                            );
-                            return Err(segment.corrupt(offset, detail));
-                        }
-                        if synced
-                            > (Position {
-                                segment: header.number,
-                                offset,
-                            })
-                        {
-                            return Err(segment.corrupt(offset, "a root record claims a sync of what follows it"));
-                        }
-                        scan.root = record;
-                        scan.proven = scan.proven.max(synced);
-                        scan.root_end = Position {
-                            segment: header.number,
-                            offset: reader.offset(),
-                        };
-                        scan.roots.push_back(RootAt {
-                            record,
-                            end: scan.root_end,
-                        });
-                        if scan.roots.len() > ROOTS_KEPT {
-                            scan.roots.pop_front();
-                        }
-                    }
-                    Step::End => break,
-                    Step::Bad { offset, detail } => return scan.stopped(found, i, offset, detail),
-                }
-            }
-            if told.is_some_and(|told| told > end) {
-                return scan.stopped(found, i, end, "the file is shorter than the segment after it tells");
-            }
-        }
-        Ok(scan)
-    }
-
-    /// Decides about a bad place, having looked at everything behind it.
-    fn stopped(mut self, found: &Found, index: usize, offset: u64, detail: &str) -> Result<Scan, ChunkError> {
-        for (i, segment) in found.segments.iter().enumerate().skip(index) {
-            let from = if i == index {
-                offset + 1
-            } else {
-                SegmentHeader::BYTES as u64
-            };
-            let mut reader = SegmentReader::new(segment.clone(), from, found.lengths[i]);
-            while let Some((at, synced)) = reader.next_root_anywhere()? {
-                if synced
-                    <= (Position {
-                        segment: segment.header.number,
-                        offset: at,
-                    })
-                {
-                    self.proven = self.proven.max(synced);
-                }
-            }
-        }
-        let segment = &found.segments[index];
-        if (Position {
-            segment: segment.header.number,
-            offset,
-        }) < self.proven
-        {
-            let detail = format!("{detail}, though it was synced: a later record proves it");
-            return Err(segment.corrupt(offset, detail));
-        }
-        self.detail = detail.to_owned();
-        Ok(self)
-    }
-}
-
-pub(super) fn location(segment: u64, offset: u64, bytes: usize) -> Location {
-    Location {
-        segment: u32::try_from(segment).expect("a store has fewer than 2^32 segments"),
-        offset: u32::try_from(offset).expect("no record begins beyond the largest size of a segment"),
-        bytes: u32::try_from(bytes).expect("a chunk fits a record"),
-    }
-}
-
 /// Cuts what is torn, makes the rest durable, and names all segments.
-async fn settle(disk: &Disk, manifest: &Manifest, found: Found, scan: Scan) -> Result<Recovered, ChunkError> {
+async fn settle(
+    disk: &Disk,
+    manifest: &Manifest,
+    packs: Vec<(Pack, Contents)>,
+    found: Found,
+    mut scan: Scan,
+) -> Result<Recovered, ChunkError> {
     let Found {
         mut segments,
         lengths,
@@ -381,25 +281,47 @@ async fn settle(disk: &Disk, manifest: &Manifest, found: Found, scan: Scan) -> R
     }
     if numbers != manifest.segments {
         let manifest = Manifest {
-            store: manifest.store,
             segments: numbers,
+            ..manifest.clone()
         };
         write_manifest(disk, &manifest).await?;
     }
 
-    let mut chunks = scan.chunks;
-    let beyond = |location: &Location| {
-        end <= Position {
-            segment: u64::from(location.segment),
-            offset: u64::from(location.offset),
+    scan.segments.truncate(kept);
+    let mut last_scanned = scan.segments.pop().expect("every kept segment was looked at");
+    last_scanned
+        .contents
+        .chunks
+        .retain(|chunk| u64::from(chunk.offset) < end.offset);
+    let lengths = segments.iter().skip(1).map(|next| next.header.previous_bytes);
+    for ((segment, bytes), scanned) in segments.iter().zip(lengths).zip(&scan.segments) {
+        if !scanned.was_indexed {
+            index_again(disk, segment, bytes, &scanned.contents);
         }
+    }
+    scan.segments.push(last_scanned);
+    let read_bytes = scan.segments.iter().map(|scanned| scanned.read_bytes).sum();
+    let in_packs = packs.iter().map(|(pack, contents)| (pack.number(), contents));
+    let in_log = segments.iter().zip(&scan.segments);
+    let in_log = in_log.map(|(segment, scanned)| (segment.header.number, &scanned.contents));
+    let entries = in_packs.chain(in_log).flat_map(|(number, contents)| {
+        let chunks = contents.chunks.iter();
+        chunks.map(move |chunk| (chunk.hash, Location::of(number, chunk)))
+    });
+    let index = Index::of(entries);
+    let segments = Segments {
+        packs: packs.into_iter().map(|(pack, _)| pack).collect(),
+        next_pack: manifest.next_pack,
+        log: segments,
     };
-    while chunks.pop_if(|(_, location)| beyond(location)).is_some() {}
+    remove_leftovers(disk, &segments);
     Ok(Recovered {
         store: manifest.store,
         segments,
+        contents: scan.segments.pop().expect("the last segment was put back").contents,
         end,
-        index: Index::of(chunks),
+        index,
+        read_bytes,
         root: scan.root,
         roots: scan.roots,
         cut: (torn + behind > 0).then(|| Cut {
@@ -409,6 +331,42 @@ async fn settle(disk: &Disk, manifest: &Manifest, found: Found, scan: Scan) -> R
             detail: scan.detail,
         }),
     })
+}
+
+/// Writes the index file of a segment that had to be read although it takes no more records.
+fn index_again(disk: &Disk, segment: &Segment, bytes: u64, contents: &Contents) {
+    let name = Segment::index_name(segment.header.number);
+    let sealed = Sealed {
+        segment: segment.clone(),
+        bytes,
+        contents: contents.clone(),
+    };
+    if let Err(error) = write_index_file(disk, &name, sealed) {
+        tracing::debug!(%error, "index file not written");
+        let _ = disk.remove_file(&name);
+    }
+}
+
+/// Removes what an interrupted collection left: files that the manifest, which is on the disk now, does not name.
+fn remove_leftovers(disk: &Disk, segments: &Segments) {
+    let mut named = BTreeSet::new();
+    for pack in &segments.packs {
+        named.extend([Segment::file_name(pack.number()), pack.index_name()]);
+    }
+    for segment in &segments.log {
+        let number = segment.header.number;
+        named.extend([Segment::file_name(number), Segment::index_name(number)]);
+    }
+    let ours = |name: &str| {
+        let kind = name.starts_with("log-") || name.starts_with("pack-");
+        kind && (name.ends_with(".seg") || name.ends_with(".idx"))
+    };
+    for entry in disk.list("").unwrap_or_default() {
+        if ours(&entry.name) && !named.contains(&entry.name) {
+            // What cannot be removed is removed next time.
+            let _ = disk.remove_file(&entry.name);
+        }
+    }
 }
 
 fn write_again(segment: &Segment, from: u64, to: u64) -> Result<(), ChunkError> {

@@ -1,0 +1,634 @@
+//! Garbage collection: what is alive of the log's beginning is copied into packs, and the rest is given up.
+//!
+//! The caller knows what is alive and drives the steps; readers and writers go on all the while:
+//!
+//! 1. [`ChunkStore::begin_collection`] seals the active segment: everything before is old.
+//! 2. [`Collection::mark`] walks from the roots that must live and marks what they reach in the old part.
+//! 3. [`Collection::copy`] copies what is marked into packs. Packs that are mostly alive stay as they are.
+//! 4. [`Collection::catch_up`] marks, and copies, what the log's newer part refers to. Every chunk in it counts, with a
+//!    root or not: so a chunk that is here keeps all that it refers to.
+//! 5. [`Collection::finish`], while the caller keeps writers away: the last step of 4, then everything is synced, a new
+//!    manifest names packs and the rest of the log, and the old files go.
+//!
+//! A power cut leaves the old files in force before the new manifest, and the new ones after it; files that the one in
+//! force does not name are removed when the store is opened.
+//!
+//! Must not know: what chunks refer to, which roots must live.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::error::ChunkError;
+use super::format::{
+    IndexedChunk, PACK_NUMBER_BASE, Position, RECORD_HEAD_BYTES, Record, RecordHead, RootRecord, SegmentHeader,
+    StoredChunk, decode_stored, encode_chunk, parse_record,
+};
+use super::index::{Index, Location};
+use super::reader::{Segment, SegmentReader, Step, detail};
+use super::recovery::write_manifest;
+use super::seal::write_pack_index;
+use super::store::{ChunkStore, Inner, Pack};
+use super::write::{begin_segment, offset_in_segment};
+use super::{HASH_BYTES, Hash, StoreSize};
+use crate::runtime;
+
+/// How much is written to a pack at once.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// After how many chunks others get their turn: some hundreds of microseconds.
+const CHUNKS_A_TURN: u32 = 64;
+
+/// What a chunk refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reference {
+    pub hash: Hash,
+    /// It refers to nothing itself, so it need not be read to find out.
+    pub is_leaf: bool,
+}
+
+/// What a collection did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Collected {
+    pub before: StoreSize,
+    pub after: StoreSize,
+    /// How much was copied into packs.
+    pub copied_bytes: u64,
+}
+
+/// A collection on its way. Dropped before its end, it leaves everything as it was.
+pub struct Collection {
+    store: ChunkStore,
+    before: StoreSize,
+    /// The segment with which the log will begin.
+    horizon: Segment,
+    /// Everything before the horizon, by number.
+    old: BTreeMap<u64, Old>,
+    packer: Packer,
+    /// Where copied chunks went.
+    moved: Index,
+    /// References of the log up to here are marked.
+    caught_up: Position,
+    /// Marked after their segment had been copied.
+    late: Vec<Location>,
+    copied: bool,
+    steps: u32,
+}
+
+/// A segment before the horizon, and what is alive in it.
+struct Old {
+    segment: Segment,
+    bytes: u64,
+    /// Of an index file, in a pack.
+    generation: Option<u64>,
+    marks: Marks,
+    live_bytes: u64,
+    /// A pack that stays.
+    kept: bool,
+}
+
+/// One bit for every 32 bytes: no record is shorter, so no two begin in the same.
+struct Marks(Vec<u64>);
+
+const MARK_BYTES: u64 = (RECORD_HEAD_BYTES + HASH_BYTES) as u64;
+
+impl Marks {
+    fn new(bytes: u64) -> Marks {
+        Marks(vec![0; bytes.div_ceil(MARK_BYTES * 64) as usize])
+    }
+
+    fn bit(offset: u32) -> (usize, u64) {
+        let cell = u64::from(offset) / MARK_BYTES;
+        ((cell / 64) as usize, 1 << (cell % 64))
+    }
+
+    fn contains(&self, offset: u32) -> bool {
+        let (word, bit) = Marks::bit(offset);
+        self.0[word] & bit != 0
+    }
+
+    /// False when it was marked already.
+    fn insert(&mut self, offset: u32) -> bool {
+        let (word, bit) = Marks::bit(offset);
+        let fresh = self.0[word] & bit == 0;
+        self.0[word] |= bit;
+        fresh
+    }
+}
+
+impl ChunkStore {
+    /// Begins to collect garbage.
+    ///
+    /// # Errors
+    /// `Collecting` when a collection is on its way, `Closed`, `Io` (no space for another segment).
+    pub fn begin_collection(&self) -> Result<Collection, ChunkError> {
+        let inner = &self.inner;
+        if inner.collecting.swap(true, Ordering::AcqRel) {
+            return Err(ChunkError::Collecting);
+        }
+        let begun = self.horizon();
+        if begun.is_err() {
+            inner.collecting.store(false, Ordering::Release);
+        }
+        let (horizon, before) = begun?;
+        let number = horizon.header.number;
+        let segments = inner.segments.read();
+        let mut old = BTreeMap::new();
+        for pack in &segments.packs {
+            old.insert(
+                pack.number(),
+                Old::new(pack.segment.clone(), pack.bytes, Some(pack.generation)),
+            );
+        }
+        let log = segments.log.iter().zip(segments.log.iter().skip(1));
+        for (segment, next) in log.take_while(|(segment, _)| segment.header.number < number) {
+            let bytes = next.header.previous_bytes;
+            old.insert(segment.header.number, Old::new(segment.clone(), bytes, None));
+        }
+        let packer = Packer::new(self.clone(), segments.next_pack);
+        drop(segments);
+        Ok(Collection {
+            store: self.clone(),
+            before,
+            caught_up: start_of(&horizon),
+            horizon,
+            old,
+            packer,
+            moved: Index::new(),
+            late: Vec::new(),
+            copied: false,
+            steps: 0,
+        })
+    }
+
+    fn horizon(&self) -> Result<(Segment, StoreSize), ChunkError> {
+        let before = self.size();
+        let mut log = self.inner.log.lock();
+        log.refuse_when_closed()?;
+        self.inner.seal_active(&mut log)?;
+        Ok((log.active.clone(), before))
+    }
+}
+
+fn start_of(segment: &Segment) -> Position {
+    Position {
+        segment: segment.header.number,
+        offset: SegmentHeader::BYTES as u64,
+    }
+}
+
+impl Old {
+    fn new(segment: Segment, bytes: u64, generation: Option<u64>) -> Old {
+        Old {
+            segment,
+            bytes,
+            generation,
+            marks: Marks::new(bytes),
+            live_bytes: 0,
+            kept: false,
+        }
+    }
+}
+
+impl Collection {
+    /// Marks everything that `roots` reach. `references` tells what a chunk refers to.
+    ///
+    /// # Errors
+    /// What `references` answers; `Missing` when the store lacks something that is referred to; `Corrupt`, `Io`.
+    pub async fn mark<E: From<ChunkError>>(
+        &mut self,
+        roots: impl IntoIterator<Item = Hash>,
+        references: impl Fn(&Bytes) -> Result<Vec<Reference>, E>,
+    ) -> Result<(), E> {
+        let mut open: Vec<Reference> = roots
+            .into_iter()
+            .map(|hash| Reference { hash, is_leaf: false })
+            .collect();
+        self.walk(&mut open, &references).await
+    }
+
+    async fn walk<E: From<ChunkError>>(
+        &mut self,
+        open: &mut Vec<Reference>,
+        references: &impl Fn(&Bytes) -> Result<Vec<Reference>, E>,
+    ) -> Result<(), E> {
+        while let Some(Reference { hash, is_leaf }) = open.pop() {
+            if self.claim(&hash)? && !is_leaf {
+                let inner = &self.store.inner;
+                let chunk = match inner.cache.get(&hash) {
+                    Some(chunk) => chunk,
+                    None => inner.read(&hash)?,
+                };
+                open.extend(references(&chunk)?);
+            }
+            self.give_way().await;
+        }
+        Ok(())
+    }
+
+    /// Marks a chunk; true when it is old and was not marked before. Of the newer part nothing needs a mark.
+    fn claim(&mut self, hash: &Hash) -> Result<bool, ChunkError> {
+        let location = self.store.inner.index.get(hash);
+        let location = location.ok_or(ChunkError::Missing { hash: *hash })?;
+        let Some(old) = self.old.get_mut(&u64::from(location.segment)) else {
+            return Ok(false);
+        };
+        if !old.marks.insert(location.offset) {
+            return Ok(false);
+        }
+        old.live_bytes += MARK_BYTES + u64::from(location.bytes);
+        if self.copied && !old.kept {
+            self.late.push(location);
+        }
+        Ok(true)
+    }
+
+    async fn give_way(&mut self) {
+        self.steps += 1;
+        if self.steps.is_multiple_of(CHUNKS_A_TURN) {
+            runtime::yield_now().await;
+        }
+    }
+
+    /// Copies what is marked into packs.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Io` (no space left, say).
+    pub async fn copy(&mut self) -> Result<(), ChunkError> {
+        self.choose_packs_to_keep();
+        let numbers: Vec<u64> = self.old.keys().copied().collect();
+        // Packs first: they are older than the log, and their numbers are higher.
+        let in_packs = numbers.partition_point(|number| *number < PACK_NUMBER_BASE);
+        for number in numbers[in_packs..].iter().chain(&numbers[..in_packs]) {
+            let old = &self.old[number];
+            if old.kept || old.live_bytes == 0 {
+                continue;
+            }
+            let mut reader = SegmentReader::new(old.segment.clone(), SegmentHeader::BYTES as u64, old.bytes);
+            loop {
+                match reader.next()? {
+                    Step::Record {
+                        offset,
+                        record: Record::Chunk(chunk),
+                    } if self.old[number].marks.contains(offset_in_segment(offset)) => {
+                        let hash = chunk.hash;
+                        let location = self.packer.push(chunk).await?;
+                        self.moved.insert(hash, location);
+                    }
+                    Step::Record { .. } => {}
+                    Step::End => break,
+                    Step::Bad { offset, detail } => return Err(reader.segment().corrupt(offset, detail)),
+                }
+                self.give_way().await;
+            }
+        }
+        self.copied = true;
+        Ok(())
+    }
+
+    /// A pack stays when two thirds of it are alive, unless it is smaller than twice what is copied anyway: so packs
+    /// grow geometrically, and there are few of them.
+    fn choose_packs_to_keep(&mut self) {
+        let in_log = self.old.values().filter(|old| old.generation.is_none());
+        let mut copied: u64 = in_log.map(|old| old.live_bytes).sum();
+        let full = self.store.inner.segment_bytes_max / 2;
+        for old in self.old.values_mut().rev().filter(|old| old.generation.is_some()) {
+            let alive = old.live_bytes.saturating_mul(3) >= old.bytes.saturating_mul(2);
+            old.kept = alive && old.bytes > copied.saturating_mul(2).min(full);
+            if !old.kept {
+                copied += old.live_bytes;
+            }
+        }
+    }
+
+    /// How much of the log has not been looked at by [`catch_up`](Self::catch_up), in bytes or more.
+    pub fn behind(&self) -> u64 {
+        let tail = self.store.inner.log.lock().tail;
+        let segments = tail.segment - self.caught_up.segment;
+        (segments * self.store.inner.segment_bytes_max + tail.offset).saturating_sub(self.caught_up.offset)
+    }
+
+    /// Marks and copies what was referred to since the horizon.
+    ///
+    /// # Errors
+    /// As [`mark`](Self::mark) and [`copy`](Self::copy).
+    pub async fn catch_up<E: From<ChunkError>>(
+        &mut self,
+        references: impl Fn(&Bytes) -> Result<Vec<Reference>, E>,
+    ) -> Result<(), E> {
+        let tail = self.store.inner.log.lock().tail;
+        let segments = self.store.inner.segments.read().log.clone();
+        let from = segments.partition_point(|segment| segment.header.number < self.caught_up.segment);
+        for (at, segment) in segments.iter().enumerate().skip(from) {
+            let number = segment.header.number;
+            if number > tail.segment {
+                break;
+            }
+            let start = if number == self.caught_up.segment {
+                self.caught_up.offset
+            } else {
+                SegmentHeader::BYTES as u64
+            };
+            let end = match segments.get(at + 1) {
+                Some(next) if number < tail.segment => next.header.previous_bytes,
+                _ => tail.offset,
+            };
+            let mut reader = SegmentReader::new(segment.clone(), start, end);
+            loop {
+                match reader.next()? {
+                    Step::Record {
+                        offset,
+                        record: Record::Chunk(chunk),
+                    } => {
+                        let chunk = decode_stored(chunk.codec, chunk.bytes)
+                            .map_err(|error| segment.corrupt(offset, detail(&error)))?;
+                        let mut open = references(&chunk)?;
+                        self.walk(&mut open, &references).await?;
+                    }
+                    Step::Record { .. } => {}
+                    Step::End => break,
+                    Step::Bad { offset, detail } => return Err(segment.corrupt(offset, detail).into()),
+                }
+            }
+        }
+        self.caught_up = tail;
+        for location in std::mem::take(&mut self.late) {
+            let chunk = read_record(&self.old[&u64::from(location.segment)].segment, location)?;
+            let hash = chunk.hash;
+            let location = self.packer.push(chunk).await?;
+            self.moved.insert(hash, location);
+        }
+        Ok(())
+    }
+
+    /// Puts the packs in the place of the old segments.
+    ///
+    /// The caller keeps everybody from appending until this returns. Readers go on.
+    ///
+    /// # Errors
+    /// As the steps before; nothing was given up then.
+    pub async fn finish<E: From<ChunkError>>(
+        mut self,
+        references: impl Fn(&Bytes) -> Result<Vec<Reference>, E>,
+    ) -> Result<Collected, E> {
+        assert!(self.copied, "what is marked is copied before the rest is given up");
+        self.catch_up(references).await?;
+        Ok(self.switch().await?)
+    }
+
+    async fn switch(mut self) -> Result<Collected, ChunkError> {
+        let store = self.store.clone();
+        let inner = &*store.inner;
+        store.sync_log().await?;
+        self.packer.close().await?;
+        let mut packs = self.keep_packs().await?;
+        packs.extend(self.packer.done.iter().cloned());
+        let synced = inner.disk.sync_dir("").await;
+        synced.map_err(ChunkError::io("sync", inner.disk.describe("")))?;
+
+        let horizon = start_of(&self.horizon);
+        let turn = inner.manifest_turn.lock().await;
+        let mut next = inner.segments.read().clone();
+        next.packs = packs;
+        next.next_pack = self.packer.next_number;
+        next.log.retain(|segment| segment.header.number >= horizon.segment);
+        let last = next
+            .log
+            .last()
+            .expect("the log goes on behind the horizon")
+            .header
+            .number;
+        // From here on the new files may be in force, whatever this returns: they must not be removed or overwritten.
+        self.packer.keep_files = true;
+        inner.segments.write().next_pack = self.packer.next_number;
+        write_manifest(&inner.disk, &next.manifest(inner.store, last)).await?;
+
+        // Readers find the new place before the old one goes.
+        inner.segments.write().packs.extend(self.packer.done.iter().cloned());
+        inner
+            .index
+            .rearrange(|hash, location| match self.old.get(&u64::from(location.segment)) {
+                None => Some(location),
+                Some(old) if !old.marks.contains(location.offset) => None,
+                Some(old) if old.kept => Some(location),
+                Some(_) => {
+                    let moved = self.moved.get(hash);
+                    assert!(moved.is_some(), "what is alive was copied");
+                    moved
+                }
+            });
+        {
+            let mut log = inner.log.lock();
+            let mut segments = inner.segments.write();
+            *segments = next;
+            while log.roots.pop_front_if(|root| root.end < horizon).is_some() {}
+            log.sealed
+                .retain(|sealed| sealed.segment.header.number >= horizon.segment);
+            log.dirty.retain(|segment| segment.header.number >= horizon.segment);
+            log.published_end = log.published_end.max(horizon);
+            log.pending_end = log.pending_end.max(horizon);
+        }
+        drop(turn);
+        inner.cache.retain(|hash| inner.index.get(hash).is_some());
+        self.remove_old_files().await;
+        Ok(Collected {
+            before: self.before,
+            after: store.size(),
+            copied_bytes: self.packer.done.iter().map(|pack| pack.bytes).sum(),
+        })
+    }
+
+    /// The packs that stay, each with an index file that names only what is alive.
+    async fn keep_packs(&mut self) -> Result<Vec<Pack>, ChunkError> {
+        let inner = self.store.inner.clone();
+        let mut kept = Vec::new();
+        let packs = inner.segments.read().packs.clone();
+        for mut pack in packs {
+            let old = &self.old[&pack.number()];
+            if !old.kept {
+                continue;
+            }
+            let contents = super::seal::read_pack_index(&inner.disk, &pack)?;
+            let all = contents.chunks.len();
+            let alive = |chunk: &IndexedChunk| old.marks.contains(chunk.offset);
+            let chunks: Vec<IndexedChunk> = contents.chunks.into_iter().filter(alive).collect();
+            if chunks.len() < all {
+                pack.generation += 1;
+                write_pack_index(&inner.disk, &pack, chunks).await?;
+            }
+            kept.push(pack);
+        }
+        Ok(kept)
+    }
+
+    /// The store does not name them any more; whoever still reads one holds it open.
+    async fn remove_old_files(&self) {
+        let disk = &self.store.inner.disk;
+        let named = self.store.inner.segments.read().clone();
+        let mut names = Vec::new();
+        for (number, old) in &self.old {
+            let pack = named.packs.iter().find(|pack| pack.number() == *number);
+            if pack.is_none() {
+                names.push(Segment::file_name(*number));
+            }
+            match old.generation {
+                None => names.push(Segment::index_name(*number)),
+                Some(generation) if pack.is_none_or(|pack| pack.generation != generation) => {
+                    names.push(Segment::pack_index_name(*number, generation));
+                }
+                Some(_) => {}
+            }
+        }
+        for name in names {
+            if let Err(error) = disk.remove_file(&name)
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                tracing::warn!(file = disk.describe(&name), %error, "a file that is no longer used is left");
+            }
+        }
+        if let Err(error) = disk.sync_dir("").await {
+            tracing::warn!(folder = disk.describe(""), %error, "removed files may come back until the next start");
+        }
+    }
+}
+
+impl Drop for Collection {
+    fn drop(&mut self) {
+        self.packer.remove_files();
+        self.store.inner.collecting.store(false, Ordering::Release);
+    }
+}
+
+/// Reads the record of a chunk as it is stored.
+fn read_record(segment: &Segment, location: Location) -> Result<StoredChunk, ChunkError> {
+    let offset = u64::from(location.offset);
+    let mut bytes = vec![0; RECORD_HEAD_BYTES + HASH_BYTES + location.bytes as usize];
+    let read = segment.file.read_at(&mut bytes, offset).map_err(segment.io("read"))?;
+    let head = bytes.first_chunk().expect("the buffer holds a head");
+    let head = RecordHead::parse(*head).map_err(|error| segment.corrupt(offset, detail(&error)))?;
+    if read < bytes.len() || RECORD_HEAD_BYTES + head.payload_bytes() != bytes.len() {
+        return Err(segment.corrupt(offset, "the record is not as long as the index says"));
+    }
+    let payload = Bytes::from(bytes).slice(RECORD_HEAD_BYTES..);
+    match parse_record(segment.header.seed(), offset, head, payload) {
+        Ok(Record::Chunk(chunk)) => Ok(chunk),
+        Ok(Record::Root(..)) => Err(segment.corrupt(offset, "a root record where a chunk should be")),
+        Err(error) => Err(segment.corrupt(offset, detail(&error))),
+    }
+}
+
+/// Writes packs.
+struct Packer {
+    store: ChunkStore,
+    next_number: u64,
+    open: Option<OpenPack>,
+    done: Vec<Pack>,
+    /// The files may be named by a manifest.
+    keep_files: bool,
+}
+
+struct OpenPack {
+    segment: Segment,
+    /// Where the buffer will be written.
+    offset: u64,
+    buffer: Vec<u8>,
+    chunks: Vec<IndexedChunk>,
+}
+
+impl Packer {
+    fn new(store: ChunkStore, next_number: u64) -> Packer {
+        Packer {
+            store,
+            next_number,
+            open: None,
+            done: Vec::new(),
+            keep_files: false,
+        }
+    }
+
+    fn inner(&self) -> &Inner {
+        &self.store.inner
+    }
+
+    /// Adds a chunk; gives where it will be.
+    async fn push(&mut self, chunk: StoredChunk) -> Result<Location, ChunkError> {
+        if let Some(open) = &self.open {
+            let end = open.offset + open.buffer.len() as u64;
+            if end + chunk.record_bytes() > self.inner().segment_bytes_max && !open.chunks.is_empty() {
+                self.close().await?;
+            }
+        }
+        if self.open.is_none() {
+            self.open = Some(self.begin()?);
+        }
+        let open = self.open.as_mut().expect("a pack was begun");
+        let indexed = IndexedChunk {
+            hash: chunk.hash,
+            offset: offset_in_segment(open.offset + open.buffer.len() as u64),
+            bytes: u32::try_from(chunk.bytes.len()).expect("a chunk fits a record"),
+        };
+        encode_chunk(&mut open.buffer, open.segment.header.seed(), open.offset, &chunk);
+        open.chunks.push(indexed);
+        if open.buffer.len() >= WRITE_BYTES {
+            open.write()?;
+        }
+        Ok(Location::of(open.segment.header.number, &indexed))
+    }
+
+    fn begin(&mut self) -> Result<OpenPack, ChunkError> {
+        let header = SegmentHeader {
+            store: self.inner().store,
+            number: self.next_number,
+            base: RootRecord::NONE,
+            previous_bytes: 0,
+        };
+        self.next_number += 1;
+        Ok(OpenPack {
+            segment: begin_segment(&self.inner().disk, header)?,
+            offset: SegmentHeader::BYTES as u64,
+            buffer: Vec::new(),
+            chunks: Vec::new(),
+        })
+    }
+
+    /// Makes the open pack durable, but for its name.
+    async fn close(&mut self) -> Result<(), ChunkError> {
+        let Some(mut open) = self.open.take() else {
+            return Ok(());
+        };
+        // Entered first, so that its files go when this fails.
+        self.done.push(Pack {
+            segment: open.segment.clone(),
+            bytes: open.offset + open.buffer.len() as u64,
+            generation: 0,
+        });
+        open.write()?;
+        open.segment.file.sync().await.map_err(open.segment.io("sync"))?;
+        let pack = self.done.last().expect("the pack was entered");
+        write_pack_index(&self.inner().disk, pack, open.chunks).await
+    }
+
+    fn remove_files(&mut self) {
+        if self.keep_files {
+            return;
+        }
+        let open = self.open.iter().map(|open| open.segment.header.number);
+        let done = self.done.iter().map(Pack::number);
+        let names = open.chain(done).map(Segment::file_name);
+        for name in names.chain(self.done.iter().map(Pack::index_name)) {
+            // What is left is removed when the store is opened.
+            let _ = self.inner().disk.remove_file(&name);
+        }
+    }
+}
+
+impl OpenPack {
+    fn write(&mut self) -> Result<(), ChunkError> {
+        let written = self.segment.file.write_all_at(&self.buffer, self.offset);
+        written.map_err(self.segment.io("write"))?;
+        self.offset += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+}
