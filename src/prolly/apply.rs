@@ -13,7 +13,7 @@ use std::iter::Peekable;
 use bytes::Bytes;
 
 use super::build::TreeBuilder;
-use super::node::{ChildRef, Item, Node, NodeBuilder};
+use super::node::{Child, ChildRef, Item, Node, NodeBuilder};
 use super::{Map, ProllyError};
 use crate::chunk::{ChunkBatch, Hash, ReadChunks};
 
@@ -26,14 +26,14 @@ pub(super) struct Edit {
 /// An [`Item`] that owns its value.
 pub(super) enum OwnedItem {
     Value(Bytes),
-    Child(Hash, u64),
+    Child(Child),
 }
 
 impl OwnedItem {
     fn borrow(&self) -> Item<'_> {
         match self {
             OwnedItem::Value(value) => Item::Value(value),
-            OwnedItem::Child(hash, total) => Item::Child(*hash, *total),
+            OwnedItem::Child(child) => Item::Child(*child),
         }
     }
 }
@@ -59,16 +59,18 @@ pub(super) fn apply(
     {
         tops.push(ChildRef {
             last_key: Bytes::copy_from_slice(last_key),
-            hash: map.root(),
-            total: root.total(),
+            child: Child {
+                hash: map.root(),
+                total: root.total(),
+                attached: root.has_attached(),
+            },
         });
     }
     for edit in edits {
-        if let Some(OwnedItem::Child(hash, total)) = edit.item {
+        if let Some(OwnedItem::Child(child)) = edit.item {
             tops.push(ChildRef {
                 last_key: edit.key,
-                hash,
-                total,
+                child,
             });
         }
     }
@@ -77,11 +79,11 @@ pub(super) fn apply(
         [] => Ok(Map::from_root(
             batch.put(NodeBuilder::encode_empty(root.values_are_hashes())),
         )),
-        [only] => lowest_root(batch, only.hash),
+        [only] => lowest_root(batch, only.child.hash),
         _ => {
             let mut builder = TreeBuilder::new(root.level() + 1, root.values_are_hashes());
             for top in &tops {
-                builder.push(batch, &top.last_key, Item::Child(top.hash, top.total))?;
+                builder.push(batch, &top.last_key, Item::Child(top.child))?;
             }
             builder.finish(batch)
         }
@@ -93,7 +95,7 @@ fn lowest_root(batch: &ChunkBatch<'_>, top: Hash) -> Result<Map, ProllyError> {
     let mut hash = top;
     let mut node = Node::load(batch, &hash)?;
     while !node.is_leaf() && node.len() == 1 {
-        hash = node.child(0);
+        hash = node.child_hash(0);
         node = Node::load_child(batch, &node, 0)?;
     }
     Ok(Map::from_root(hash))
@@ -117,11 +119,10 @@ fn rewrite_level(
             let is_last = walk.is_last();
             let old = &walk.node;
             merge(&mut builder, old, is_last, &mut edits, &mut added)?;
-            removed.extend(old.last_key().map(|last_key| ChildRef {
-                last_key: Bytes::copy_from_slice(last_key),
-                hash: walk.hash,
-                total: old.total(),
-            }));
+            removed.extend(
+                old.last_key()
+                    .map(|last_key| (Bytes::copy_from_slice(last_key), walk.hash)),
+            );
             if is_last {
                 added.extend(builder.finish());
             }
@@ -187,30 +188,29 @@ fn merge<I: Iterator<Item = Result<Edit, ProllyError>>>(
 }
 
 /// Puts the nodes that are new and says what changes in the level above.
-fn replace(batch: &mut ChunkBatch<'_>, removed: Vec<ChildRef>, added: Vec<(ChildRef, Bytes)>, above: &mut Vec<Edit>) {
+fn replace(
+    batch: &mut ChunkBatch<'_>,
+    removed: Vec<(Bytes, Hash)>,
+    added: Vec<(ChildRef, Bytes)>,
+    above: &mut Vec<Edit>,
+) {
     let mut removed = removed.into_iter().peekable();
     for (new, bytes) in added {
-        while let Some(old) = removed.next_if(|old| old.last_key < new.last_key) {
-            above.push(Edit {
-                key: old.last_key,
-                item: None,
-            });
+        while let Some((key, _)) = removed.next_if(|(last_key, _)| *last_key < new.last_key) {
+            above.push(Edit { key, item: None });
         }
-        if let Some(old) = removed.next_if(|old| old.last_key == new.last_key)
-            && old.hash == new.hash
+        if let Some((_, hash)) = removed.next_if(|(last_key, _)| *last_key == new.last_key)
+            && hash == new.child.hash
         {
             continue;
         }
-        batch.put_named(new.hash, bytes);
+        batch.put_named(new.child.hash, bytes);
         above.push(Edit {
             key: new.last_key,
-            item: Some(OwnedItem::Child(new.hash, new.total)),
+            item: Some(OwnedItem::Child(new.child)),
         });
     }
-    above.extend(removed.map(|old| Edit {
-        key: old.last_key,
-        item: None,
-    }));
+    above.extend(removed.map(|(key, _)| Edit { key, item: None }));
 }
 
 /// The nodes of one level of the old tree, from some key on.
@@ -249,7 +249,7 @@ impl LevelWalk {
         while self.node.level() > self.level {
             let index = choose(&self.node);
             let child = Node::load_child(chunks, &self.node, index)?;
-            self.hash = self.node.child(index);
+            self.hash = self.node.child_hash(index);
             self.path.push((std::mem::replace(&mut self.node, child), index));
         }
         Ok(())
@@ -264,7 +264,7 @@ impl LevelWalk {
         while let Some((node, index)) = self.path.pop() {
             if index + 1 < node.len() {
                 self.node = Node::load_child(chunks, &node, index + 1)?;
-                self.hash = node.child(index + 1);
+                self.hash = node.child_hash(index + 1);
                 self.path.push((node, index + 1));
                 return self.descend(chunks, |_| 0);
             }

@@ -54,11 +54,11 @@ impl TreeBuilder {
     fn finish_node(&mut self, batch: &mut ChunkBatch<'_>, index: usize) -> Result<(), ProllyError> {
         let mut index = index;
         while let Some((child, bytes)) = self.edge[index].node.finish() {
-            batch.put_named(child.hash, bytes);
+            batch.put_named(child.child.hash, bytes);
             index += 1;
             let level = self.level(index);
             level.pushed += 1;
-            let ended = level.node.push(&child.last_key, Item::Child(child.hash, child.total))?;
+            let ended = level.node.push(&child.last_key, Item::Child(child.child))?;
             level.last = Some(child);
             if !ended {
                 break;
@@ -78,7 +78,7 @@ impl TreeBuilder {
                 ..
             }) = self.edge.get(index + 1)
             {
-                return Ok(Map::from_root(only.hash));
+                return Ok(Map::from_root(only.child.hash));
             }
             index += 1;
         }

@@ -91,7 +91,7 @@ impl<R: ReadChunks> Cursor<R> {
                 (Direction::Descending, _) => last,
             };
             let child = Node::load_child(&self.chunks, &node, index)?;
-            hash = node.child(index);
+            hash = node.child_hash(index);
             self.path.push((std::mem::replace(&mut node, child), index));
         }
         let rest = self.within(&node);
@@ -114,36 +114,117 @@ impl<R: ReadChunks> Cursor<R> {
         start..end.max(start)
     }
 
-    /// Goes to the next leaf that may hold something of the range; `leaf` is `None` afterwards when there is none.
-    fn next_neighbour(&mut self) -> Result<(), ProllyError> {
-        let Some(leaf) = self.leaf.take() else { return Ok(()) };
-        // A leaf that is not used up to its edge has an end of the range within it.
-        let range_ends_here = match self.direction {
-            Direction::Ascending => match (&self.bounds.1, leaf.node.last_key()) {
+    /// Whether nothing of the range lies behind `leaf`: one that is not used up to its edge has an end of the range in it.
+    fn range_ends_in(&self, leaf: &Node) -> bool {
+        match self.direction {
+            Direction::Ascending => match (&self.bounds.1, leaf.last_key()) {
                 (Bound::Included(end) | Bound::Excluded(end), Some(last)) => last >= end.as_slice(),
                 _ => false,
             },
-            Direction::Descending => match (&self.bounds.0, leaf.node.len()) {
-                (Bound::Included(start) | Bound::Excluded(start), 1..) => leaf.node.key(0) <= start.as_slice(),
+            Direction::Descending => match (&self.bounds.0, leaf.len()) {
+                (Bound::Included(start) | Bound::Excluded(start), 1..) => leaf.key(0) <= start.as_slice(),
                 _ => false,
             },
-        };
-        if range_ends_here {
+        }
+    }
+
+    /// The child that comes after child `index`, or first of all.
+    fn next_child(&self, node: &Node, index: Option<usize>) -> Option<usize> {
+        match self.direction {
+            Direction::Ascending => Some(index.map_or(0, |index| index + 1)).filter(|next| *next < node.len()),
+            Direction::Descending => index.unwrap_or(node.len()).checked_sub(1),
+        }
+    }
+
+    /// Goes to the next leaf that may hold something of the range; `leaf` is `None` afterwards when there is none.
+    fn next_neighbour(&mut self) -> Result<(), ProllyError> {
+        let Some(leaf) = self.leaf.take() else { return Ok(()) };
+        if self.range_ends_in(&leaf.node) {
             return Ok(());
         }
         while let Some((node, index)) = self.path.pop() {
-            let next = match self.direction {
-                Direction::Ascending => Some(index + 1).filter(|next| *next < node.len()),
-                Direction::Descending => index.checked_sub(1),
-            };
-            if let Some(next) = next {
+            if let Some(next) = self.next_child(&node, Some(index)) {
                 let child = Node::load_child(&self.chunks, &node, next)?;
-                let hash = node.child(next);
+                let hash = node.child_hash(next);
                 self.path.push((node, next));
                 return self.enter(child, hash, false);
             }
         }
         Ok(())
+    }
+
+    /// Passes over the next `count` entries of the range, or all there are, and gives how many they were.
+    ///
+    /// Costs two paths through the tree, however many entries they are. After an error the cursor yields nothing more.
+    pub fn advance(&mut self, count: u64) -> Result<u64, ProllyError> {
+        let mut rest = count;
+        while let Some(leaf) = &mut self.leaf {
+            let here = leaf.rest.len();
+            if rest < here as u64 {
+                match self.direction {
+                    Direction::Ascending => leaf.rest.start += rest as usize,
+                    Direction::Descending => leaf.rest.end -= rest as usize,
+                }
+                return Ok(count);
+            }
+            rest -= here as u64;
+            leaf.rest = leaf.rest.end..leaf.rest.end;
+            if rest == 0 {
+                break;
+            }
+            self.pass_subtrees(&mut rest)?;
+        }
+        Ok(count - rest)
+    }
+
+    /// Goes on to the leaf that holds the entry after the next `rest` ones, or an end of the range, and takes from `rest`
+    /// what was passed on the way.
+    fn pass_subtrees(&mut self, rest: &mut u64) -> Result<(), ProllyError> {
+        let Some(leaf) = self.leaf.take() else { return Ok(()) };
+        if self.range_ends_in(&leaf.node) {
+            return Ok(());
+        }
+        while let Some((mut node, index)) = self.path.pop() {
+            let mut index = Some(index);
+            while let Some(next) = self.next_child(&node, index) {
+                let total = node.child_total(next);
+                if total <= *rest && self.is_within(&node, next) {
+                    *rest -= total;
+                    index = Some(next);
+                    continue;
+                }
+                let child = Node::load_child(&self.chunks, &node, next)?;
+                if child.is_leaf() {
+                    let (hash, rest) = (node.child_hash(next), self.within(&child));
+                    self.path.push((node, next));
+                    self.leaf = Some(LeafSpan {
+                        hash,
+                        node: child,
+                        rest,
+                    });
+                    return Ok(());
+                }
+                self.path.push((std::mem::replace(&mut node, child), next));
+                index = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether everything below this child, which lies ahead, is in the range.
+    fn is_within(&self, node: &Node, index: usize) -> bool {
+        match self.direction {
+            Direction::Ascending => match &self.bounds.1 {
+                Bound::Unbounded => true,
+                Bound::Included(end) => node.key(index) <= end.as_slice(),
+                Bound::Excluded(end) => node.key(index) < end.as_slice(),
+            },
+            // The lowest key below a child is not known, but it is above the highest one before.
+            Direction::Descending => match &self.bounds.0 {
+                Bound::Unbounded => true,
+                Bound::Included(start) | Bound::Excluded(start) => index > 0 && node.key(index - 1) >= start.as_slice(),
+            },
+        }
     }
 
     /// The rest of the range in the current leaf, all at once; `None` at the end of the range.
@@ -182,6 +263,14 @@ impl<R: ReadChunks> Iterator for Cursor<R> {
                 self.leaf = None;
                 return Some(Err(error));
             }
+        }
+    }
+
+    /// Cheap, see [`advance`](Cursor::advance); and so is `skip`.
+    fn nth(&mut self, n: usize) -> Option<Self::Item> {
+        match self.advance(n as u64) {
+            Ok(_) => self.next(),
+            Err(error) => Some(Err(error)),
         }
     }
 }

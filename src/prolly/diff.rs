@@ -48,7 +48,7 @@ impl Position {
             },
             Some((node, index)) => Next::Subtree {
                 level: node.level() - 1,
-                hash: node.child(*index),
+                hash: node.child_hash(*index),
             },
         }
     }

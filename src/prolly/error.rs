@@ -25,6 +25,10 @@ pub enum ProllyError {
     #[error("a value of {bytes} bytes is larger than the limit of {VALUE_BYTES_MAX} bytes")]
     ValueTooLarge { bytes: usize },
 
+    /// A value begins with [`ATTACHED_MARK`](super::ATTACHED_MARK) but has nothing attached as it should.
+    #[error("a value cannot be stored: {detail}")]
+    BadValue { detail: &'static str },
+
     /// A map of references was given a value that is no hash.
     #[error("a map of references holds hashes of 20 bytes, not values of {bytes} bytes")]
     NotAReference { bytes: usize },

@@ -8,7 +8,8 @@ use super::ProllyError;
 use super::apply::{Edit, OwnedItem, apply};
 use super::build::TreeBuilder;
 use super::cursor::{Cursor, Direction};
-use super::diff::DiffIter;
+use super::diff::{DiffIter, Difference};
+use super::merge::{self, MergeConflict, Merged, Resolution};
 use super::node::{Item, Node, NodeBuilder};
 use crate::chunk::{ChunkBatch, Hash, ReadChunks};
 
@@ -159,6 +160,40 @@ impl Map {
     /// What changed from this map to `other`, ascending by key. Subtrees that both share are not read.
     pub fn diff<R: ReadChunks>(&self, other: &Map, chunks: R) -> Result<DiffIter<R>, ProllyError> {
         DiffIter::new(chunks, &self.root, &other.root)
+    }
+
+    /// What becomes of `base` when both what led to `left` and what led to `right` is done to it.
+    ///
+    /// `resolve` is asked about each key that both sides changed, differently, in ascending order; the same change on
+    /// both sides is one change. Without unresolved conflicts, and if `resolve` does not mind which side is which, the
+    /// sides may be swapped. Costs what the side with fewer changes costs, whatever the size of the maps.
+    ///
+    /// # Errors
+    /// The first that `resolve` answers; what reading the old nodes answers.
+    pub fn merge<E: From<ProllyError>>(
+        batch: &mut ChunkBatch<'_>,
+        base: &Map,
+        left: &Map,
+        right: &Map,
+        resolve: impl FnMut(&MergeConflict) -> Result<Resolution, E>,
+    ) -> Result<Merged, E> {
+        merge::merge(batch, base, left, right, resolve)
+    }
+
+    /// This map with `changes`, strictly ascending by key, which were made over another version of it.
+    ///
+    /// `resolve` is asked about each key whose value here (`left`) is not what it was before the change, even when it is
+    /// already what the change (`right`) makes of it. Costs O(changes x log n).
+    ///
+    /// # Errors
+    /// The first that `resolve` answers; those of [`Map::apply`].
+    pub fn rebase<E: From<ProllyError>>(
+        &self,
+        batch: &mut ChunkBatch<'_>,
+        changes: impl IntoIterator<Item = Difference>,
+        resolve: impl FnMut(&MergeConflict) -> Result<Resolution, E>,
+    ) -> Result<Merged, E> {
+        merge::rebase(self, batch, changes, resolve)
     }
 }
 

@@ -3,18 +3,21 @@
 //! ```text
 //! 0  kind    u8   1 leaf, 2 interior
 //! 1  level   u8   0 in leaves
-//! 2  flags   u8   1: values are hashes of other chunks; 2: offsets take four bytes instead of two
+//! 2  flags   u8   1: values are hashes of other chunks; 2: offsets take four bytes instead of two;
+//!                 4: a value in or below this node has chunks attached
 //! 3  zero    u8
 //! 4  count   u32
 //! 8  key ends   [count] u16 or u32, counted from the first key
 //!    leaf:     value ends [count] likewise, then keys, then values
-//!    interior: keys, then child hashes [count] 20 bytes, then numbers of entries below [count] u64
+//!    interior: keys, then child hashes [count] 20 bytes, then numbers of entries below [count] u64,
+//!              each with its top bit set when that child has flag 4
 //! ```
 //! Integers are little endian. A key of an interior node is the last key below that child. Offsets are wide exactly
-//! when two bytes do not suffice, so equal content has one form.
+//! when two bytes do not suffice, and flag 4 tells what the values tell too, so equal content has one form.
 
 use bytes::Bytes;
 
+use super::attached::{self, Attached};
 use super::{KEY_BYTES_MAX, ProllyError, VALUE_BYTES_MAX, boundary};
 use crate::chunk::{HASH_BYTES, Hash, ReadChunks};
 
@@ -26,14 +29,27 @@ pub const KIND_INTERIOR: u8 = 2;
 
 const FLAG_VALUES_ARE_HASHES: u8 = 1;
 const FLAG_WIDE: u8 = 2;
+const FLAG_ATTACHED: u8 = 4;
 const HEADER_BYTES: usize = 8;
+
+/// In a number of entries below a child: the child has [`FLAG_ATTACHED`].
+const TOTAL_ATTACHED: u64 = 1 << 63;
 
 /// What an entry holds beside its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Item<'a> {
     Value(&'a [u8]),
-    /// A child and how many entries lie below it.
-    Child(Hash, u64),
+    Child(Child),
+}
+
+/// What a node knows of one below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Child {
+    pub hash: Hash,
+    /// How many entries lie in or below it.
+    pub total: u64,
+    /// Whether one of them has chunks attached.
+    pub attached: bool,
 }
 
 /// A node whose structure was checked: no accessor can go out of bounds.
@@ -53,11 +69,17 @@ impl Node {
         Node::parse(chunks.get(hash)?).map_err(|detail| ProllyError::Corrupt { hash: *hash, detail })
     }
 
-    /// The child of `parent` at `index`, checked to be one level below it.
+    /// The child of `parent` at `index`, checked to be what the parent says of it.
     pub fn load_child<R: ReadChunks + ?Sized>(chunks: &R, parent: &Node, index: usize) -> Result<Node, ProllyError> {
-        let hash = parent.child(index);
+        let hash = parent.child_hash(index);
         let node = Node::load(chunks, &hash)?;
-        if node.level + 1 != parent.level || node.count == 0 {
+        let same_kind = (node.flags ^ parent.flags) & FLAG_VALUES_ARE_HASHES == 0;
+        // Whoever seeks a key below trusts that it is found where the keys here say.
+        if node.level + 1 != parent.level
+            || node.last_key() != Some(parent.key(index))
+            || !same_kind
+            || node.has_attached() != parent.child(index).attached
+        {
             return Err(ProllyError::Corrupt {
                 hash,
                 detail: "it does not fit the node above it",
@@ -77,7 +99,7 @@ impl Node {
             (KIND_LEAF | KIND_INTERIOR, _) => return Err("kind and level contradict each other"),
             _ => return Err("unknown kind"),
         }
-        if flags & !(FLAG_VALUES_ARE_HASHES | FLAG_WIDE) != 0 || zero != 0 {
+        if flags & !(FLAG_VALUES_ARE_HASHES | FLAG_WIDE | FLAG_ATTACHED) != 0 || zero != 0 {
             return Err("unknown flags");
         }
         let offset_bytes = if flags & FLAG_WIDE == 0 { 2 } else { 4 };
@@ -158,6 +180,11 @@ impl Node {
         self.flags & FLAG_VALUES_ARE_HASHES != 0
     }
 
+    /// Whether a value in or below this node has chunks attached.
+    pub fn has_attached(&self) -> bool {
+        self.flags & FLAG_ATTACHED != 0
+    }
+
     pub fn len(&self) -> usize {
         self.count
     }
@@ -227,24 +254,37 @@ impl Node {
         self.bytes.slice(self.value_span(index))
     }
 
-    pub fn child(&self, index: usize) -> Hash {
+    pub fn child_hash(&self, index: usize) -> Hash {
         debug_assert!(!self.is_leaf(), "children are in interior nodes");
         let at = self.items_at + index * HASH_BYTES;
         Hash::from_slice(&self.bytes[at..at + HASH_BYTES]).expect("a slice of a hash's length")
     }
 
-    pub fn child_total(&self, index: usize) -> u64 {
+    fn child_word(&self, index: usize) -> u64 {
         debug_assert!(!self.is_leaf(), "children are in interior nodes");
         let at = self.items_at + self.count * HASH_BYTES + index * 8;
-        let mut total = [0; 8];
-        total.copy_from_slice(&self.bytes[at..at + 8]);
-        u64::from_le_bytes(total)
+        let mut word = [0; 8];
+        word.copy_from_slice(&self.bytes[at..at + 8]);
+        u64::from_le_bytes(word)
+    }
+
+    pub fn child_total(&self, index: usize) -> u64 {
+        self.child_word(index) & !TOTAL_ATTACHED
+    }
+
+    pub fn child(&self, index: usize) -> Child {
+        let word = self.child_word(index);
+        Child {
+            hash: self.child_hash(index),
+            total: word & !TOTAL_ATTACHED,
+            attached: word & TOTAL_ATTACHED != 0,
+        }
     }
 
     pub fn item(&self, index: usize) -> Item<'_> {
         match self.is_leaf() {
             true => Item::Value(self.value(index)),
-            false => Item::Child(self.child(index), self.child_total(index)),
+            false => Item::Child(self.child(index)),
         }
     }
 
@@ -279,6 +319,7 @@ pub(super) struct NodeBuilder {
     items: Vec<u8>,
     value_ends: Vec<u32>,
     totals: Vec<u64>,
+    attached: bool,
     /// What [`boundary`] counts: bytes of all entries, headers left out.
     bytes: u64,
 }
@@ -287,8 +328,7 @@ pub(super) struct NodeBuilder {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ChildRef {
     pub last_key: Bytes,
-    pub hash: Hash,
-    pub total: u64,
+    pub child: Child,
 }
 
 impl NodeBuilder {
@@ -301,6 +341,7 @@ impl NodeBuilder {
             items: Vec::new(),
             value_ends: Vec::new(),
             totals: Vec::new(),
+            attached: false,
             bytes: 0,
         }
     }
@@ -336,14 +377,19 @@ impl NodeBuilder {
                 if self.values_are_hashes && value.len() != HASH_BYTES {
                     return Err(ProllyError::NotAReference { bytes: value.len() });
                 }
+                if !self.values_are_hashes {
+                    self.attached |= attached::is_attached(value).map_err(|detail| ProllyError::BadValue { detail })?;
+                }
                 self.items.extend_from_slice(value);
                 self.value_ends.push(self.items.len() as u32);
                 key.len() + value.len() + 4
             }
-            Item::Child(hash, total) => {
+            Item::Child(child) => {
                 assert_ne!(self.level, 0, "children are in interior nodes");
-                self.items.extend_from_slice(hash.as_bytes());
-                self.totals.push(total);
+                self.items.extend_from_slice(child.hash.as_bytes());
+                self.totals
+                    .push((child.total & !TOTAL_ATTACHED) | (u64::from(child.attached) * TOTAL_ATTACHED));
+                self.attached |= child.attached;
                 key.len() + HASH_BYTES + 8 + 2
             }
         };
@@ -361,23 +407,26 @@ impl NodeBuilder {
         let last_key = Bytes::copy_from_slice(self.last_key()?);
         let total = match self.level {
             0 => self.key_ends.len() as u64,
-            _ => self.totals.iter().fold(0, |sum: u64, total| sum.saturating_add(*total)),
+            _ => self
+                .totals
+                .iter()
+                .fold(0, |sum: u64, total| sum.saturating_add(total & !TOTAL_ATTACHED)),
         };
+        let attached = self.attached;
         let bytes = self.encode();
         self.keys.clear();
         self.key_ends.clear();
         self.items.clear();
         self.value_ends.clear();
         self.totals.clear();
+        self.attached = false;
         self.bytes = 0;
-        Some((
-            ChildRef {
-                last_key,
-                hash: Hash::of(&bytes),
-                total,
-            },
-            bytes,
-        ))
+        let child = Child {
+            hash: Hash::of(&bytes),
+            total,
+            attached,
+        };
+        Some((ChildRef { last_key, child }, bytes))
     }
 
     /// The one form of a map without entries.
@@ -388,7 +437,9 @@ impl NodeBuilder {
     fn encode(&self) -> Bytes {
         let narrow_max = usize::from(u16::MAX);
         let wide = self.keys.len() > narrow_max || (self.level == 0 && self.items.len() > narrow_max);
-        let flags = u8::from(self.values_are_hashes) * FLAG_VALUES_ARE_HASHES + u8::from(wide) * FLAG_WIDE;
+        let flags = u8::from(self.values_are_hashes) * FLAG_VALUES_ARE_HASHES
+            + u8::from(wide) * FLAG_WIDE
+            + u8::from(self.attached) * FLAG_ATTACHED;
         let kind = if self.level == 0 { KIND_LEAF } else { KIND_INTERIOR };
         let count = self.key_ends.len();
         let offsets = self.key_ends.len() + self.value_ends.len();
@@ -416,6 +467,15 @@ impl NodeBuilder {
     }
 }
 
+/// A chunk that a node refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    pub hash: Hash,
+    /// Whether that chunk may refer to others. When not, a walk need not read it: it is a leaf whose values have
+    /// nothing attached, or was attached as the end of what it belongs to.
+    pub leads_on: bool,
+}
+
 /// Hashes of the nodes below this one: none for a leaf, whose values are opaque.
 ///
 /// The node is checked in full, as [`validate`] does.
@@ -426,23 +486,45 @@ pub fn children(node: &[u8]) -> Result<Vec<Hash>, ProllyError> {
     let node = validated(node)?;
     Ok(match node.is_leaf() {
         true => Vec::new(),
-        false => (0..node.len()).map(|i| node.child(i)).collect(),
+        false => (0..node.len()).map(|i| node.child_hash(i)).collect(),
     })
 }
 
-/// Hashes of everything this node refers to: nodes below it, and the values of a leaf that holds references.
+/// Everything this node refers to, in the order it stands in: nodes below it, the values of a leaf that holds
+/// references, what is attached to values.
+///
+/// From a node right above the leaves it can be told which leaves refer to something: that is what makes a walk over
+/// all that is alive read a hundredth of the nodes.
+///
+/// # Errors
+/// `Corrupt` when the bytes are no node.
+pub fn links(node: &[u8]) -> Result<Vec<Link>, ProllyError> {
+    let node = validated(node)?;
+    let mut links = Vec::new();
+    for index in 0..node.len() {
+        if !node.is_leaf() {
+            let child = node.child(index);
+            links.push(Link {
+                hash: child.hash,
+                leads_on: node.level > 1 || node.values_are_hashes() || child.attached,
+            });
+        } else if node.values_are_hashes() {
+            links.extend(Hash::from_slice(node.value(index)).map(|hash| Link { hash, leads_on: true }));
+        } else if node.has_attached()
+            && let Ok(Some(attached)) = Attached::parse(node.value(index))
+        {
+            links.extend(attached.links());
+        }
+    }
+    Ok(links)
+}
+
+/// The hashes of [`links`].
 ///
 /// # Errors
 /// `Corrupt` when the bytes are no node.
 pub fn references(node: &[u8]) -> Result<Vec<Hash>, ProllyError> {
-    let node = validated(node)?;
-    Ok(match (node.is_leaf(), node.values_are_hashes()) {
-        (false, _) => (0..node.len()).map(|i| node.child(i)).collect(),
-        (true, true) => (0..node.len())
-            .filter_map(|i| Hash::from_slice(node.value(i)))
-            .collect(),
-        (true, false) => Vec::new(),
-    })
+    Ok(links(node)?.into_iter().map(|link| link.hash).collect())
 }
 
 /// Checks everything about a node that can be told from its own bytes, the order of its keys too.
@@ -464,6 +546,17 @@ fn validated(bytes: &[u8]) -> Result<Node, ProllyError> {
     }
     if (0..node.len()).any(|i| node.key(i).len() > KEY_BYTES_MAX) {
         return Err(corrupt("a key is too long"));
+    }
+    let mut has_attached = false;
+    for index in 0..node.len() {
+        has_attached |= match (node.is_leaf(), node.values_are_hashes()) {
+            (true, true) => false,
+            (true, false) => attached::is_attached(node.value(index)).map_err(corrupt)?,
+            (false, _) => node.child(index).attached,
+        };
+    }
+    if has_attached != node.has_attached() {
+        return Err(corrupt("its flags do not say what its values have attached"));
     }
     Ok(node)
 }

@@ -10,13 +10,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::chunk::{ChunkBatch, ChunkError, Hash, NoChunks, ReadChunks};
 
-type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+pub(super) type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
-fn build(batch: &mut ChunkBatch<'_>, model: &Model) -> Map {
+pub(super) fn build(batch: &mut ChunkBatch<'_>, model: &Model) -> Map {
     Map::build(batch, model).unwrap()
 }
 
-fn content(map: &Map, chunks: &dyn ReadChunks) -> Model {
+pub(super) fn content(map: &Map, chunks: &dyn ReadChunks) -> Model {
     map.range(chunks, ..)
         .unwrap()
         .map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec())).unwrap())
@@ -24,20 +24,20 @@ fn content(map: &Map, chunks: &dyn ReadChunks) -> Model {
 }
 
 /// Counts reads, to show what an operation costs.
-struct Counting<'a> {
+pub(super) struct Counting<'a> {
     below: &'a dyn ReadChunks,
     reads: AtomicU64,
 }
 
 impl<'a> Counting<'a> {
-    fn new(below: &'a dyn ReadChunks) -> Counting<'a> {
+    pub fn new(below: &'a dyn ReadChunks) -> Counting<'a> {
         Counting {
             below,
             reads: AtomicU64::new(0),
         }
     }
 
-    fn reads(&self) -> u64 {
+    pub fn reads(&self) -> u64 {
         self.reads.load(Ordering::Relaxed)
     }
 }
@@ -53,7 +53,7 @@ impl ReadChunks for Counting<'_> {
     }
 }
 
-fn numbered(rows: std::ops::Range<u32>) -> Model {
+pub(super) fn numbered(rows: std::ops::Range<u32>) -> Model {
     rows.map(|i| {
         (
             format!("row{i:08}").into_bytes(),
@@ -64,26 +64,34 @@ fn numbered(rows: std::ops::Range<u32>) -> Model {
 }
 
 /// Keys from a small alphabet, so that edits hit old keys; values of all sizes, so that nodes are of all shapes.
-fn key() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn key() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         8 => prop::collection::vec(0u8..4, 0..7),
         1 => (0u8..4, 100usize..3000).prop_map(|(byte, len)| vec![byte; len]),
     ]
 }
 
-fn value() -> impl Strategy<Value = Vec<u8>> {
+/// Some with chunks attached; a body of any bytes shows that only the first byte of a value means something.
+pub(super) fn value() -> impl Strategy<Value = Vec<u8>> {
+    let byte = 0..ATTACHED_MARK;
+    let body = prop::collection::vec(any::<u8>(), 0..40);
     prop_oneof![
-        6 => prop::collection::vec(any::<u8>(), 0..40),
-        4 => (any::<u8>(), 100usize..900).prop_map(|(byte, len)| vec![byte; len]),
-        1 => (any::<u8>(), 900usize..40_000).prop_map(|(byte, len)| vec![byte; len]),
+        6 => prop::collection::vec(any::<u8>(), 0..40)
+            .prop_filter("a value without attached chunks", |value| value.first() != Some(&ATTACHED_MARK)),
+        4 => (byte.clone(), 100usize..900).prop_map(|(byte, len)| vec![byte; len]),
+        1 => (byte, 900usize..40_000).prop_map(|(byte, len)| vec![byte; len]),
+        1 => (body, 0usize..3, 1usize..3).prop_map(|(body, leading, ends)| {
+            let hashes: Vec<Hash> = (0..leading + ends).map(|i| Hash::of(&[body.len() as u8, i as u8])).collect();
+            Attached::encode(&body, &hashes[..leading], &hashes[leading..]).to_vec()
+        }),
     ]
 }
 
-fn model() -> impl Strategy<Value = Model> {
+pub(super) fn model() -> impl Strategy<Value = Model> {
     prop::collection::btree_map(key(), value(), 0..250)
 }
 
-fn edits() -> impl Strategy<Value = BTreeMap<Vec<u8>, Option<Vec<u8>>>> {
+pub(super) fn edits() -> impl Strategy<Value = BTreeMap<Vec<u8>, Option<Vec<u8>>>> {
     prop_oneof![
         prop::collection::btree_map(key(), prop::option::of(value()), 0..4),
         prop::collection::btree_map(key(), prop::option::of(value()), 0..200),
@@ -91,7 +99,7 @@ fn edits() -> impl Strategy<Value = BTreeMap<Vec<u8>, Option<Vec<u8>>>> {
     ]
 }
 
-fn apply(map: &Map, batch: &mut ChunkBatch<'_>, edits: &BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> Map {
+pub(super) fn apply(map: &Map, batch: &mut ChunkBatch<'_>, edits: &BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> Map {
     map.apply(
         batch,
         edits
@@ -101,7 +109,7 @@ fn apply(map: &Map, batch: &mut ChunkBatch<'_>, edits: &BTreeMap<Vec<u8>, Option
     .unwrap()
 }
 
-fn edit_model(model: &mut Model, edits: &BTreeMap<Vec<u8>, Option<Vec<u8>>>) {
+pub(super) fn edit_model(model: &mut Model, edits: &BTreeMap<Vec<u8>, Option<Vec<u8>>>) {
     for (key, value) in edits {
         match value {
             Some(value) => model.insert(key.clone(), value.clone()),
@@ -161,6 +169,33 @@ proptest! {
         prop_assert_eq!(by_leaf, expected);
     }
 
+    /// Would fail if entries that are passed over were counted wrong, or the cursor stood elsewhere afterwards.
+    #[test]
+    fn passing_over_entries_is_reading_them(
+        model in model(), from in key(), to in key(), kinds in (0u8..3, 0u8..3), steps in prop::collection::vec(0u64..120, 1..4)
+    ) {
+        let mut batch = ChunkBatch::new(&NoChunks);
+        let map = build(&mut batch, &model);
+        let bounds = (bound(from, kinds.0), bound(to, kinds.1));
+        for reverse in [false, true] {
+            let cursor = || match reverse {
+                false => map.range(&batch, bounds.clone()).unwrap(),
+                true => map.range_reverse(&batch, bounds.clone()).unwrap(),
+            };
+            let (mut reading, mut passing) = (cursor(), cursor());
+            for step in &steps {
+                let read = reading.by_ref().take(*step as usize).map(Result::unwrap).count() as u64;
+                prop_assert_eq!(passing.advance(*step).unwrap(), read);
+                let entry = |cursor: &mut Cursor<_>| cursor.next().map(Result::unwrap);
+                prop_assert_eq!(entry(&mut passing), entry(&mut reading));
+            }
+            prop_assert!(passing.map(Result::unwrap).eq(reading.map(Result::unwrap)));
+            let skipped: Vec<_> = cursor().skip(steps[0] as usize).map(Result::unwrap).collect();
+            let entries: Vec<_> = cursor().map(Result::unwrap).collect();
+            prop_assert_eq!(&skipped[..], entries.get(steps[0] as usize..).unwrap_or_default());
+        }
+    }
+
     /// History independence: would fail if the shape of a tree told how its content came about.
     #[test]
     fn applying_edits_gives_the_root_that_building_gives(model in model(), steps in prop::collection::vec(edits(), 1..5)) {
@@ -208,32 +243,6 @@ proptest! {
             .collect();
         prop_assert_eq!(found, expected);
     }
-
-    /// Foreign bytes: would fail if a damaged node made a reader panic.
-    #[test]
-    fn damaged_nodes_never_panic(model in model(), at in any::<prop::sample::Index>(), to in any::<u8>(), cut in any::<bool>()) {
-        let mut batch = ChunkBatch::new(&NoChunks);
-        build(&mut batch, &model);
-        for (_, bytes) in batch.into_chunks() {
-            let mut bytes = bytes.to_vec();
-            let at = at.index(bytes.len());
-            if cut { bytes.truncate(at) } else { bytes[at] = to }
-            if references(&bytes).is_ok() {
-                let mut damaged = ChunkBatch::new(&NoChunks);
-                let map = Map::from_root(damaged.put(bytes.into()));
-                let _ = map.get(&damaged, &[1, 2]);
-                let _ = map.rank(&damaged, &[1, 2]);
-                let _ = map.nth(&damaged, 3);
-                let _ = map.range(&damaged, ..).map(|cursor| cursor.count());
-                let _ = map.apply(&mut damaged, [(vec![1, 2], Some(Bytes::new()))]);
-            }
-        }
-    }
-
-    #[test]
-    fn random_bytes_are_no_node(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        prop_assert!(validate(&bytes).is_err() || bytes.len() >= 8);
-    }
 }
 
 #[test]
@@ -264,6 +273,28 @@ fn the_cost_of_a_diff_follows_the_change() {
     let counting = Counting::new(&base);
     assert_eq!(before.diff(&after, &counting).unwrap().count(), 10);
     assert!(counting.reads() < 10 * 10, "{} nodes were read", counting.reads());
+}
+
+#[test]
+fn passing_over_entries_costs_two_paths() {
+    // Would fail if an OFFSET read the rows it passes over.
+    let mut base = ChunkBatch::new(&NoChunks);
+    let map = build(&mut base, &numbered(0..100_000));
+    let key = |row: u32| format!("row{row:08}").into_bytes();
+    let bounds = (Bound::Included(key(1000)), Bound::Excluded(key(99_000)));
+    for (reverse, expected) in [(false, 91_000), (true, 8999)] {
+        let counting = Counting::new(&base);
+        let mut cursor = match reverse {
+            false => map.range(&counting, bounds.clone()).unwrap(),
+            true => map.range_reverse(&counting, bounds.clone()).unwrap(),
+        };
+        assert_eq!(cursor.advance(90_000).unwrap(), 90_000);
+        assert_eq!(cursor.next().unwrap().unwrap().0, key(expected));
+        assert!(counting.reads() <= 2 * 4, "{} nodes were read", counting.reads());
+        assert_eq!(cursor.advance(90_000).unwrap(), 7999);
+        assert!(cursor.next().is_none());
+        assert!(counting.reads() <= 4 * 4, "{} nodes were read", counting.reads());
+    }
 }
 
 #[test]
@@ -308,6 +339,71 @@ fn large_values_lie_in_line() {
         map.get(&batch, b"row00000501").unwrap().unwrap(),
         "the value of row 501"
     );
+}
+
+#[test]
+fn attached_chunks_show_in_every_node_above_them() {
+    // Would fail if a walk over what is alive missed an attached chunk, or read leaves that refer to nothing.
+    let mut batch = ChunkBatch::new(&NoChunks);
+    let plain = build(&mut batch, &numbered(0..20_000));
+    let (index, piece) = (Hash::of(b"an index"), Hash::of(b"a piece"));
+    let value = Attached::encode(b"large", &[index], &[piece]);
+    let key = b"row00007000".to_vec();
+    let map = plain.apply(&mut batch, [(key.clone(), Some(value))]).unwrap();
+
+    let (mut read, mut unread, mut found) = (0, 0, Vec::new());
+    let mut open = vec![map.root()];
+    while let Some(hash) = open.pop() {
+        read += 1;
+        for link in links(&batch.get(&hash).unwrap()).unwrap() {
+            match (link.leads_on, batch.contains(&link.hash)) {
+                (true, true) => open.push(link.hash),
+                (false, true) => unread += 1,
+                (leads_on, false) => found.push((link.hash, leads_on)),
+            }
+        }
+    }
+    assert_eq!(found, [(index, true), (piece, false)]);
+    assert!(read < 10 && unread > 100, "{read} nodes were read, {unread} were not");
+
+    // The path to it is told apart from the same path without it, and gone with the value.
+    let restored = map
+        .apply(&mut batch, [(key.clone(), Some(Bytes::from("the value of row 7000")))])
+        .unwrap();
+    assert_eq!(restored, plain);
+    let refused = |value: &'static [u8], batch: &mut ChunkBatch<'_>| {
+        let refused = plain.apply(batch, [(key.clone(), Some(Bytes::from_static(value)))]);
+        assert!(matches!(refused, Err(ProllyError::BadValue { .. })), "{refused:?}");
+    };
+    refused(&[ATTACHED_MARK], &mut batch);
+    refused(&[ATTACHED_MARK, 0, 0, 0, 0, 1], &mut batch);
+    refused(&[ATTACHED_MARK, 1, 0, 0, 0, 1], &mut batch);
+}
+
+#[test]
+fn a_parent_that_hides_attached_chunks_is_refused() {
+    // Would fail if a peer's node could make a garbage collection lose what a value refers to.
+    let mut batch = ChunkBatch::new(&NoChunks);
+    let mut model = numbered(0..2000);
+    let value = Attached::encode(b"", &[], &[Hash::of(b"a piece")]);
+    model.insert(b"row00000500".to_vec(), value.to_vec());
+    let map = build(&mut batch, &model);
+    let honest = batch.get(&map.root()).unwrap().to_vec();
+    let (flags, count) = (2, u32::from_le_bytes(honest[4..8].try_into().unwrap()) as usize);
+    let mut hiding = honest.clone();
+    hiding[flags] = 0;
+    assert!(validate(&hiding).is_err(), "the flag contradicts the words");
+    for word in 0..count {
+        let top = honest.len() - 8 * (count - word) + 7;
+        hiding[top] &= 0x7f;
+    }
+    assert_ne!(hiding, honest);
+    validate(&hiding).unwrap();
+    let hiding = Map::from_root(batch.put(hiding.into()));
+    assert!(matches!(
+        hiding.get(&batch, b"row00000500"),
+        Err(ProllyError::Corrupt { .. })
+    ));
 }
 
 #[test]
@@ -403,6 +499,18 @@ fn nodes_are_golden() {
         hex(&batch.get(&leaf.root()).unwrap()),
         "010000000200000001000300030003006162636f6e65"
     );
+    let value = Attached::encode(b"x", &[], &[Hash::from_bytes([7; 20])]);
+    let attached = Map::build(&mut batch, [("a", &value)]).unwrap();
+    assert_eq!(
+        hex(&batch.get(&attached.root()).unwrap()),
+        format!("010004000100000001001a0061ff0000010078{}", "07".repeat(20))
+    );
+    let mut model = numbered(0..200);
+    model.insert(b"row00000100".to_vec(), value.to_vec());
+    let root = build(&mut batch, &model).root();
+    let root = batch.get(&root).unwrap();
+    assert_eq!(hex(&root[..4]), "02010400");
+    assert_eq!(hex(&root[root.len() - 16..]), "66000000000000806200000000000000");
     let tree = build(&mut batch, &numbered(0..100_000));
     assert_eq!(tree.root().to_string(), "4o94qj0mrnrqi7t9b5083c9vuavjdeo7");
     let root = batch.get(&tree.root()).unwrap();
