@@ -68,7 +68,7 @@ pub struct Collection {
     packer: Packer,
     /// Where copied chunks went.
     moved: Index,
-    /// References of the log up to here are marked.
+    /// References of the log up to here are marked, beginning with what waits for a root.
     caught_up: Position,
     /// Marked after their segment had been copied.
     late: Vec<Location>,
@@ -131,7 +131,7 @@ impl ChunkStore {
         if begun.is_err() {
             inner.collecting.store(false, Ordering::Release);
         }
-        let (horizon, before) = begun?;
+        let (horizon, staged_from, before) = begun?;
         let number = horizon.header.number;
         let segments = inner.segments.read();
         let mut old = BTreeMap::new();
@@ -151,7 +151,7 @@ impl ChunkStore {
         Ok(Collection {
             store: self.clone(),
             before,
-            caught_up: start_of(&horizon),
+            caught_up: staged_from.min(start_of(&horizon)),
             horizon,
             old,
             packer,
@@ -162,12 +162,13 @@ impl ChunkStore {
         })
     }
 
-    fn horizon(&self) -> Result<(Segment, StoreSize), ChunkError> {
+    /// The segment that follows everything old, and from where on the log holds chunks that wait for a root.
+    fn horizon(&self) -> Result<(Segment, Position, StoreSize), ChunkError> {
         let before = self.size();
         let mut log = self.inner.log.lock();
         log.refuse_when_closed()?;
         self.inner.seal_active(&mut log)?;
-        Ok((log.active.clone(), before))
+        Ok((log.active.clone(), log.pending_end, before))
     }
 }
 
@@ -341,6 +342,8 @@ impl Collection {
                         offset,
                         record: Record::Chunk(chunk),
                     } => {
+                        // What waits for a root may lie in the old part, and lives.
+                        self.claim(&chunk.hash)?;
                         let chunk = decode_stored(chunk.codec, chunk.bytes)
                             .map_err(|error| segment.corrupt(offset, detail(&error)))?;
                         let mut open = references(&chunk)?;

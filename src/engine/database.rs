@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 use rand::RngCore;
@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::snapshot::Snapshot;
 use super::{ClusterControl, EngineError, SessionRegistry, Transaction, WriteGate};
-use crate::chunk::ChunkStore;
+use crate::chunk::{ChunkStore, Hash, RootRecord};
 use crate::runtime;
 
 /// The name of the hidden database that holds what users do not version. No client can type it.
@@ -97,7 +97,13 @@ pub(super) struct Snapshots {
     published: Option<Arc<Snapshot>>,
     /// Appended and not yet seen to be published, by sequence.
     pending: VecDeque<(u64, Arc<Snapshot>)>,
+    /// Every snapshot that somebody may still read, and some that nobody does.
+    read: Vec<Weak<Snapshot>>,
 }
+
+/// Keeps the content of one root from being collected while it lives.
+#[derive(Debug, Clone)]
+pub struct RootHold(#[expect(dead_code, reason = "held for its count")] Arc<Snapshot>);
 
 /// What all databases of an engine have in common.
 pub(super) struct Shared {
@@ -129,10 +135,7 @@ impl Database {
                 store,
                 turn: tokio::sync::Mutex::new(()),
                 losers: Arc::default(),
-                snapshots: Mutex::new(Snapshots {
-                    published,
-                    pending: VecDeque::new(),
-                }),
+                snapshots: Mutex::new(Snapshots::new(published)),
                 shared,
                 dropped: AtomicBool::new(false),
             }),
@@ -177,6 +180,16 @@ impl Database {
         )
     }
 
+    /// The newest published root, held: it can be read in full for as long as the hold lives.
+    ///
+    /// `None` while there is no root.
+    pub fn hold_published(&self) -> Option<(RootRecord, RootHold)> {
+        let mut snapshots = self.inner.snapshots.lock();
+        let record = self.inner.store.published();
+        let snapshot = snapshots.as_of(record.sequence)?;
+        Some((record, RootHold(snapshot)))
+    }
+
     /// Whether the database was dropped while somebody held it.
     pub fn is_dropped(&self) -> bool {
         self.inner.dropped.load(Ordering::Acquire)
@@ -204,9 +217,21 @@ impl fmt::Debug for Database {
 }
 
 impl Snapshots {
+    fn new(published: Option<Arc<Snapshot>>) -> Snapshots {
+        Snapshots {
+            read: published.iter().map(Arc::downgrade).collect(),
+            published,
+            pending: VecDeque::new(),
+        }
+    }
+
     /// The snapshot of the newest published root.
     pub fn published(&mut self, store: &ChunkStore) -> Option<Arc<Snapshot>> {
-        let sequence = store.published().sequence;
+        self.as_of(store.published().sequence)
+    }
+
+    /// The snapshot of the root with this sequence, the newest published one.
+    fn as_of(&mut self, sequence: u64) -> Option<Arc<Snapshot>> {
         while let Some((pending, _)) = self.pending.front()
             && *pending <= sequence
         {
@@ -228,7 +253,18 @@ impl Snapshots {
             self.pending.back().is_none_or(|(last, _)| *last < sequence),
             "roots are appended in order"
         );
+        if self.read.len() == self.read.capacity() {
+            self.read.retain(|snapshot| snapshot.strong_count() > 0);
+        }
+        self.read.push(Arc::downgrade(&snapshot));
         self.pending.push_back((sequence, snapshot));
+    }
+
+    /// The roots of all snapshots that somebody reads, or may come to read.
+    pub fn roots_read(&mut self) -> Vec<Hash> {
+        self.read.retain(|snapshot| snapshot.strong_count() > 0);
+        let read = self.read.iter().filter_map(Weak::upgrade);
+        read.map(|snapshot| snapshot.root()).collect()
     }
 }
 

@@ -96,6 +96,10 @@ pub enum EngineError {
     #[error("nothing to commit")]
     NothingToCommit,
 
+    /// 55006: one collection at a time.
+    #[error("garbage of database \"{database}\" is being collected already")]
+    CollectionRuns { database: String },
+
     /// 40003: the commit was written, but whether it reached the disk is unknown.
     #[error("the commit may or may not have become durable: {source}")]
     OutcomeUnknown { source: ChunkError },

@@ -9,8 +9,8 @@ use tokio::sync::watch;
 use super::database::Shared;
 use super::gate::WriteGate;
 use super::{
-    ClusterControl, Database, DatabaseId, EngineError, ReadOnlyReason, RoleRecord, SYSTEM_DATABASE, ScramVerifier,
-    SessionRegistry, System, folder, system,
+    AutoCollect, ClusterControl, Database, DatabaseId, EngineError, ReadOnlyReason, RoleRecord, SYSTEM_DATABASE,
+    ScramVerifier, SessionRegistry, System, folder, system,
 };
 use crate::chunk::{ChunkBatch, ChunkStore, StoreOptions};
 use crate::runtime::disk::{Disk, LockGuard};
@@ -25,6 +25,8 @@ pub struct EngineOptions {
     /// Whether the write gate is closed to begin with, and why.
     pub read_only: Option<ReadOnlyReason>,
     pub store: StoreOptions,
+    /// When garbage is collected without being asked; `None` for never.
+    pub auto_collect: Option<AutoCollect>,
 }
 
 impl EngineOptions {
@@ -34,6 +36,7 @@ impl EngineOptions {
             superuser,
             read_only: None,
             store: StoreOptions::default(),
+            auto_collect: Some(AutoCollect::default()),
         }
     }
 }
@@ -119,7 +122,8 @@ impl Engine {
             shared.gate.close(reason);
         }
         let (databases, definitions) = (Mutex::new(databases), tokio::sync::Mutex::new(()));
-        Ok(Engine {
+        let auto_collect = options.auto_collect;
+        let engine = Engine {
             inner: Arc::new(Inner {
                 disk,
                 options,
@@ -129,7 +133,11 @@ impl Engine {
                 definitions,
                 _lock: lock,
             }),
-        })
+        };
+        if let Some(when) = auto_collect {
+            engine.collect_when_due(when);
+        }
+        Ok(engine)
     }
 
     /// # Errors

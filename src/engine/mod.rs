@@ -17,6 +17,7 @@
 //! Must not know: SQL text, the wire protocols, where standbys are.
 
 mod cluster;
+mod collection;
 mod commit;
 mod database;
 mod edits;
@@ -37,8 +38,9 @@ mod transaction;
 mod versioning;
 
 pub use cluster::{ClusterControl, ClusterError, ClusterErrorKind, ClusterStatusRow};
+pub use collection::AutoCollect;
 pub use commit::CommitOutcome;
-pub use database::{Database, DatabaseId, SYSTEM_DATABASE};
+pub use database::{Database, DatabaseId, RootHold, SYSTEM_DATABASE};
 pub use error::EngineError;
 pub use folder::{CONTROL_FOLDER, FORMAT_VERSION};
 pub use gate::{GateTicket, ReadOnlyReason, WriteGate};

@@ -66,7 +66,9 @@ impl Database {
     ///
     /// # Errors
     /// `WrongHash`; `Incomplete` when a chunk refers to something that is neither here nor among `chunks`.
-    pub fn stage_chunks(&self, chunks: Vec<(Hash, Bytes)>) -> Result<(), EngineError> {
+    pub async fn stage_chunks(&self, chunks: Vec<(Hash, Bytes)>) -> Result<(), EngineError> {
+        // What is found here now must be here when the chunks are: a collection switches in a turn of its own.
+        let _turn = self.inner.turn.lock().await;
         let chunks = self.closed(chunks)?;
         Ok(self.inner.store.append_chunks(chunks.into_iter().collect())?)
     }

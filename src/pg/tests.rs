@@ -36,6 +36,7 @@ async fn fixture(options: Options) -> Fixture {
         superuser,
         read_only: None,
         store: StoreOptions::default(),
+        auto_collect: None,
     };
     let engine = Engine::open(disk.disk(), engine_options).await.unwrap();
     engine.create_database("postgres").await.unwrap();

@@ -38,7 +38,7 @@ pub use diff::{RowDifference, TableDifference, diff_catalogs, diff_rows};
 pub use error::VersionError;
 pub use key::{KEYLESS_HASH_BYTES, decode_key, encode_key, encode_key_values, keyless_key, prefix_end};
 pub use object::{KIND_COMMIT, KIND_ROOT_VALUE, KIND_TABLE, KIND_WORKING_SET};
-pub use reachability::references;
+pub use reachability::{links, references};
 pub use refs::{MAIN_BRANCH, Refs};
 pub use root_value::RootValue;
 pub use table::Table;

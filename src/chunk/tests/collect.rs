@@ -84,6 +84,7 @@ async fn collect(store: &ChunkStore, roots: impl IntoIterator<Item = Hash>) -> R
     let mut collection = store.begin_collection()?;
     let roots: Vec<Hash> = roots.into_iter().chain([store.pending().root]).collect();
     collection.mark(roots, references).await?;
+    collection.catch_up(references).await?;
     collection.copy().await?;
     collection.finish(references).await
 }
@@ -209,6 +210,40 @@ async fn writers_and_readers_go_on_during_a_collection() {
     assert_eq!(entries, 50, "who reads the old log reads it to its end");
     let (store, _) = open(&disk).await.unwrap();
     grown.assert_complete(&store, newest.root, "opened again");
+}
+
+#[tokio::test]
+async fn chunks_that_wait_for_a_root_are_not_garbage() {
+    // Would fail if a standby lost what it had received when a collection came before the root.
+    let disk = SimDisk::new(1).disk();
+    let mut grown = Grown::new(&disk).await.unwrap();
+    for _ in 0..10 {
+        grown.commit().await.unwrap();
+    }
+    let old = *grown
+        .content
+        .keys()
+        .find(|root| **root != grown.store.pending().root)
+        .unwrap();
+    let below: Vec<_> = (0..100).map(|i| node(&[], 50_000 + i)).collect();
+    let top = node(&[below[7].0, old], 60_000);
+    grown.store.append_chunks(below.clone()).unwrap();
+    grown.store.append_chunks(vec![top.clone()]).unwrap();
+    for _ in 0..2 {
+        collect(&grown.store, []).await.unwrap();
+        for (hash, bytes) in below.iter().chain([&top]) {
+            assert_eq!(grown.store.get(hash).as_ref().ok(), Some(bytes));
+        }
+        grown.assert_complete(&grown.store, old, "what a waiting chunk refers to");
+    }
+    let record = grown
+        .store
+        .append(Vec::new(), top.0, 1, WallTime::from_micros(0))
+        .unwrap();
+    grown.store.wait_published(record.sequence).await.unwrap();
+    let (store, _) = open(&disk).await.unwrap();
+    assert_eq!(store.get(&top.0).unwrap(), top.1);
+    grown.assert_complete(&store, old, "opened again");
 }
 
 #[tokio::test]

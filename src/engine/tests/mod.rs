@@ -1,5 +1,6 @@
 //! The engine as its callers see it, over a simulated disk.
 
+mod collection;
 mod conflicts;
 mod crashes;
 mod databases;
@@ -23,6 +24,7 @@ fn options() -> EngineOptions {
         },
         read_only: None,
         store: StoreOptions::default(),
+        auto_collect: None,
     }
 }
 

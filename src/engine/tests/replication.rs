@@ -50,7 +50,7 @@ async fn backfill(primary: &Database, standby: &Database) -> usize {
                 .unwrap();
             sent += 1;
         }
-        standby.stage_chunks(backfill.take_closed()).unwrap();
+        standby.stage_chunks(backfill.take_closed()).await.unwrap();
     }
     let expect_previous = standby.store().published().root;
     let batch = ReplicatedBatch {
@@ -227,6 +227,7 @@ async fn nothing_is_staged_before_what_it_refers_to() {
     let root = shop.store().published().root;
     let refused = there
         .stage_chunks(vec![(root, shop.store().get(&root).unwrap())])
+        .await
         .unwrap_err();
     assert!(matches!(refused, EngineError::Incomplete { .. }));
     assert!(!there.store().contains(&root));

@@ -90,6 +90,7 @@ impl Fixture {
                 backlog_bytes_max: 1 << 24,
                 cache: ChunkCache::new(1 << 22),
             },
+            auto_collect: None,
         };
         let engine = Engine::open(SimDisk::new(1).disk(), options).await.unwrap();
         engine.create_database("planref").await.unwrap();

@@ -91,6 +91,7 @@ impl Server {
             },
             read_only: None,
             store: StoreOptions::default(),
+            auto_collect: None,
         };
         let engine = Engine::open(disk.clone(), options).await.unwrap();
         let cluster = Cluster::start_with(engine.clone(), &self.config, &disk, DRAIN_LIMIT)

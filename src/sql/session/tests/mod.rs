@@ -117,6 +117,7 @@ impl World {
             },
             read_only: None,
             store: StoreOptions::default(),
+            auto_collect: None,
         };
         let engine = Engine::open(SimDisk::new(1).disk(), options).await.unwrap();
         engine.create_database("shop").await.unwrap();

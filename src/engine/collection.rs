@@ -1,0 +1,134 @@
+//! Garbage collection of a database: which roots must live, and when it is time.
+//!
+//! Every commit leaves the nodes behind that it replaced. What must stay is the newest root with everything it refers to
+//! (all branches, tags and their history), every root that a transaction still reads, and what replication holds.
+//!
+//! Invariants
+//! - Sessions neither wait nor fail: readers keep their snapshots, and writers are held up only while the files are
+//!   exchanged, which is a few syncs.
+//! - Nothing is collected that a living transaction or [`RootHold`](super::RootHold) can reach.
+//!
+//! Must not know: how the store moves chunks.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Database, Engine, EngineError};
+use crate::chunk::{ChunkError, Collected, Reference, StoreSize};
+use crate::runtime;
+use crate::version::{VersionError, links};
+
+/// When a database is collected without being asked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AutoCollect {
+    /// How often every database is looked at.
+    pub every: Duration,
+    /// A log shorter than this is left alone.
+    pub log_bytes_min: u64,
+    /// Due when the log has this share of what was alive after the last collection. A collection copies about as much
+    /// as is alive of the log, so a smaller share saves space and costs writes.
+    pub growth: f64,
+}
+
+impl Default for AutoCollect {
+    fn default() -> AutoCollect {
+        AutoCollect {
+            every: Duration::from_secs(10),
+            log_bytes_min: 128 << 20,
+            growth: 0.5,
+        }
+    }
+}
+
+impl AutoCollect {
+    pub fn is_due(&self, size: StoreSize) -> bool {
+        let share = (size.pack_bytes as f64 * self.growth) as u64;
+        size.log_bytes >= self.log_bytes_min.max(share)
+    }
+}
+
+/// More rounds of catching up than this do not help: writers append faster than the collection reads.
+const CATCH_UP_ROUNDS: u32 = 8;
+
+/// So little of the log is read while writers wait.
+const CATCH_UP_BYTES: u64 = 256 << 10;
+
+impl Database {
+    /// Gives up what nobody can reach, and returns its space.
+    ///
+    /// Stopping to wait for it gives it up.
+    ///
+    /// # Errors
+    /// `CollectionRuns` when another one is on its way. `Store` and `Object`, with nothing given up, when the store is
+    /// damaged or full; `NoSuchDatabase` when the database was dropped.
+    pub async fn collect_garbage(&self) -> Result<Collected, EngineError> {
+        self.refuse_when_dropped()?;
+        let store = self.store();
+        let mut collection = store.begin_collection().map_err(|error| match error {
+            ChunkError::Collecting => EngineError::CollectionRuns {
+                database: self.name().to_owned(),
+            },
+            error => error.into(),
+        })?;
+        // After the collection has begun, so that every root is either among these or in the newer part of the log.
+        let mut roots = self.snapshots().roots_read();
+        roots.extend(
+            [store.published().root, store.pending().root]
+                .into_iter()
+                .filter(|root| !root.is_none()),
+        );
+        collection.mark(roots, below).await?;
+        collection.catch_up(below).await?;
+        collection.copy().await?;
+        for _ in 0..CATCH_UP_ROUNDS {
+            if collection.behind() <= CATCH_UP_BYTES {
+                break;
+            }
+            collection.catch_up(below).await?;
+        }
+        let _turn = self.inner.turn.lock().await;
+        self.refuse_when_dropped()?;
+        let collected = collection.finish(below).await?;
+        tracing::info!(
+            database = self.name(),
+            bytes_before = collected.before.log_bytes + collected.before.pack_bytes,
+            bytes_after = collected.after.log_bytes + collected.after.pack_bytes,
+            chunks_before = collected.before.chunks,
+            chunks_after = collected.after.chunks,
+            copied_bytes = collected.copied_bytes,
+            "garbage collected"
+        );
+        Ok(collected)
+    }
+}
+
+fn below(chunk: &Bytes) -> Result<Vec<Reference>, EngineError> {
+    links(chunk).map_err(|error: VersionError| EngineError::Object(error))
+}
+
+impl Engine {
+    /// Collects garbage whenever it is due, for as long as the engine lives.
+    pub(super) fn collect_when_due(&self, when: AutoCollect) {
+        let engine = std::sync::Arc::downgrade(&self.inner);
+        let work = async move {
+            loop {
+                runtime::sleep(when.every).await;
+                let Some(inner) = engine.upgrade() else { return };
+                let databases = Engine { inner }.all_stores();
+                for database in databases {
+                    if !when.is_due(database.store().size()) {
+                        continue;
+                    }
+                    match database.collect_garbage().await {
+                        Ok(_) | Err(EngineError::CollectionRuns { .. } | EngineError::NoSuchDatabase { .. }) => {}
+                        Err(error) => {
+                            tracing::warn!(database = database.name(), %error, "garbage was not collected");
+                        }
+                    }
+                }
+            }
+        };
+        runtime::spawn("collect garbage", work).detach();
+    }
+}
