@@ -17,8 +17,9 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use crate::chunk::{ChunkCache, StoreOptions};
 use crate::config::{Config, join_host_port};
-use crate::engine::{Engine, EngineError, EngineOptions, ReadOnlyReason, Superuser};
+use crate::engine::{AutoCollect, Engine, EngineError, EngineOptions, ReadOnlyReason, Superuser};
 use crate::pg::{self, SqlListener, SqlServer};
 use crate::replication::cluster::{Cluster, ClusterStartError, Role, stored_role};
 use crate::runtime::disk::Disk;
@@ -164,11 +165,27 @@ fn engine_options(config: &Config) -> EngineOptions {
         name: config.user.name.clone(),
         password: config.user.password.reveal().to_owned(),
     };
+    let auto_collect = config.behavior.auto_gc.map(|auto_gc| AutoCollect {
+        log_bytes_min: auto_gc.log_bytes_min,
+        growth: auto_gc.growth_percent as f64 / 100.0,
+        ..AutoCollect::default()
+    });
+    let cache_bytes = config
+        .cache_bytes
+        .unwrap_or_else(|| (runtime::memory_bytes() / 4).min(CACHE_BYTES_MAX));
     EngineOptions {
         read_only: config.behavior.read_only.then_some(ReadOnlyReason::Configured),
+        store: StoreOptions {
+            cache: ChunkCache::new(usize::try_from(cache_bytes).unwrap_or(usize::MAX)),
+            ..StoreOptions::default()
+        },
+        auto_collect,
         ..EngineOptions::new(superuser)
     }
 }
+
+/// Without a setting, chunks take a quarter of the memory and no more than this.
+const CACHE_BYTES_MAX: u64 = 4 << 30;
 
 fn server_settings(config: &Config, disk: &Disk, port: u16) -> ServerSettings {
     ServerSettings {

@@ -87,9 +87,11 @@ pub(super) const KEYS: &[Key] = &[
     key("behavior.read_only", Bool, "false", Full, "Refuse every write with 25006"),
     key("behavior.disable_client_multi_statements", Bool, "false", Missing("refusing several statements in one query"), "One statement per simple query"),
     key("behavior.dolt_transaction_commit", Bool, "false", Missing("a version commit for each transaction"), "Every COMMIT is also a version commit"),
-    key("behavior.auto_gc_behavior.enable", Bool, "true", Ignored("this version has no garbage collection"), "Collect garbage automatically"),
-    key("behavior.auto_gc_behavior.archive_level", int(0, 1), "1", Ignored("this version has no garbage collection"), "Compression of archives"),
-    key("behavior.auto_gc_behavior.incremental_file_size", int(0, i64::MAX), "0", Ignored("this version has no garbage collection"), "Bytes of one incremental file"),
+    key("behavior.auto_gc_behavior.enable", Bool, "true", Full, "Collect garbage automatically"),
+    key("behavior.auto_gc_behavior.log_bytes_min", int(1, i64::MAX), "134217728", Full, "A log shorter than this is left alone"),
+    key("behavior.auto_gc_behavior.growth_percent", int(1, 10_000), "50", Full, "Due when the log has this share of what was alive"),
+    key("behavior.auto_gc_behavior.archive_level", int(0, 1), "1", Ignored("chunks are compressed as they are written"), "Compression of archives"),
+    key("behavior.auto_gc_behavior.incremental_file_size", int(0, i64::MAX), "0", Ignored("every collection copies only what it must"), "Bytes of one incremental file"),
 
     key("listener.host", Text, "localhost", Full, "localhost or an IP address; 0.0.0.0 for all"),
     key("listener.port", int(0, PORT_MAX), "5432", Full, "SQL port; 0 takes a free one, told in the ready line"),
@@ -104,6 +106,7 @@ pub(super) const KEYS: &[Key] = &[
 
     key("user.name", Text, "postgres", Full, "First superuser, made when the data folder is new"),
     key("user.password", Secret, "password", Full, "Its password"),
+    key("performance.cache_bytes", int(0, i64::MAX), "0", Full, "Chunks kept in memory; 0 takes a quarter of it, at most 4 GiB"),
     key("performance.query_parallelism", int(0, i64::MAX), "", Ignored("parallelism follows the machine"), "Accepted for compatibility"),
 
     key("metrics.host", Text, "", Full, "Empty is off"),

@@ -277,9 +277,15 @@ fn choose(choice: &mut Choice<'_>) -> Config {
         read_timeout_millis: choice.int("listener.read_timeout_millis"),
         write_timeout_millis: choice.int("listener.write_timeout_millis"),
     };
+    let auto_gc = AutoGc {
+        log_bytes_min: choice.int("behavior.auto_gc_behavior.log_bytes_min"),
+        growth_percent: choice.int("behavior.auto_gc_behavior.growth_percent"),
+    };
     let behavior = Behavior {
         read_only: choice.bool("behavior.read_only"),
+        auto_gc: choice.bool("behavior.auto_gc_behavior.enable").then_some(auto_gc),
     };
+    let cache_bytes = Some(choice.int("performance.cache_bytes")).filter(|bytes| *bytes > 0);
     let names = ["UNDERSTUDY_USER", "DOLTGRES_USER", "POSTGRES_USER"];
     let name = choice.text("user.name", None, &names, Choice::default_of("user.name"));
     let name = choice.not_empty("user.name", name, "the name of a role");
@@ -305,6 +311,7 @@ fn choose(choice: &mut Choice<'_>) -> Config {
         max_query_len_in_logs,
         data_dir: data_dir.into(),
         behavior,
+        cache_bytes,
         listener,
         user: FirstUser {
             name,

@@ -13,6 +13,8 @@ pub struct Config {
     pub max_query_len_in_logs: u64,
     pub data_dir: PathBuf,
     pub behavior: Behavior,
+    /// How much memory chunks may take that were read; `None` leaves it to the server.
+    pub cache_bytes: Option<u64>,
     pub listener: Listener,
     pub user: FirstUser,
     /// The database created in an empty data folder.
@@ -49,6 +51,15 @@ impl LogLevel {
 pub struct Behavior {
     /// Refuses every write with 25006, in every role.
     pub read_only: bool,
+    /// When garbage is collected without being asked; `None` never.
+    pub auto_gc: Option<AutoGc>,
+}
+
+/// A collection is due when the log has at least `log_bytes_min`, and at least this share of what was alive before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AutoGc {
+    pub log_bytes_min: u64,
+    pub growth_percent: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

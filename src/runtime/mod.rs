@@ -49,6 +49,11 @@ pub async fn yield_now() {
     tokio::task::yield_now().await;
 }
 
+/// How much memory this server may take: that of the machine, or of the container that it runs in.
+pub fn memory_bytes() -> u64 {
+    platform::memory_bytes()
+}
+
 /// Completes when this process is asked to stop: SIGINT or SIGTERM, or in the simulator a graceful stop requested by
 /// the scenario.
 pub async fn shutdown_signal() {

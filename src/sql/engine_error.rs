@@ -55,6 +55,9 @@ impl From<EngineError> for SqlError {
             EngineError::ReadOnly { .. } => plain(SqlErrorKind::ReadOnly),
             EngineError::AlreadyVersioned => plain(SqlErrorKind::Unsupported),
             EngineError::NothingToCommit => plain(SqlErrorKind::NotInState),
+            EngineError::CollectionRuns { .. } => {
+                plain(SqlErrorKind::ObjectInUse).hint("Wait until it has ended; sessions are not disturbed by it.")
+            }
             EngineError::OutcomeUnknown { .. } => plain(SqlErrorKind::CompletionUnknown)
                 .hint("Reconnect and read whether the change is there before you repeat it."),
             EngineError::Store(store) => SqlError::new(chunk_kind(store), message),
@@ -83,6 +86,7 @@ fn shown(values: &[Value], null: &str) -> Vec<String> {
 fn chunk_kind(error: &ChunkError) -> SqlErrorKind {
     match error {
         ChunkError::Missing { .. } | ChunkError::Corrupt { .. } => SqlErrorKind::Corrupt,
+        error if error.is_out_of_space() => SqlErrorKind::DiskFull,
         _ => SqlErrorKind::Io,
     }
 }

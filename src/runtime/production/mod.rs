@@ -51,6 +51,19 @@ pub(super) async fn compute<F: Future>(future: F) -> F::Output {
     future.await
 }
 
+/// The smaller of what the machine has and what its control group allows; a gibibyte when neither can be read.
+#[expect(clippy::disallowed_methods, reason = "this is runtime::memory_bytes")]
+pub(super) fn memory_bytes() -> u64 {
+    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    });
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let group = group.and_then(|text| text.trim().parse::<u64>().ok());
+    let machine = machine.map(|kibibytes| kibibytes << 10);
+    machine.into_iter().chain(group).min().unwrap_or(1 << 30)
+}
+
 pub(super) async fn shutdown_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let terminate = signal(SignalKind::terminate());

@@ -126,6 +126,11 @@ pub(super) async fn compute<F: Future>(future: F) -> F::Output {
     }
 }
 
+/// A small machine, so that many fit one simulation.
+pub(super) fn memory_bytes() -> u64 {
+    256 << 20
+}
+
 pub(super) async fn shutdown_signal() {
     world::current().stop_requested(world::current_host()).await;
 }

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod commit;
+mod maintenance;
 mod options;
 pub(in crate::sql) mod scalar;
 
@@ -26,6 +27,7 @@ pub(in crate::sql) enum Acting {
     AssumeClusterRole,
     Commit,
     Add,
+    CollectGarbage,
     SetConfig,
     TerminateBackend,
     /// Specified, but not here: the name says what is missing.
@@ -42,6 +44,7 @@ const FUNCTIONS: &[(&str, Acting, &str, PgType)] = &[
         PgType::INT8,
     ),
     ("dolt_commit", Acting::Commit, "hash", PgType::TEXT),
+    ("dolt_gc", Acting::CollectGarbage, "status", PgType::INT8),
     (
         "pg_terminate_backend",
         Acting::TerminateBackend,
@@ -65,7 +68,6 @@ const MISSING: &[&str] = &[
     "dolt_conflicts_resolve",
     "dolt_count_commits",
     "dolt_fetch",
-    "dolt_gc",
     "dolt_merge",
     "dolt_pull",
     "dolt_purge_dropped_databases",
@@ -212,6 +214,7 @@ impl Session {
             Acting::AssumeClusterRole => self.assume_cluster_role(&arguments).await?,
             Acting::Commit => self.version_commit(&arguments).await?,
             Acting::Add => self.version_add(&arguments)?,
+            Acting::CollectGarbage => self.collect_garbage(&arguments).await?,
             Acting::SetConfig => self.set_config(&arguments)?,
             Acting::TerminateBackend => self.terminate_backend(&arguments)?,
             Acting::Missing(name) => return Err(SqlError::unsupported(format_args!("the function {name}"))),
