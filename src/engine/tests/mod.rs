@@ -3,6 +3,7 @@
 mod conflicts;
 mod crashes;
 mod databases;
+mod large;
 mod replication;
 mod transactions;
 mod versions;
