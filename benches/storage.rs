@@ -9,7 +9,7 @@ use std::ops::Bound;
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use understudy::chunk::{ChunkBatch, ChunkCache, ChunkStore, Hash, NoChunks, ReadChunks, StoreOptions};
-use understudy::prolly::Map;
+use understudy::prolly::{Map, MergeConflict, ProllyError, Resolution};
 use understudy::runtime::WallTime;
 use understudy::runtime::disk::Disk;
 
@@ -21,6 +21,8 @@ const VALUE_BYTES: usize = 60;
 fn row(i: u64) -> (Vec<u8>, Vec<u8>) {
     let mut value = blake3::hash(&i.to_be_bytes()).as_bytes().repeat(2);
     value.truncate(VALUE_BYTES);
+    // As in a tuple, the first byte is a tag: 0xff would mean chunks that the value has attached.
+    value[0] = 3;
     (i.to_be_bytes().to_vec(), value)
 }
 
@@ -117,6 +119,9 @@ fn reads(criterion: &mut Criterion, table: &Table) {
             bytes
         });
     });
+    group.bench_function("rows of cached leaves, backwards", |bencher| {
+        bencher.iter(|| map.range_reverse(store, ..).expect("a sound store").count());
+    });
     let cold = StoreOptions {
         cache: ChunkCache::new(0),
         ..StoreOptions::default()
@@ -139,6 +144,12 @@ fn reads(criterion: &mut Criterion, table: &Table) {
                 .expect("a sound store")
                 .take(100)
                 .count()
+        });
+    });
+    criterion.bench_function("10 rows after half a million", |bencher| {
+        bencher.iter(|| {
+            let rows = map.range(store, ..).expect("a sound store");
+            rows.skip(500_000).take(10).count()
         });
     });
     let mut group = criterion.benchmark_group("open");
@@ -182,6 +193,16 @@ fn edits(criterion: &mut Criterion, table: &Table) {
     let changed = map.apply(&mut batch, ten).expect("sorted edits");
     criterion.bench_function("diff of 10 rows", |bencher| {
         bencher.iter(|| assert_eq!(map.diff(&changed, &batch).expect("a sound store").count(), 10));
+    });
+    let many = (0..ROWS / 10).map(|i| (row(20 * i).0, Some(Bytes::from_static(b"many"))));
+    let many = map.apply(&mut batch, many).expect("sorted edits");
+    criterion.bench_function("merge of 10 rows with 100 thousand", |bencher| {
+        bencher.iter(|| {
+            let mut merging = ChunkBatch::new(&batch);
+            let resolve = |_: &MergeConflict| Ok::<_, ProllyError>(Resolution::Left);
+            let merged = Map::merge(&mut merging, map, &many, &changed, resolve).expect("a sound store");
+            black_box(merged.map.root())
+        });
     });
 }
 

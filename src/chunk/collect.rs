@@ -31,7 +31,7 @@ use super::recovery::write_manifest;
 use super::seal::write_pack_index;
 use super::store::{ChunkStore, Inner, Pack};
 use super::write::{begin_segment, offset_in_segment};
-use super::{HASH_BYTES, Hash, StoreSize};
+use super::{HASH_BYTES, Hash, Link, StoreSize};
 use crate::runtime;
 
 /// How much is written to a pack at once.
@@ -39,14 +39,6 @@ const WRITE_BYTES: usize = 1 << 20;
 
 /// After how many chunks others get their turn: some hundreds of microseconds.
 const CHUNKS_A_TURN: u32 = 64;
-
-/// What a chunk refers to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reference {
-    pub hash: Hash,
-    /// It refers to nothing itself, so it need not be read to find out.
-    pub is_leaf: bool,
-}
 
 /// What a collection did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -200,22 +192,19 @@ impl Collection {
     pub async fn mark<E: From<ChunkError>>(
         &mut self,
         roots: impl IntoIterator<Item = Hash>,
-        references: impl Fn(&Bytes) -> Result<Vec<Reference>, E>,
+        references: impl Fn(&Bytes) -> Result<Vec<Link>, E>,
     ) -> Result<(), E> {
-        let mut open: Vec<Reference> = roots
-            .into_iter()
-            .map(|hash| Reference { hash, is_leaf: false })
-            .collect();
+        let mut open: Vec<Link> = roots.into_iter().map(|hash| Link { hash, leads_on: true }).collect();
         self.walk(&mut open, &references).await
     }
 
     async fn walk<E: From<ChunkError>>(
         &mut self,
-        open: &mut Vec<Reference>,
-        references: &impl Fn(&Bytes) -> Result<Vec<Reference>, E>,
+        open: &mut Vec<Link>,
+        references: &impl Fn(&Bytes) -> Result<Vec<Link>, E>,
     ) -> Result<(), E> {
-        while let Some(Reference { hash, is_leaf }) = open.pop() {
-            if self.claim(&hash)? && !is_leaf {
+        while let Some(Link { hash, leads_on }) = open.pop() {
+            if self.claim(&hash)? && leads_on {
                 let inner = &self.store.inner;
                 let chunk = match inner.cache.get(&hash) {
                     Some(chunk) => chunk,
@@ -316,7 +305,7 @@ impl Collection {
     /// As [`mark`](Self::mark) and [`copy`](Self::copy).
     pub async fn catch_up<E: From<ChunkError>>(
         &mut self,
-        references: impl Fn(&Bytes) -> Result<Vec<Reference>, E>,
+        references: impl Fn(&Bytes) -> Result<Vec<Link>, E>,
     ) -> Result<(), E> {
         let tail = self.store.inner.log.lock().tail;
         let segments = self.store.inner.segments.read().log.clone();
@@ -373,7 +362,7 @@ impl Collection {
     /// As the steps before; nothing was given up then.
     pub async fn finish<E: From<ChunkError>>(
         mut self,
-        references: impl Fn(&Bytes) -> Result<Vec<Reference>, E>,
+        references: impl Fn(&Bytes) -> Result<Vec<Link>, E>,
     ) -> Result<Collected, E> {
         assert!(self.copied, "what is marked is copied before the rest is given up");
         self.catch_up(references).await?;

@@ -47,6 +47,15 @@ impl Hash {
     }
 }
 
+/// A chunk that another refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Link {
+    pub hash: Hash,
+    /// Whether that chunk may refer to others. When not, a walk need not read it: it is a leaf whose values have
+    /// nothing attached, or the end of what it belongs to.
+    pub leads_on: bool,
+}
+
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = [0u8; HASH_CHARS];

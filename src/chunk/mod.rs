@@ -31,10 +31,10 @@ mod write;
 
 pub use batch::{ChunkBatch, NoChunks, ReadChunks};
 pub use cache::ChunkCache;
-pub use collect::{Collected, Collection, Reference};
+pub use collect::{Collected, Collection};
 pub use error::ChunkError;
 pub use format::RootRecord;
-pub use hash::{HASH_BYTES, HASH_CHARS, Hash, ParseHashError};
+pub use hash::{HASH_BYTES, HASH_CHARS, Hash, Link, ParseHashError};
 pub use reader::{LogEntry, LogReader};
 pub use recovery::{Cut, Recovery};
 pub use store::{ChunkStore, StoreOptions, StoreSize};

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Database, Engine, EngineError};
-use crate::chunk::{ChunkError, Collected, Reference, StoreSize};
+use crate::chunk::{ChunkError, Collected, Link, StoreSize};
 use crate::runtime;
 use crate::version::{VersionError, links};
 
@@ -103,7 +103,7 @@ impl Database {
     }
 }
 
-fn below(chunk: &Bytes) -> Result<Vec<Reference>, EngineError> {
+fn below(chunk: &Bytes) -> Result<Vec<Link>, EngineError> {
     links(chunk).map_err(|error: VersionError| EngineError::Object(error))
 }
 

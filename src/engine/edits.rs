@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use imbl::OrdMap;
 
-use crate::version::{TableName, TableSchema};
+use crate::version::{EncodedTuple, TableName, TableSchema};
 
-/// Row edits in key order: the new tuple, or `None` for a deleted row.
-pub(super) type RowEdits = OrdMap<Vec<u8>, Option<Bytes>>;
+/// Row edits in key order: the new tuple, or `None` for a deleted row. A tuple brings the large values that the row does
+/// not have in the snapshot.
+pub(super) type RowEdits = OrdMap<Vec<u8>, Option<EncodedTuple>>;
 
 /// The edits of a transaction.
 #[derive(Debug, Clone, Default)]

@@ -73,6 +73,29 @@ pub enum EngineError {
         detail: String,
     },
 
+    /// 54000: the value of a column, which cannot be stored.
+    #[error(
+        "a value of {bytes} bytes for column \"{column}\" of relation \"{}\" is too large: the limit is {limit} bytes",
+        table.name
+    )]
+    ValueTooLarge {
+        table: TableName,
+        column: String,
+        bytes: usize,
+        limit: usize,
+    },
+
+    /// 54000: the values of a primary key are too long together.
+    #[error(
+        "a primary key of {bytes} bytes is too long for relation \"{}\": the limit is {limit} bytes",
+        table.name
+    )]
+    KeyTooLong {
+        table: TableName,
+        bytes: usize,
+        limit: usize,
+    },
+
     /// 40001: somebody else committed a change of the same row, or of the table's definition. `key` names the row when
     /// the table has a primary key.
     #[error("this transaction conflicts with a committed transaction from another client, try restarting transaction")]

@@ -4,17 +4,23 @@
 //!
 //! Invariants
 //! - A table that is the same on both roots takes the changes as they are.
+//! - Large values that edits bring are put before the rows that refer to them, unless the head's rows have them.
 //! - Otherwise its definition must be the same, and each changed row must still be what it was: first committer wins,
 //!   row by row.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
-use super::edits::{Definition, EditSet, TableEdits};
+use super::edits::{Definition, EditSet, RowEdits, TableEdits};
 use super::snapshot::LoadedTable;
 use super::{EngineError, keyless};
-use crate::chunk::{ChunkBatch, Hash};
-use crate::prolly::{Difference, Map};
-use crate::version::{RootValue, Table, TableDifference, TableName, TableSchema, decode_key, diff_catalogs};
+use crate::chunk::{ChunkBatch, Hash, Link, ReadChunks};
+use crate::prolly::{Difference, Map, MergeConflict, Resolution};
+use crate::version::{
+    EncodedTuple, LargeValue, RootValue, Table, TableDifference, TableName, TableSchema, decode_key, diff_catalogs,
+    references,
+};
 
 /// What is to be applied.
 #[derive(Clone, Copy)]
@@ -95,11 +101,13 @@ fn apply_edits(
 ) -> Result<Option<Hash>, Refusal> {
     let base_hash = base.table_hash(batch, name)?;
     let head_hash = head.table_hash(batch, name)?;
-    let rows = edits.rows.iter().map(|(key, row)| (key.clone(), row.clone()));
+    let rows = edits.rows.iter();
+    let rows = rows.map(|(key, row)| (key.clone(), row.as_ref().map(|row| row.bytes.clone())));
     match &edits.definition {
         Definition::Dropped | Definition::Created(_) if base_hash != head_hash => Err(Refusal::Table),
         Definition::Dropped => Ok(None),
         Definition::Created(schema) => {
+            put_large_values(batch, &edits.rows, None)?;
             let inserted = rows.filter_map(|(key, row)| Some((key, row?)));
             let table = Table {
                 schema: schema.as_ref().clone(),
@@ -113,12 +121,14 @@ fn apply_edits(
             };
             let base = LoadedTable::load(batch, base_hash)?;
             let rows = if base_hash == head_hash {
+                put_large_values(batch, &edits.rows, Some(&base.rows))?;
                 base.rows.apply(batch, rows)?
             } else {
                 let head = LoadedTable::load(batch, head_hash)?;
                 if head.schema != base.schema {
                     return Err(Refusal::Table);
                 }
+                put_large_values(batch, &edits.rows, Some(&head.rows))?;
                 let mut differences = Vec::with_capacity(edits.rows.len());
                 for (key, after) in rows {
                     let before = base.rows.get(batch, &key)?;
@@ -128,7 +138,12 @@ fn apply_edits(
                         after,
                     });
                 }
-                merge_rows(batch, &base, &head, differences, SameChange::Conflicts)?
+                if base.schema.is_keyless() {
+                    rebase_keyless(batch, &base, &head, differences)?
+                } else {
+                    // The same change conflicts too.
+                    head.rows.rebase(batch, differences, refuse)?.map
+                }
             };
             let table = Table {
                 schema: base.schema.as_ref().clone(),
@@ -158,8 +173,12 @@ fn merge_table(
     if before.schema != after.schema || before.schema != head.schema {
         return Err(Refusal::Table);
     }
-    let differences = before.rows.diff(&after.rows, &*batch)?.collect::<Result<Vec<_>, _>>()?;
-    let rows = merge_rows(batch, &before, &head, differences, SameChange::IsOneChange)?;
+    let rows = if before.schema.is_keyless() {
+        let differences = before.rows.diff(&after.rows, &*batch)?.collect::<Result<Vec<_>, _>>()?;
+        rebase_keyless(batch, &before, &head, differences)?
+    } else {
+        Map::merge(batch, &before.rows, &head.rows, &after.rows, refuse)?.map
+    };
     let table = Table {
         schema: before.schema.as_ref().clone(),
         rows,
@@ -167,55 +186,50 @@ fn merge_table(
     Ok(Some(table.store(batch)))
 }
 
-/// A key and its new tuple, or `None` for a removed row.
-type RowEdit = (Vec<u8>, Option<Bytes>);
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum SameChange {
-    Conflicts,
-    IsOneChange,
+/// First committer wins.
+fn refuse(conflict: &MergeConflict) -> Result<Resolution, Refusal> {
+    Err(Refusal::Row(conflict.key.to_vec()))
 }
 
-/// The rows of `head` with `differences`, ascending by key, which were made over `base`.
-fn merge_rows(
-    batch: &mut ChunkBatch<'_>,
-    base: &LoadedTable,
-    head: &LoadedTable,
-    differences: Vec<Difference>,
-    same: SameChange,
-) -> Result<Map, Refusal> {
-    let edits = if base.schema.is_keyless() {
-        rebase_keyless(batch, base, head, differences)?
-    } else {
-        let mut edits = Vec::with_capacity(differences.len());
-        for Difference { key, before, after } in differences {
-            if before == after {
-                continue;
-            }
-            let now = head.rows.get(batch, &key)?;
-            if now == before {
-                edits.push((key.to_vec(), after));
-            } else if now != after || same == SameChange::Conflicts {
-                return Err(Refusal::Row(key.to_vec()));
+/// Puts the large values that `edits` bring.
+///
+/// Not those of the rows that are replaced or removed at the head: whoever has the head's root has them, and a row that
+/// changes in another column, or moves to another key, would write them again. Values that lie elsewhere in the store
+/// are put: whoever follows the log from the head's root may not have them.
+fn put_large_values(batch: &mut ChunkBatch<'_>, edits: &RowEdits, head: Option<&Map>) -> Result<(), Refusal> {
+    let values: Vec<&LargeValue> = edits.values().flatten().flat_map(|row| &row.large).collect();
+    if values.is_empty() {
+        return Ok(());
+    }
+    let mut known = BTreeSet::new();
+    if let Some(rows) = head {
+        for key in edits.keys() {
+            let Some(row) = rows.get(&*batch, key)? else { continue };
+            for Link { hash, leads_on } in EncodedTuple::attached(&row)? {
+                if known.insert(hash) && leads_on {
+                    known.extend(references(&batch.get(&hash)?)?);
+                }
             }
         }
-        edits
-    };
-    Ok(head.rows.apply(batch, edits)?)
+    }
+    for value in values {
+        value.put(batch, &known);
+    }
+    Ok(())
 }
 
 /// Rows of equal content have no identity, so counts are merged: what was added is added to what is there now. Removing
 /// from a content whose number somebody else changed conflicts.
 fn rebase_keyless(
-    batch: &ChunkBatch<'_>,
+    batch: &mut ChunkBatch<'_>,
     base: &LoadedTable,
     head: &LoadedTable,
     differences: Vec<Difference>,
-) -> Result<Vec<RowEdit>, Refusal> {
+) -> Result<Map, Refusal> {
     let mut edits = Vec::with_capacity(differences.len());
     let count = |table: &LoadedTable, key: &[u8]| {
         keyless::count(|ordinal| {
-            Ok::<_, EngineError>(table.rows.get(batch, &keyless::with_ordinal(key, ordinal))?.is_some())
+            Ok::<_, EngineError>(table.rows.get(&*batch, &keyless::with_ordinal(key, ordinal))?.is_some())
         })
     };
     for of_content in differences.chunk_by(|one, other| keyless::content(&one.key) == keyless::content(&other.key)) {
@@ -242,7 +256,7 @@ fn rebase_keyless(
             edits.push((keyless::with_ordinal(key, is + place as u64), Some(tuple.clone())));
         }
     }
-    Ok(edits)
+    Ok(head.rows.apply(batch, edits)?)
 }
 
 fn row_conflict(batch: &ChunkBatch<'_>, base: &RootValue, name: &TableName, key: &[u8]) -> EngineError {

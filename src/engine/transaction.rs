@@ -10,15 +10,17 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::edits::{Definition, EditSet, RowEdits, TableEdits};
 use super::scan::{RowScan, TupleScan};
 use super::snapshot::{LoadedTable, Snapshot};
 use super::versioning::{PlannedCommit, Staging};
 use super::{Database, EngineError, keyless};
 use crate::chunk::{ChunkStore, Hash};
-use crate::version::{Row, TableName, TableSchema, decode_tuple, encode_key, encode_tuple, keyless_key};
+use crate::prolly::KEY_BYTES_MAX;
+use crate::version::{
+    EncodedTuple, Row, TableName, TableSchema, VALUE_BYTES_MAX, Value, decode_tuple, encode_key, encode_tuple,
+    keyless_key,
+};
 
 /// A transaction on branch `main` of one database. Dropping it forgets its edits. A clone goes its own way: readers keep
 /// one while the session edits on.
@@ -132,7 +134,11 @@ impl Transaction {
     pub fn get(&self, name: &TableName, key: &[u8]) -> Result<Option<Row>, EngineError> {
         let view = self.view(name)?;
         match view.tuple(self.store(), key)? {
-            Some(tuple) => Ok(Some(decode_tuple(&view.schema, &tuple)?)),
+            Some(tuple) => Ok(Some(decode_tuple(
+                &view.schema,
+                &tuple.bytes,
+                &tuple.over(self.store()),
+            )?)),
             None => Ok(None),
         }
     }
@@ -140,7 +146,28 @@ impl Transaction {
     /// Rows in key order with their keys. The scan owns what it reads: it sees the transaction as it is now.
     pub fn scan(&self, name: &TableName, bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>)) -> Result<RowScan, EngineError> {
         let schema = self.view(name)?.schema;
-        Ok(RowScan::new(schema, self.scan_tuples(name, bounds)?))
+        let store = self.store().clone();
+        Ok(RowScan::new(schema, store, self.scan_tuples(name, bounds)?, None))
+    }
+
+    /// Like [`scan`](Self::scan), with NULL in place of all but these columns: what is not asked for is not read.
+    pub fn scan_columns(
+        &self,
+        name: &TableName,
+        bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>),
+        columns: &[usize],
+    ) -> Result<RowScan, EngineError> {
+        let schema = self.view(name)?.schema;
+        let wanted = (0..schema.columns.len())
+            .map(|column| columns.contains(&column))
+            .collect();
+        let store = self.store().clone();
+        Ok(RowScan::new(
+            schema,
+            store,
+            self.scan_tuples(name, bounds)?,
+            Some(wanted),
+        ))
     }
 
     /// Like [`scan`](Self::scan), leaving rows encoded.
@@ -174,16 +201,19 @@ impl Transaction {
     /// Adds a row.
     ///
     /// # Errors
-    /// `DuplicateKey`, `NotNull`, `TypeMismatch`, `NoSuchTable`.
+    /// `DuplicateKey`, `NotNull`, `TypeMismatch`, `ValueTooLarge`, `KeyTooLong`, `NoSuchTable`.
     pub fn insert(&mut self, name: &TableName, row: Row) -> Result<(), EngineError> {
         self.refuse_when_versioned()?;
         let view = self.view(name)?;
         check_row(name, &view.schema, &row)?;
         let tuple = encode_tuple(&row);
         let key = if view.schema.is_keyless() {
-            keyless_key(&tuple, view.count_like(self.store(), &keyless_key(&tuple, 0))?)
+            keyless_key(
+                &tuple.bytes,
+                view.count_like(self.store(), &keyless_key(&tuple.bytes, 0))?,
+            )
         } else {
-            let key = encode_key(&view.schema, &row);
+            let key = row_key(name, &view.schema, &row)?;
             if view.tuple(self.store(), &key)?.is_some() {
                 return Err(duplicate_key(name, &view.schema, &row));
             }
@@ -200,7 +230,7 @@ impl Transaction {
         }
         self.refuse_when_versioned()?;
         check_row(name, &view.schema, &row)?;
-        let key = encode_key(&view.schema, &row);
+        let key = row_key(name, &view.schema, &row)?;
         self.write(name, key, Some(encode_tuple(&row)))
     }
 
@@ -237,7 +267,7 @@ impl Transaction {
         if view.tuple(self.store(), old_key)?.is_none() {
             return Ok(false);
         }
-        let key = encode_key(&view.schema, &row);
+        let key = row_key(name, &view.schema, &row)?;
         if key != old_key {
             if view.tuple(self.store(), &key)?.is_some() {
                 return Err(duplicate_key(name, &view.schema, &row));
@@ -302,7 +332,7 @@ impl Transaction {
     }
 
     /// Records an edit, or forgets the edit of this key when it leads back to the snapshot.
-    fn write(&mut self, name: &TableName, key: Vec<u8>, tuple: Option<Bytes>) -> Result<(), EngineError> {
+    fn write(&mut self, name: &TableName, key: Vec<u8>, tuple: Option<EncodedTuple>) -> Result<(), EngineError> {
         let committed = match self.find(name)?.and_then(|view| view.base) {
             Some(base) => base.rows.get(self.store(), &key)?,
             None => None,
@@ -312,22 +342,33 @@ impl Transaction {
             .tables
             .entry(name.clone())
             .or_insert_with(TableEdits::existing);
-        if tuple == committed {
+        if tuple.as_ref().map(|tuple| &tuple.bytes) == committed.as_ref() {
             edits.rows.remove(&key);
-        } else {
-            edits.rows.insert(key, tuple);
+            return Ok(());
         }
+        let tuple = match (tuple, committed) {
+            (Some(mut tuple), Some(committed)) if !tuple.large.is_empty() => {
+                // What the row has already needs no memory here; it is there as long as the snapshot is.
+                let held = EncodedTuple::attached(&committed)?;
+                tuple
+                    .large
+                    .retain(|value| held.iter().all(|link| link.hash != value.hash()));
+                Some(tuple)
+            }
+            (tuple, _) => tuple,
+        };
+        edits.rows.insert(key, tuple);
         Ok(())
     }
 }
 
 impl View<'_> {
-    fn tuple(&self, store: &ChunkStore, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+    fn tuple(&self, store: &ChunkStore, key: &[u8]) -> Result<Option<EncodedTuple>, EngineError> {
         if let Some(edit) = self.edits.and_then(|edits| edits.get(key)) {
             return Ok(edit.clone());
         }
         match &self.base {
-            Some(base) => Ok(base.rows.get(store, key)?),
+            Some(base) => Ok(base.rows.get(store, key)?.map(EncodedTuple::stored)),
             None => Ok(None),
         }
     }
@@ -397,8 +438,34 @@ fn check_row(name: &TableName, schema: &TableSchema, row: &Row) -> Result<(), En
         } else if !value.fits(column.column_type) {
             return mismatch(&column.name, format!("{} for {:?}", value.kind(), column.column_type));
         }
+        let bytes = match value {
+            Value::Text(text) => text.len(),
+            Value::Bytea(bytes) => bytes.len(),
+            _ => continue,
+        };
+        if bytes > VALUE_BYTES_MAX {
+            return Err(EngineError::ValueTooLarge {
+                table: name.clone(),
+                column: column.name.clone(),
+                bytes,
+                limit: VALUE_BYTES_MAX,
+            });
+        }
     }
     Ok(())
+}
+
+/// The key of a row of a table that has a primary key.
+fn row_key(name: &TableName, schema: &TableSchema, row: &Row) -> Result<Vec<u8>, EngineError> {
+    let key = encode_key(schema, row);
+    if key.len() > KEY_BYTES_MAX {
+        return Err(EngineError::KeyTooLong {
+            table: name.clone(),
+            bytes: key.len(),
+            limit: KEY_BYTES_MAX,
+        });
+    }
+    Ok(key)
 }
 
 fn duplicate_key(name: &TableName, schema: &TableSchema, row: &Row) -> EngineError {

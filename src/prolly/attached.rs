@@ -15,8 +15,7 @@
 
 use bytes::Bytes;
 
-use super::node::Link;
-use crate::chunk::{HASH_BYTES, Hash};
+use crate::chunk::{HASH_BYTES, Hash, Link};
 
 /// First byte of a value that has chunks attached; no other value may begin with it.
 pub const ATTACHED_MARK: u8 = 0xff;

@@ -35,7 +35,7 @@ pub use diff::{DiffIter, Difference};
 pub use error::ProllyError;
 pub use map::Map;
 pub use merge::{MergeConflict, Merged, Resolution};
-pub use node::{KIND_INTERIOR, KIND_LEAF, Link, children, links, references, validate};
+pub use node::{KIND_INTERIOR, KIND_LEAF, children, links, references, validate};
 
 /// Longest key of a map.
 pub const KEY_BYTES_MAX: usize = 8 * 1024;

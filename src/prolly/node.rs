@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 use super::attached::{self, Attached};
 use super::{KEY_BYTES_MAX, ProllyError, VALUE_BYTES_MAX, boundary};
-use crate::chunk::{HASH_BYTES, Hash, ReadChunks};
+use crate::chunk::{HASH_BYTES, Hash, Link, ReadChunks};
 
 /// First byte of a leaf's chunk.
 pub const KIND_LEAF: u8 = 1;
@@ -465,15 +465,6 @@ impl NodeBuilder {
         debug_assert_eq!(out.len(), capacity, "a cached node takes no more memory than its bytes");
         out.into()
     }
-}
-
-/// A chunk that a node refers to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Link {
-    pub hash: Hash,
-    /// Whether that chunk may refer to others. When not, a walk need not read it: it is a leaf whose values have
-    /// nothing attached, or was attached as the end of what it belongs to.
-    pub leads_on: bool,
 }
 
 /// Hashes of the nodes below this one: none for a leaf, whose values are opaque.

@@ -41,6 +41,7 @@ impl From<EngineError> for SqlError {
             EngineError::NotNull { row, .. } => plain(SqlErrorKind::NotNull)
                 .detail(format!("Failing row contains ({}).", shown(row, "null").join(", "))),
             EngineError::TypeMismatch { .. } => plain(SqlErrorKind::DatatypeMismatch),
+            EngineError::ValueTooLarge { .. } | EngineError::KeyTooLong { .. } => plain(SqlErrorKind::LimitExceeded),
             EngineError::Conflict { .. } => SqlError::new(
                 SqlErrorKind::Conflict,
                 "this transaction conflicts with a committed transaction from another client",

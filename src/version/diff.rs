@@ -48,11 +48,11 @@ pub fn diff_rows(before: &Table, after: &Table, chunks: &dyn ReadChunks) -> Resu
         differences.push(RowDifference {
             before: difference
                 .before
-                .map(|tuple| decode_tuple(&before.schema, &tuple))
+                .map(|tuple| decode_tuple(&before.schema, &tuple, chunks))
                 .transpose()?,
             after: difference
                 .after
-                .map(|tuple| decode_tuple(&after.schema, &tuple))
+                .map(|tuple| decode_tuple(&after.schema, &tuple, chunks))
                 .transpose()?,
             key: difference.key.to_vec(),
         });

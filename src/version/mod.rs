@@ -11,6 +11,7 @@
 //!
 //! Invariants
 //! - Every object begins with one kind byte, so that [`references`] needs no context to tell what a chunk refers to.
+//! - What lies outside its row is told by the value alone, and read only when it is wanted.
 //! - Equal content has equal hashes, whatever the order of the edits that led there.
 //! - Byte order of keys is SQL order (see [`encode_key_values`]).
 //! - Foreign bytes, from a damaged disk or a peer, give a [`VersionError`] and never a panic.
@@ -21,6 +22,7 @@ mod commit;
 mod diff;
 mod error;
 mod key;
+mod large;
 mod object;
 mod reachability;
 mod refs;
@@ -37,11 +39,12 @@ pub use commit::{Commit, Person};
 pub use diff::{RowDifference, TableDifference, diff_catalogs, diff_rows};
 pub use error::VersionError;
 pub use key::{KEYLESS_HASH_BYTES, decode_key, encode_key, encode_key_values, keyless_key, prefix_end};
-pub use object::{KIND_COMMIT, KIND_ROOT_VALUE, KIND_TABLE, KIND_WORKING_SET};
+pub use large::{LargeValue, VALUE_BYTES_MAX};
+pub use object::{KIND_COMMIT, KIND_LARGE_VALUE, KIND_PIECE, KIND_ROOT_VALUE, KIND_TABLE, KIND_WORKING_SET};
 pub use reachability::{links, references};
 pub use refs::{MAIN_BRANCH, Refs};
 pub use root_value::RootValue;
 pub use table::Table;
-pub use tuple::{decode_tuple, encode_tuple};
+pub use tuple::{EncodedTuple, decode_columns, decode_tuple, encode_tuple};
 pub use value::{Column, ColumnType, Row, TableName, TableSchema, Value};
 pub use working_set::WorkingSet;

@@ -11,6 +11,8 @@ pub const KIND_COMMIT: u8 = 16;
 pub const KIND_WORKING_SET: u8 = 17;
 pub const KIND_ROOT_VALUE: u8 = 18;
 pub const KIND_TABLE: u8 = 19;
+pub const KIND_LARGE_VALUE: u8 = 20;
+pub const KIND_PIECE: u8 = 21;
 
 pub(super) fn name_of(kind: u8) -> &'static str {
     match kind {

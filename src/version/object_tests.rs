@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use crate::chunk::{ChunkBatch, Hash, NoChunks};
+use crate::chunk::{ChunkBatch, Hash, NoChunks, ReadChunks};
 use crate::prolly::Map;
 use crate::runtime::WallTime;
 use crate::version::*;
@@ -236,19 +236,32 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
+    fn random_bytes_of_any_kind_never_panic(kind in 0u8..24, rest in proptest::collection::vec(any::<u8>(), 0..80)) {
+        let _ = references(&[vec![kind], rest].concat());
+    }
+
+    #[test]
     fn foreign_bytes_are_an_error_or_an_object_and_never_a_panic(
-        which in 0usize..4, at in any::<proptest::sample::Index>(), byte in any::<u8>(), cut in any::<proptest::sample::Index>(),
+        which in 0usize..8, at in any::<proptest::sample::Index>(), byte in any::<u8>(), cut in any::<proptest::sample::Index>(),
     ) {
         let mut batch = ChunkBatch::new(&NoChunks);
         let root = RootValue::new(&mut batch, &["public", "app"]).unwrap().encode();
         let table = Table { schema: every_type(), rows: Map::from_root(hash(9)) }.encode();
         let set = WorkingSet { working: hash(4), staged: hash(5) }.encode();
-        let mut bytes = [root, table, set, commit().encode()][which].to_vec();
+        let value = crate::prolly::Attached::encode(b"x", &[hash(6)], &[hash(7)]);
+        let leaf = Map::build(&mut batch, [("a", &value[..]), ("b", b"one")]).unwrap();
+        let tree = Map::build(&mut batch, (0..400u32).map(|i| (i.to_be_bytes(), &value))).unwrap();
+        let index = [&[KIND_LARGE_VALUE, 1, 0, 4, 0, 0, 0, 0, 0][..], &[1; 40]].concat();
+        let [leaf, tree] = [leaf, tree].map(|map| batch.get(&map.root()).unwrap());
+        let piece = Bytes::from_static(&[KIND_PIECE, 1, 2, 3]);
+        let chunks = [root, table, set, commit().encode(), leaf, tree, index.into(), piece];
+        assert!(references(&chunks[which]).is_ok());
+        let mut bytes = chunks[which].to_vec();
         let at = at.index(bytes.len());
         bytes[at] = byte;
         bytes.truncate(cut.index(bytes.len()) + 1);
         let chunk = Bytes::from(bytes);
-        let _ = references(&chunk);
+        assert_eq!(links(&chunk).is_ok(), references(&chunk).is_ok());
         let hash = batch.put(chunk);
         let _ = (Commit::load(&batch, &hash), Table::load(&batch, &hash), RootValue::load(&batch, &hash), WorkingSet::load(&batch, &hash));
     }

@@ -16,12 +16,12 @@ fn node(below: &[Hash], content: u64) -> (Hash, Bytes) {
     (Hash::of(&bytes), bytes)
 }
 
-fn references(chunk: &Bytes) -> Result<Vec<Reference>, ChunkError> {
+fn references(chunk: &Bytes) -> Result<Vec<Link>, ChunkError> {
     let below = chunk[1..].chunks_exact(20).take(usize::from(chunk[0]));
     Ok(below
-        .map(|hash| Reference {
+        .map(|hash| Link {
             hash: Hash::from_slice(hash).unwrap(),
-            is_leaf: false,
+            leads_on: true,
         })
         .collect())
 }

@@ -4,6 +4,7 @@ mod collection;
 mod conflicts;
 mod crashes;
 mod databases;
+mod large;
 mod replication;
 mod transactions;
 mod versions;

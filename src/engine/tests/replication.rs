@@ -5,12 +5,12 @@ use bytes::Bytes;
 use super::*;
 use crate::chunk::{Hash, LogEntry, ReadChunks, RootRecord};
 
-fn permitted() -> Result<(), String> {
+pub(super) fn permitted() -> Result<(), String> {
     Ok(())
 }
 
 /// The primary's log after `root`, one batch for each root.
-fn log_after(primary: &Database, root: Hash) -> Vec<ReplicatedBatch> {
+pub(super) fn log_after(primary: &Database, root: Hash) -> Vec<ReplicatedBatch> {
     let mut batches = Vec::new();
     let (mut chunks, mut previous) = (Vec::new(), root);
     for entry in primary
@@ -35,7 +35,7 @@ fn log_after(primary: &Database, root: Hash) -> Vec<ReplicatedBatch> {
 }
 
 /// Brings a standby's database to the primary's root by walking from the root down; gives how many chunks were sent.
-async fn backfill(primary: &Database, standby: &Database) -> usize {
+pub(super) async fn backfill(primary: &Database, standby: &Database) -> usize {
     let root = primary.store().published();
     let mut backfill = Backfill::new(root.root, standby.store());
     let mut sent = 0;

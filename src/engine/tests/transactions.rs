@@ -300,6 +300,7 @@ proptest! {
     #[test]
     fn scans_agree_with_a_model(
         committed in edits(60), before in edits(90), after in edits(20), bounds in (0i32..41, 0i32..41),
+        passed in proptest::collection::vec(0u64..15, 1..4),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -332,9 +333,21 @@ proptest! {
             assert_eq!(transaction.count(&accounts()).unwrap(), expected.len() as u64);
             let (from, to) = bounds;
             let range = (Bound::Excluded(key(from)), Bound::Included(key(to)));
-            let scanned = transaction.scan_tuples(&accounts(), range).unwrap().map(|row| row.unwrap().0);
-            let expected = expected.iter().filter(|(id, _)| from < *id && *id <= to).map(|(id, _)| key(*id));
-            assert!(scanned.eq(expected));
+            let scan = || transaction.scan_tuples(&accounts(), range.clone()).unwrap();
+            let expected: Vec<_> =
+                expected.iter().filter(|(id, _)| from < *id && *id <= to).map(|(id, _)| key(*id)).collect();
+            assert!(scan().map(|row| row.unwrap().0).eq(expected.iter().cloned()));
+            // Passing over rows is reading them.
+            let (mut passing, mut at) = (scan(), 0);
+            for count in passed {
+                let rest = (expected.len() - at) as u64;
+                assert_eq!(passing.advance(count).unwrap(), count.min(rest));
+                at += count.min(rest) as usize;
+                assert_eq!(passing.next().map(|row| row.unwrap().0).as_ref(), expected.get(at));
+                at = expected.len().min(at + 1);
+            }
+            let rows = transaction.scan(&accounts(), range.clone()).unwrap().skip(at);
+            assert!(rows.map(|row| row.unwrap().0).eq(expected[at..].iter().cloned()));
             transaction.rollback_to(savepoint);
             assert_eq!(balances(&transaction), remembered.into_iter().collect::<Vec<_>>());
         });

@@ -170,8 +170,9 @@ impl PartitionStream for TableRows {
         let transaction = Arc::clone(&self.transaction);
         let name = self.name.clone();
         let ranges = self.ranges.clone().into_iter();
+        let wanted = self.columns.clone();
         let rows = ranges.flat_map(move |range| -> Box<dyn Iterator<Item = Result<_, SqlError>> + Send> {
-            match transaction.scan(&name, range) {
+            match transaction.scan_columns(&name, range, &wanted) {
                 Ok(scan) => Box::new(scan.map(|row| row.map_err(SqlError::from))),
                 Err(error) => Box::new(std::iter::once(Err(SqlError::from(error)))),
             }
