@@ -2,7 +2,7 @@
 //!
 //! The caller knows what is alive and drives the steps; readers and writers go on all the while:
 //!
-//! 1. [`ChunkStore::begin_collection`] seals the active segment: everything before is old.
+//! 1. [`ChunkStore::begin_collection`] seals the active segment: everything before is old, but what waits for a root.
 //! 2. [`Collection::mark`] walks from the roots that must live and marks what they reach in the old part.
 //! 3. [`Collection::copy`] copies what is marked into packs. Packs that are mostly alive stay as they are.
 //! 4. [`Collection::catch_up`] marks, and copies, what the log's newer part refers to. Every chunk in it counts, with a
@@ -60,7 +60,7 @@ pub struct Collection {
     packer: Packer,
     /// Where copied chunks went.
     moved: Index,
-    /// References of the log up to here are marked, beginning with what waits for a root.
+    /// References of the log up to here are marked.
     caught_up: Position,
     /// Marked after their segment had been copied.
     late: Vec<Location>,
@@ -123,7 +123,7 @@ impl ChunkStore {
         if begun.is_err() {
             inner.collecting.store(false, Ordering::Release);
         }
-        let (horizon, staged_from, before) = begun?;
+        let (horizon, before) = begun?;
         let number = horizon.header.number;
         let segments = inner.segments.read();
         let mut old = BTreeMap::new();
@@ -143,7 +143,7 @@ impl ChunkStore {
         Ok(Collection {
             store: self.clone(),
             before,
-            caught_up: staged_from.min(start_of(&horizon)),
+            caught_up: start_of(&horizon),
             horizon,
             old,
             packer,
@@ -154,13 +154,21 @@ impl ChunkStore {
         })
     }
 
-    /// The segment that follows everything old, and from where on the log holds chunks that wait for a root.
-    fn horizon(&self) -> Result<(Segment, Position, StoreSize), ChunkError> {
+    /// The segment that follows everything old.
+    ///
+    /// What waits for a root is not old: it would not be known for what it is once it lay in a pack.
+    fn horizon(&self) -> Result<(Segment, StoreSize), ChunkError> {
         let before = self.size();
         let mut log = self.inner.log.lock();
         log.refuse_when_closed()?;
-        self.inner.seal_active(&mut log)?;
-        Ok((log.active.clone(), log.pending_end, before))
+        if log.pending_end == log.tail {
+            self.inner.seal_active(&mut log)?;
+            return Ok((log.active.clone(), before));
+        }
+        let segments = self.inner.segments.read();
+        let waits_in = log.pending_end.segment;
+        let horizon = segments.log.iter().find(|segment| segment.header.number == waits_in);
+        Ok((horizon.expect("the newest root is in the log").clone(), before))
     }
 }
 
@@ -331,8 +339,6 @@ impl Collection {
                         offset,
                         record: Record::Chunk(chunk),
                     } => {
-                        // What waits for a root may lie in the old part, and lives.
-                        self.claim(&chunk.hash)?;
                         let chunk = decode_stored(chunk.codec, chunk.bytes)
                             .map_err(|error| segment.corrupt(offset, detail(&error)))?;
                         let mut open = references(&chunk)?;

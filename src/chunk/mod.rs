@@ -15,6 +15,7 @@
 
 mod batch;
 mod cache;
+mod check;
 mod collect;
 mod error;
 mod format;
@@ -31,6 +32,7 @@ mod write;
 
 pub use batch::{ChunkBatch, NoChunks, ReadChunks};
 pub use cache::ChunkCache;
+pub use check::{CheckProgress, Damage, StoreCheck, check_store};
 pub use collect::{Collected, Collection};
 pub use error::ChunkError;
 pub use format::RootRecord;

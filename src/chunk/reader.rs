@@ -189,6 +189,25 @@ impl SegmentReader {
         }
     }
 
+    /// Goes on to the next place at which a record begins whose checksum is right, and gives it.
+    pub fn skip_to_record(&mut self) -> Result<Option<u64>, ChunkError> {
+        while self.fill(RECORD_HEAD_BYTES)? {
+            let head = self.buffer.first_chunk().map(|head| RecordHead::parse(*head));
+            if let Some(Ok(head)) = head {
+                let length = RECORD_HEAD_BYTES + head.payload_bytes();
+                if self.fill(length)? {
+                    let payload = Bytes::copy_from_slice(&self.buffer[RECORD_HEAD_BYTES..length]);
+                    if parse_record(self.seed, self.offset, head, payload).is_ok() {
+                        return Ok(Some(self.offset));
+                    }
+                }
+            }
+            let _ = self.buffer.split_to(1);
+            self.offset += 1;
+        }
+        Ok(None)
+    }
+
     /// Goes on to the next valid root record that begins anywhere behind the current place, whatever lies between.
     ///
     /// Gives its offset, and up to where it says that the log was synced.

@@ -102,7 +102,7 @@ pub(super) async fn write_pack_index(disk: &Disk, pack: &Pack, chunks: Vec<Index
 /// `Corrupt` when its index file is missing or damaged: nothing else tells what is alive.
 pub(super) fn read_pack_index(disk: &Disk, pack: &Pack) -> Result<Contents, ChunkError> {
     let name = pack.index_name();
-    match read_fitting(disk, &name, &pack.segment.header, pack.bytes) {
+    match read_index(disk, &name, &pack.segment.header, pack.bytes) {
         Some(contents) if contents.roots.is_empty() => Ok(contents),
         _ => Err(ChunkError::Corrupt {
             file: disk.describe(&name),
@@ -118,7 +118,7 @@ pub(super) fn read_index_file(disk: &Disk, header: &SegmentHeader, segment_bytes
     if !disk.exists(&name).ok()? {
         return None;
     }
-    let contents = read_fitting(disk, &name, header, segment_bytes);
+    let contents = read_index(disk, &name, header, segment_bytes);
     if contents.is_none() {
         tracing::warn!(
             file = disk.describe(&name),
@@ -128,7 +128,8 @@ pub(super) fn read_index_file(disk: &Disk, header: &SegmentHeader, segment_bytes
     contents
 }
 
-fn read_fitting(disk: &Disk, name: &str, header: &SegmentHeader, segment_bytes: u64) -> Option<Contents> {
+/// What an index file says; `None` when it is damaged or not that of this segment.
+pub(super) fn read_index(disk: &Disk, name: &str, header: &SegmentHeader, segment_bytes: u64) -> Option<Contents> {
     let parsed = IndexFile::parse(&disk.read(name).ok()?).ok();
     let fits = parsed.filter(|file| {
         let identity = (file.store, file.segment, file.segment_bytes);

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -22,7 +23,7 @@ use super::format::{
 };
 use super::index::{Index, Location};
 use super::reader::{LogReader, Segment, SegmentReader, Step, detail};
-use super::recovery::{MANIFEST, Recovery, recover, write_manifest};
+use super::recovery::{MANIFEST, Recovered, Recovery, look, recover, write_manifest};
 use super::write::{Log, begin_segment};
 use super::{HASH_BYTES, Hash};
 use crate::runtime;
@@ -52,6 +53,9 @@ impl Default for StoreOptions {
 
 /// Offsets in the index are 32 bits.
 const SEGMENT_BYTES_LIMIT: u64 = 2 << 30;
+
+/// A store that cannot be read for so many times, with some time between, is not being collected but damaged.
+const READ_ONLY_ATTEMPTS: u32 = 5;
 
 /// A store of chunks with a sequence of roots. Clones are handles to the same store.
 #[derive(Clone)]
@@ -202,8 +206,12 @@ impl ChunkStore {
             segments: found.segments.log.len() + found.segments.packs.len(),
             chunks: found.index.len(),
             read_bytes: found.read_bytes,
-            cut: found.cut,
+            cut: found.cut.clone(),
         };
+        Ok((ChunkStore::assemble(home, found, options), recovery))
+    }
+
+    fn assemble(home: Disk, found: Recovered, options: &StoreOptions) -> ChunkStore {
         let root_end = found.roots.back().map_or(found.end, |root| root.end);
         let log = Log {
             active: found.segments.log.last().expect("a store has a segment").clone(),
@@ -236,7 +244,31 @@ impl ChunkStore {
             manifest_turn: tokio::sync::Mutex::default(),
             collecting: AtomicBool::new(false),
         };
-        Ok((ChunkStore { inner: Arc::new(inner) }, recovery))
+        ChunkStore { inner: Arc::new(inner) }
+    }
+
+    /// Opens the store to read what its newest root refers to, and changes nothing: another process may have it open
+    /// and go on writing.
+    ///
+    /// The newest root is the newest that is whole, synced or not. Nothing can be appended.
+    ///
+    /// # Errors
+    /// As [`ChunkStore::open`].
+    pub async fn open_read_only(disk: &Disk, dir: &str, options: &StoreOptions) -> Result<ChunkStore, ChunkError> {
+        let home = disk.sub(dir);
+        let mut attempts = 0;
+        let found = loop {
+            match look(&home) {
+                Ok(found) => break found,
+                // A collection may exchange files between our reading the manifest and opening them.
+                Err(error) if attempts == READ_ONLY_ATTEMPTS => return Err(error),
+                Err(_) => attempts += 1,
+            }
+            runtime::sleep(Duration::from_millis(20)).await;
+        };
+        let store = ChunkStore::assemble(home, found, options);
+        store.inner.log.lock().closed = Some("it was opened for reading only".into());
+        Ok(store)
     }
 
     /// The newest root that is on the disk; [`RootRecord::NONE`] in a new store.
@@ -431,7 +463,7 @@ impl Inner {
 }
 
 /// Reads a chunk where the index says that it lies, and verifies it.
-fn read_chunk(segment: &Segment, hash: &Hash, location: Location) -> Result<Bytes, ChunkError> {
+pub(super) fn read_chunk(segment: &Segment, hash: &Hash, location: Location) -> Result<Bytes, ChunkError> {
     let offset = u64::from(location.offset);
     let corrupt = |detail: String| segment.corrupt(offset, detail);
     let mut bytes = vec![0; RECORD_HEAD_BYTES + HASH_BYTES + location.bytes as usize];

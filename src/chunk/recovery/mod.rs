@@ -77,10 +77,22 @@ pub(super) struct Recovered {
 /// Opens what lies in `disk`, a store's folder.
 pub(super) async fn recover(disk: &Disk) -> Result<Recovered, ChunkError> {
     let manifest = read_manifest(disk)?;
-    let packs = open_packs(disk, &manifest)?;
-    let found = open_segments(disk, &manifest)?;
+    let packs = open_packs(disk, &manifest, OpenMode::ReadWrite)?;
+    let found = open_segments(disk, &manifest, OpenMode::ReadWrite)?;
     let scan = Scan::of(disk, &found, &manifest)?;
     settle(disk, &manifest, packs, found, scan).await
+}
+
+/// Reads what lies in `disk` without changing it: up to the last root that is whole.
+pub(super) fn look(disk: &Disk) -> Result<Recovered, ChunkError> {
+    let manifest = read_manifest(disk)?;
+    let packs = open_packs(disk, &manifest, OpenMode::Read)?;
+    let found = open_segments(disk, &manifest, OpenMode::Read)?;
+    let scan = Scan::of(disk, &found, &manifest)?;
+    let end = scan.root_end;
+    let mut segments = found.segments;
+    segments.retain(|segment| segment.header.number <= end.segment);
+    Ok(recovered(&manifest, packs, segments, scan, end))
 }
 
 fn read_manifest(disk: &Disk) -> Result<Manifest, ChunkError> {
@@ -112,11 +124,11 @@ fn read_manifest(disk: &Disk) -> Result<Manifest, ChunkError> {
 }
 
 /// What collections kept: complete and synced before a manifest named it, so nothing of it may be missing.
-fn open_packs(disk: &Disk, manifest: &Manifest) -> Result<Vec<(Pack, Contents)>, ChunkError> {
+fn open_packs(disk: &Disk, manifest: &Manifest, mode: OpenMode) -> Result<Vec<(Pack, Contents)>, ChunkError> {
     let mut packs = Vec::new();
     for entry in &manifest.packs {
         let PackEntry { number, bytes, .. } = *entry;
-        let (segment, length) = open_segment(disk, manifest, number)?;
+        let (segment, length) = open_segment(disk, manifest, number, mode)?;
         if length != bytes {
             let detail = format!("the pack has {length} bytes and should have {bytes}");
             return Err(segment.corrupt(length.min(bytes), detail));
@@ -141,7 +153,7 @@ struct Found {
     useless: Vec<(String, u64)>,
 }
 
-fn open_segments(disk: &Disk, manifest: &Manifest) -> Result<Found, ChunkError> {
+fn open_segments(disk: &Disk, manifest: &Manifest, mode: OpenMode) -> Result<Found, ChunkError> {
     let listing = disk.list("").map_err(ChunkError::io("list", disk.describe("")))?;
     let last_named = *manifest.segments.last().expect("a manifest names at least one segment");
     let mut found = Found {
@@ -150,7 +162,7 @@ fn open_segments(disk: &Disk, manifest: &Manifest) -> Result<Found, ChunkError> 
         useless: Vec::new(),
     };
     for number in &manifest.segments {
-        let (segment, length) = open_segment(disk, manifest, *number)?;
+        let (segment, length) = open_segment(disk, manifest, *number, mode)?;
         found.segments.push(segment);
         found.lengths.push(length);
     }
@@ -161,7 +173,7 @@ fn open_segments(disk: &Disk, manifest: &Manifest) -> Result<Found, ChunkError> 
             continue;
         };
         if number == expected && found.useless.is_empty() {
-            match open_segment(disk, manifest, number) {
+            match open_segment(disk, manifest, number, mode) {
                 Ok((segment, length)) => {
                     found.segments.push(segment);
                     found.lengths.push(length);
@@ -178,7 +190,7 @@ fn open_segments(disk: &Disk, manifest: &Manifest) -> Result<Found, ChunkError> 
     Ok(found)
 }
 
-fn open_segment(disk: &Disk, manifest: &Manifest, number: u64) -> Result<(Segment, u64), ChunkError> {
+fn open_segment(disk: &Disk, manifest: &Manifest, number: u64, mode: OpenMode) -> Result<(Segment, u64), ChunkError> {
     let file_name = Segment::file_name(number);
     let name = disk.describe(&file_name);
     let corrupt = |offset, detail: &str| ChunkError::Corrupt {
@@ -193,7 +205,7 @@ fn open_segment(disk: &Disk, manifest: &Manifest, number: u64) -> Result<(Segmen
         return Err(corrupt(0, "the file is missing"));
     }
     let file = disk
-        .open(&file_name, OpenMode::ReadWrite)
+        .open(&file_name, mode)
         .map_err(ChunkError::io("open", name.clone()))?;
     let length = file.len().map_err(ChunkError::io("read the length of", name.clone()))?;
     let mut bytes = [0; SegmentHeader::BYTES];
@@ -226,7 +238,7 @@ async fn settle(
     manifest: &Manifest,
     packs: Vec<(Pack, Contents)>,
     found: Found,
-    mut scan: Scan,
+    scan: Scan,
 ) -> Result<Recovered, ChunkError> {
     let Found {
         mut segments,
@@ -287,19 +299,42 @@ async fn settle(
         write_manifest(disk, &manifest).await?;
     }
 
-    scan.segments.truncate(kept);
-    let mut last_scanned = scan.segments.pop().expect("every kept segment was looked at");
-    last_scanned
-        .contents
-        .chunks
-        .retain(|chunk| u64::from(chunk.offset) < end.offset);
+    let cut = (torn + behind > 0).then(|| Cut {
+        file: last.name.to_string(),
+        offset: end.offset,
+        bytes: torn + behind,
+        detail: scan.detail.clone(),
+    });
     let lengths = segments.iter().skip(1).map(|next| next.header.previous_bytes);
     for ((segment, bytes), scanned) in segments.iter().zip(lengths).zip(&scan.segments) {
         if !scanned.was_indexed {
             index_again(disk, segment, bytes, &scanned.contents);
         }
     }
-    scan.segments.push(last_scanned);
+    let recovered = Recovered {
+        cut,
+        ..recovered(manifest, packs, segments, scan, end)
+    };
+    remove_leftovers(disk, &recovered.segments);
+    Ok(recovered)
+}
+
+/// What was found, up to `end`, the end of the last of `segments`.
+fn recovered(
+    manifest: &Manifest,
+    packs: Vec<(Pack, Contents)>,
+    segments: Vec<Segment>,
+    mut scan: Scan,
+    end: Position,
+) -> Recovered {
+    scan.segments.truncate(segments.len());
+    let last = scan
+        .segments
+        .last_mut()
+        .expect("every segment that stays was looked at");
+    last.contents
+        .chunks
+        .retain(|chunk| u64::from(chunk.offset) < end.offset);
     let read_bytes = scan.segments.iter().map(|scanned| scanned.read_bytes).sum();
     let in_packs = packs.iter().map(|(pack, contents)| (pack.number(), contents));
     let in_log = segments.iter().zip(&scan.segments);
@@ -309,28 +344,21 @@ async fn settle(
         chunks.map(move |chunk| (chunk.hash, Location::of(number, chunk)))
     });
     let index = Index::of(entries);
-    let segments = Segments {
-        packs: packs.into_iter().map(|(pack, _)| pack).collect(),
-        next_pack: manifest.next_pack,
-        log: segments,
-    };
-    remove_leftovers(disk, &segments);
-    Ok(Recovered {
+    Recovered {
         store: manifest.store,
-        segments,
-        contents: scan.segments.pop().expect("the last segment was put back").contents,
+        segments: Segments {
+            packs: packs.into_iter().map(|(pack, _)| pack).collect(),
+            next_pack: manifest.next_pack,
+            log: segments,
+        },
+        contents: scan.segments.pop().expect("the last segment was looked at").contents,
         end,
         index,
         read_bytes,
         root: scan.root,
         roots: scan.roots,
-        cut: (torn + behind > 0).then(|| Cut {
-            file: last.name.to_string(),
-            offset: end.offset,
-            bytes: torn + behind,
-            detail: scan.detail,
-        }),
-    })
+        cut: None,
+    }
 }
 
 /// Writes the index file of a segment that had to be read although it takes no more records.

@@ -1,0 +1,430 @@
+//! Checks all of a store's files and reads what is right in them, whatever else is damaged.
+//!
+//! Opening a store refuses what is damaged; this looks at everything, changes nothing, and says file by file what is
+//! wrong. What it finds to be right can be read, so that a store can be made again from that and what a peer still has.
+//!
+//! Must not know: what chunks refer to.
+
+use bytes::Bytes;
+
+use super::error::ChunkError;
+use super::format::{
+    IndexedChunk, Manifest, PACK_NUMBER_BASE, PackEntry, Position, Record, RootRecord, SegmentHeader, decode_stored,
+};
+use super::index::{Index, Location};
+use super::reader::{Segment, SegmentReader, Step, detail, format_error};
+use super::recovery::MANIFEST;
+use super::seal::{Contents, read_index};
+use super::store::read_chunk;
+use super::{Hash, ReadChunks};
+use crate::runtime::disk::{Disk, OpenMode};
+
+/// Something that is not as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    pub file: String,
+    pub offset: u64,
+    pub detail: String,
+    /// The chunk that was there, where that is known.
+    pub chunk: Option<Hash>,
+}
+
+/// What a check found.
+pub struct StoreCheck {
+    /// The newest root whose record is right.
+    pub root: RootRecord,
+    pub damage: Vec<Damage>,
+    /// Bytes behind the last root that were never acknowledged: opening the store cuts them.
+    pub unacknowledged_bytes: u64,
+    /// Files that were read, and their bytes.
+    pub files: usize,
+    pub bytes: u64,
+    segments: Vec<Segment>,
+    index: Index,
+}
+
+/// How far a check is: bytes read, and bytes there are.
+pub type CheckProgress<'a> = &'a mut dyn FnMut(u64, u64);
+
+/// Checks the store in the folder `dir` of `disk`: every header, every record, every chunk against its hash.
+///
+/// # Errors
+/// `NotAStore` when nothing of a store is there, `NewerFormat`, `OlderFormat`, `Io`. Damage is no error.
+pub fn check_store(disk: &Disk, dir: &str, progress: CheckProgress<'_>) -> Result<StoreCheck, ChunkError> {
+    let disk = disk.sub(dir);
+    let mut check = StoreCheck {
+        root: RootRecord::NONE,
+        damage: Vec::new(),
+        unacknowledged_bytes: 0,
+        files: 0,
+        bytes: 0,
+        segments: Vec::new(),
+        index: Index::new(),
+    };
+    let plan = check.read_manifest(&disk)?;
+    let total = plan.files.iter().map(|file| file.length).sum();
+    let mut walk = Walk {
+        disk: &disk,
+        progress,
+        done: 0,
+        total,
+        proven: Position { segment: 0, offset: 0 },
+        first_of_log: true,
+    };
+    for (at, file) in plan.files.iter().enumerate() {
+        check.files += 1;
+        check.bytes += file.length;
+        let is_last = at + 1 == plan.files.len();
+        check.read_segment(&mut walk, &plan, file, is_last)?;
+        walk.done += file.length;
+        (walk.progress)(walk.done, total);
+    }
+    Ok(check)
+}
+
+/// The files that should be there, in the order in which they are read.
+struct Plan {
+    store: Option<[u8; 16]>,
+    files: Vec<FileToRead>,
+}
+
+struct FileToRead {
+    number: u64,
+    length: u64,
+    /// What a manifest says of a pack.
+    pack: Option<PackEntry>,
+}
+
+struct Walk<'a> {
+    disk: &'a Disk,
+    progress: CheckProgress<'a>,
+    done: u64,
+    total: u64,
+    /// Up to here the log was synced, as its root records tell.
+    proven: Position,
+    first_of_log: bool,
+}
+
+impl StoreCheck {
+    fn wrong(&mut self, file: &str, offset: u64, detail: impl Into<String>, chunk: Option<Hash>) {
+        self.damage.push(Damage {
+            file: file.to_owned(),
+            offset,
+            detail: detail.into(),
+            chunk,
+        });
+    }
+
+    fn read_manifest(&mut self, disk: &Disk) -> Result<Plan, ChunkError> {
+        let folder = disk.describe("");
+        let listing = disk.list("").map_err(ChunkError::io("list", folder.clone()))?;
+        let lengths: Vec<(u64, u64)> = listing
+            .iter()
+            .filter_map(|entry| Some((Segment::number(&entry.name)?, entry.len)))
+            .collect();
+        let length_of = |number| {
+            lengths
+                .iter()
+                .find(|(found, _)| *found == number)
+                .map(|(_, length)| *length)
+        };
+        let name = disk.describe(MANIFEST);
+        let parsed = match disk.read(MANIFEST) {
+            Ok(bytes) => Manifest::parse(&bytes).map_err(|error| format_error(&name, 0, &error)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && lengths.is_empty() => {
+                return Err(ChunkError::NotAStore {
+                    path: folder,
+                    detail: "it holds neither a MANIFEST nor segments".to_owned(),
+                });
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(ChunkError::Corrupt {
+                file: name.clone(),
+                offset: 0,
+                detail: "the file is missing".to_owned(),
+            }),
+            Err(error) => return Err(ChunkError::io("read", name)(error)),
+        };
+        match parsed {
+            Ok(manifest) => {
+                let mut files = Vec::new();
+                for pack in &manifest.packs {
+                    files.push(FileToRead {
+                        number: pack.number,
+                        length: length_of(pack.number).unwrap_or(0),
+                        pack: Some(*pack),
+                    });
+                }
+                let last_named = *manifest.segments.last().expect("a manifest names a segment");
+                let following = (last_named + 1..).take_while(|number| length_of(*number).is_some());
+                for number in manifest.segments.iter().copied().chain(following) {
+                    files.push(FileToRead {
+                        number,
+                        length: length_of(number).unwrap_or(0),
+                        pack: None,
+                    });
+                }
+                Ok(Plan {
+                    store: Some(manifest.store),
+                    files,
+                })
+            }
+            Err(ChunkError::Corrupt { file, offset, detail }) => {
+                // Without it, everything that is there counts.
+                self.wrong(&file, offset, detail, None);
+                let mut numbers = lengths.clone();
+                numbers.sort_by_key(|(number, _)| (*number < PACK_NUMBER_BASE, *number));
+                let files = numbers.into_iter().map(|(number, length)| FileToRead {
+                    number,
+                    length,
+                    pack: None,
+                });
+                Ok(Plan {
+                    store: None,
+                    files: files.collect(),
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read_segment(
+        &mut self,
+        walk: &mut Walk<'_>,
+        plan: &Plan,
+        file: &FileToRead,
+        is_last: bool,
+    ) -> Result<(), ChunkError> {
+        let file_name = Segment::file_name(file.number);
+        let name = walk.disk.describe(&file_name);
+        let handle = match walk.disk.open(&file_name, OpenMode::Read) {
+            Ok(handle) => handle,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                self.wrong(&name, 0, "the file is missing", None);
+                return Ok(());
+            }
+            Err(error) => return Err(ChunkError::io("open", name)(error)),
+        };
+        let mut bytes = [0; SegmentHeader::BYTES];
+        let read = handle
+            .read_at(&mut bytes, 0)
+            .map_err(ChunkError::io("read", name.clone()))?;
+        let parsed = match SegmentHeader::parse(&bytes) {
+            _ if read < bytes.len() => Err("the file ends within its header"),
+            Ok(header) if header.number != file.number => Err("the file is another segment under this name"),
+            Ok(header) if plan.store.is_some_and(|store| store != header.store) => {
+                Err("the file belongs to another store")
+            }
+            Ok(header) => Ok(header),
+            Err(error) => Err(detail(&error)),
+        };
+        let header = match (
+            parsed,
+            plan.store.or(self.segments.first().map(|segment| segment.header.store)),
+        ) {
+            (Ok(header), _) => header,
+            (Err(detail), store) => {
+                self.wrong(&name, 0, detail, None);
+                // Records tell by their checksums whether they belong here.
+                let Some(store) = store else { return Ok(()) };
+                SegmentHeader {
+                    store,
+                    number: file.number,
+                    base: self.root,
+                    previous_bytes: 0,
+                }
+            }
+        };
+        let segment = Segment {
+            header,
+            file: handle,
+            name: name.as_str().into(),
+        };
+        let is_pack = file.number >= PACK_NUMBER_BASE;
+        if !is_pack {
+            self.join_log(walk, &segment);
+        }
+        if let Some(pack) = file.pack.filter(|pack| pack.bytes != file.length) {
+            let detail = format!("the pack has {} bytes and should have {}", file.length, pack.bytes);
+            self.wrong(&name, file.length.min(pack.bytes), detail, None);
+        }
+        let known = self.read_index_file(walk, &segment, file);
+        self.segments.push(segment.clone());
+        self.segments.sort_by_key(|segment| segment.header.number);
+        self.read_records(walk, &segment, file.length, known.as_ref(), is_last && !is_pack)
+    }
+
+    /// Checks that a segment of the log goes on where the one before it ended.
+    fn join_log(&mut self, walk: &mut Walk<'_>, segment: &Segment) {
+        let header = &segment.header;
+        if std::mem::take(&mut walk.first_of_log) {
+            self.root = header.base;
+        } else if !header.base.is_state_of(&self.root) {
+            self.wrong(
+                &segment.name,
+                0,
+                "the segment does not continue the one before it",
+                None,
+            );
+            if header.base.sequence > self.root.sequence {
+                self.root = header.base;
+            }
+        }
+    }
+
+    fn read_index_file(&mut self, walk: &Walk<'_>, segment: &Segment, file: &FileToRead) -> Option<Contents> {
+        let number = segment.header.number;
+        let name = match file.pack {
+            Some(pack) => Segment::pack_index_name(number, pack.generation),
+            None => Segment::index_name(number),
+        };
+        let there = walk.disk.exists(&name).unwrap_or(false);
+        let contents = if there {
+            read_index(walk.disk, &name, &segment.header, file.length)
+        } else {
+            None
+        };
+        let shown = walk.disk.describe(&name);
+        match (&contents, file.pack, there) {
+            (Some(_), _, _) | (None, None, false) => {}
+            (None, Some(_), _) => self.wrong(&shown, 0, "the index of a pack is missing or damaged", None),
+            // A later segment may have been begun, and this one's length is then not that of its file.
+            (None, None, true) => self.wrong(
+                &shown,
+                0,
+                "the index does not fit its segment; opening the store makes it again",
+                None,
+            ),
+        }
+        contents
+    }
+
+    fn read_records(
+        &mut self,
+        walk: &mut Walk<'_>,
+        segment: &Segment,
+        end: u64,
+        known: Option<&Contents>,
+        may_be_torn: bool,
+    ) -> Result<(), ChunkError> {
+        let number = segment.header.number;
+        let mut from = SegmentHeader::BYTES as u64;
+        // A bad place, until it is known whether something right follows.
+        let mut bad: Option<(u64, String)> = None;
+        while from < end {
+            let mut reader = SegmentReader::new(segment.clone(), from, end);
+            loop {
+                match reader.next()? {
+                    Step::Record { offset, record } => {
+                        if let Some((offset, detail)) = bad.take() {
+                            let chunk = chunk_at(known, offset);
+                            self.wrong(&segment.name, offset, detail, chunk);
+                        }
+                        self.take_record(walk, segment, offset, record);
+                        (walk.progress)(walk.done + reader.offset(), walk.total);
+                    }
+                    Step::End => {
+                        from = end;
+                        break;
+                    }
+                    Step::Bad { offset, detail } => {
+                        bad.get_or_insert_with(|| (offset, detail.to_owned()));
+                        from = next_record(segment, offset + 1, end)?.unwrap_or(end);
+                        break;
+                    }
+                }
+            }
+        }
+        if let Some((offset, detail)) = bad {
+            let here = Position {
+                segment: number,
+                offset,
+            };
+            if may_be_torn && walk.proven <= here {
+                self.unacknowledged_bytes += end - offset;
+            } else {
+                let chunk = chunk_at(known, offset);
+                self.wrong(&segment.name, offset, detail, chunk);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_record(&mut self, walk: &mut Walk<'_>, segment: &Segment, offset: u64, record: Record) {
+        match record {
+            Record::Chunk(stored) => {
+                let hash = stored.hash;
+                let indexed = IndexedChunk {
+                    hash,
+                    offset: super::write::offset_in_segment(offset),
+                    bytes: stored.bytes.len() as u32,
+                };
+                match decode_stored(stored.codec, stored.bytes) {
+                    Ok(chunk) if Hash::of(&chunk) == hash => {
+                        self.index.insert(hash, Location::of(segment.header.number, &indexed));
+                    }
+                    Ok(_) => {
+                        let detail = format!("the bytes of chunk {hash} do not have its hash");
+                        self.wrong(&segment.name, offset, detail, Some(hash));
+                    }
+                    Err(error) => self.wrong(&segment.name, offset, detail(&error), Some(hash)),
+                }
+            }
+            Record::Root(root, synced) => {
+                let here = Position {
+                    segment: segment.header.number,
+                    offset,
+                };
+                if synced <= here {
+                    walk.proven = walk.proven.max(synced);
+                }
+                if root.previous != self.root.root || root.sequence != self.root.sequence + 1 {
+                    let detail = format!(
+                        "root {} after {} does not follow root {} {}",
+                        root.sequence, root.previous, self.root.sequence, self.root.root
+                    );
+                    self.wrong(&segment.name, offset, detail, None);
+                }
+                if root.sequence > self.root.sequence {
+                    self.root = root;
+                }
+            }
+        }
+    }
+
+    /// How many chunks are right.
+    pub fn chunks(&self) -> u64 {
+        self.index.len()
+    }
+}
+
+/// The chunk that an index file says to lie at `offset`.
+fn chunk_at(known: Option<&Contents>, offset: u64) -> Option<Hash> {
+    let chunks = &known?.chunks;
+    let found = chunks.iter().find(|chunk| u64::from(chunk.offset) == offset);
+    found.map(|chunk| chunk.hash)
+}
+
+/// Where the next right record begins, at `from` or behind it.
+fn next_record(segment: &Segment, from: u64, end: u64) -> Result<Option<u64>, ChunkError> {
+    let mut reader = SegmentReader::new(segment.clone(), from, end);
+    reader.skip_to_record()
+}
+
+impl ReadChunks for StoreCheck {
+    fn get(&self, hash: &Hash) -> Result<Bytes, ChunkError> {
+        let location = self.index.get(hash).ok_or(ChunkError::Missing { hash: *hash })?;
+        let number = u64::from(location.segment);
+        let at = self
+            .segments
+            .binary_search_by_key(&number, |segment| segment.header.number);
+        read_chunk(
+            &self.segments[at.expect("a chunk was found in a segment that was read")],
+            hash,
+            location,
+        )
+    }
+
+    fn contains(&self, hash: &Hash) -> bool {
+        self.index.get(hash).is_some()
+    }
+}
