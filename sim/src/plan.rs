@@ -12,6 +12,7 @@ use crate::check::CheckUse;
 use crate::draw::{self, Draw};
 use crate::scenario::Scenario;
 use crate::scenario::cluster::{LinkSpec, MemberSpec};
+use crate::scenario::disk::DiskSettings;
 use crate::scenario::step::{Action, Trigger};
 use crate::units::{Micros, show_micros};
 use crate::workload::WorkloadSpec;
@@ -39,7 +40,7 @@ pub struct PlannedServer {
     pub member: Option<MemberSpec>,
     pub clock_offset: i64,
     pub clock_drift_ppm: i64,
-    pub sync_latency: Micros,
+    pub disk: DiskSettings,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +78,9 @@ impl Plan {
                 member: server.member.clone(),
                 clock_offset: server.clock_offset.draw(&mut one("offset")),
                 clock_drift_ppm: server.clock_drift_ppm.draw(&mut one("drift")),
-                sync_latency: server.sync_latency.draw(&mut one("sync")),
+                disk: server
+                    .disk
+                    .draw(|word| one(if word == "latency" { "sync" } else { word })),
             }
         });
         let mut links = BTreeMap::new();
@@ -113,11 +116,15 @@ impl Plan {
             let twin = twins.entry(&step.canonical).or_default();
             *twin += 1;
             let one = |what: &str| draw::stream(seed, &format!("plan/step/{}/{twin}/{what}", step.canonical));
+            let mut action = step.choices[draw::pick(step.choices.len(), &mut one("action"))].clone();
+            if let Action::Disk { spec, settings, .. } = &mut action {
+                *settings = spec.draw(&one);
+            }
             PlannedStep {
                 label: step.name.clone().unwrap_or_else(|| format!("line-{}", step.line)),
                 mark: step.name.clone(),
                 trigger: draw_trigger(&step.trigger, &mut |draw: &Draw<Micros>| draw.draw(&mut one("time"))),
-                action: step.choices[draw::pick(step.choices.len(), &mut one("action"))].clone(),
+                action,
             }
         });
         Plan {
@@ -232,7 +239,7 @@ impl fmt::Display for Plan {
                 }
                 None => write!(f, " on its own")?,
             }
-            write!(f, ", sync {}", show(server.sync_latency))?;
+            write!(f, ", disk {}", server.disk)?;
             if server.clock_offset != 0 || server.clock_drift_ppm != 0 {
                 write!(
                     f,

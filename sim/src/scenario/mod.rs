@@ -9,6 +9,7 @@
 //! Must not know: seeds, the simulator's runtime.
 
 pub mod cluster;
+pub mod disk;
 pub mod step;
 
 use std::path::Path;

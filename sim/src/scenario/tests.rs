@@ -59,6 +59,37 @@ fn every_scenario_of_the_repository_is_read() {
 /// (what to replace, by what, the line of the complaint, what it says)
 const MISTAKES: &[(&str, &str, usize, &str)] = &[
     (
+        "latency: 100us..2ms",
+        "losst: 1%",
+        7,
+        "unknown word \"losst\"; allowed here: latency, torn, lost, misdirected, corrupt",
+    ),
+    ("power_off: [none, a]", "rot: c", 14, "allowed here: none, a, b"),
+    (
+        "power_off: [none, a]",
+        "disk: { server: a }",
+        14,
+        "nothing would change",
+    ),
+    (
+        "power_off: [none, a]",
+        "disk: { server: c, lost: 1% }",
+        14,
+        "unknown word \"c\"; allowed here: a, b",
+    ),
+    (
+        "power_off: [none, a]",
+        "disk: { lost: 1% }",
+        14,
+        "the key \"server\" is missing",
+    ),
+    (
+        "power_off: [none, a]",
+        "disk: { server: a, full_at: lots }",
+        14,
+        "is not a size",
+    ),
+    (
         "time_limit: 120s",
         "time_limit: soon",
         3,
