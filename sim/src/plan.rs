@@ -14,6 +14,7 @@ use crate::scenario::Scenario;
 use crate::scenario::cluster::{LinkSpec, MemberSpec};
 use crate::scenario::disk::DiskSettings;
 use crate::scenario::step::{Action, Trigger};
+use crate::storage::plan::StoragePlan;
 use crate::units::{Micros, show_micros};
 use crate::workload::WorkloadSpec;
 
@@ -22,6 +23,8 @@ pub struct Plan {
     pub scenario: String,
     pub seed: u64,
     pub time_limit: Micros,
+    /// A storage engine on its own: then there are no servers, clients or steps.
+    pub storage: Option<StoragePlan>,
     pub servers: Vec<PlannedServer>,
     /// (from, to), both servers.
     pub links: BTreeMap<(String, String), Link>,
@@ -131,6 +134,7 @@ impl Plan {
             scenario: scenario.name.clone(),
             seed,
             time_limit: scenario.time_limit,
+            storage: scenario.storage.as_ref().map(|spec| StoragePlan::new(spec, seed)),
             servers: servers.collect(),
             links,
             client_link: draw_link(&LinkSpec::default(), &scenario.network.all, seed, "clients"),
@@ -225,6 +229,9 @@ impl fmt::Display for Plan {
             self.seed,
             show(self.time_limit)
         )?;
+        if let Some(storage) = &self.storage {
+            return write!(f, "{storage}");
+        }
         for server in &self.servers {
             write!(f, "  server {}:", server.name)?;
             match &server.member {

@@ -12,7 +12,7 @@ use super::{
     ClusterControl, Database, DatabaseId, EngineError, ReadOnlyReason, RoleRecord, SYSTEM_DATABASE, ScramVerifier,
     SessionRegistry, System, folder, system,
 };
-use crate::chunk::{ChunkBatch, ChunkStore, StoreOptions};
+use crate::chunk::{ChunkBatch, ChunkError, ChunkStore, StoreOptions};
 use crate::runtime::disk::{Disk, LockGuard};
 use crate::runtime::{self, WallTime};
 use crate::version::{Commit, MAIN_BRANCH, Person, Refs, RootValue, WorkingSet};
@@ -333,7 +333,18 @@ async fn open_system(disk: &Disk, options: &EngineOptions, shared: &Arc<Shared>)
     }
     let (store, recovery) = ChunkStore::open(disk, folder::SYSTEM_STORE, &options.store).await?;
     tracing::debug!(?recovery, "system database opened");
-    Database::open(SYSTEM_DATABASE, DatabaseId::SYSTEM, store, shared.clone())
+    let published = !store.published().root.is_none();
+    let database = Database::open(SYSTEM_DATABASE, DatabaseId::SYSTEM, store, shared.clone())?;
+    if !published || database.begin().tables()?.is_empty() {
+        // It moved to its place with a root that has tables, so the disk has lied about that one.
+        let (file, offset) = match recovery.cut {
+            Some(cut) => (cut.file, cut.offset),
+            None => (disk.describe(folder::SYSTEM_STORE), 0),
+        };
+        let detail = "the system database has lost its first root".to_owned();
+        return Err(ChunkError::Corrupt { file, offset, detail }.into());
+    }
+    Ok(database)
 }
 
 /// Makes the system database beside its place and moves it there whole.

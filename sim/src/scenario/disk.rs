@@ -178,6 +178,13 @@ impl DiskSettings {
         self.0.is_empty()
     }
 
+    /// Whether the disk will be full at some point.
+    pub fn fills(&self) -> bool {
+        ["full_at", "full_after"]
+            .iter()
+            .any(|word| self.0.get(word).is_some_and(|bytes| *bytes != NONE))
+    }
+
     /// Changes what is said here and nothing else.
     pub fn apply(&self, disk: &SimDisk) {
         let (mut faults, used) = (disk.faults(), disk.used());

@@ -178,7 +178,7 @@ impl SimDisk {
     /// Everything that went wrong so far by fault, oldest first. Losses of power and kills are not among it.
     pub fn injected(&self) -> Vec<Fault> {
         let state = self.0.state.lock();
-        state.injected.iter().map(|noted| state.named(noted)).collect()
+        state.injected.iter().map(|noted| noted.fault.clone()).collect()
     }
 
     /// Tells each sync, loss, fault and refusal to `observer`, which must not use the disk.
@@ -265,25 +265,30 @@ impl State {
 
     /// Puts a fault on record.
     fn note(&mut self, kind: FaultKind, path: &str, file: Option<u64>, offset: u64, bytes: u64) -> Fault {
-        let path = path.to_owned();
+        // The handle may have been opened under another name.
+        let path = file
+            .and_then(|file| self.names.path_of(file))
+            .unwrap_or_else(|| path.to_owned());
         let fault = Fault {
             kind,
             path,
             offset,
             bytes,
         };
-        let noted = Noted { file, fault };
-        let fault = self.named(&noted);
-        self.injected.push(noted);
+        self.injected.push(Noted {
+            file,
+            fault: fault.clone(),
+        });
         fault
     }
 
-    /// A fault under the name that its file has now.
-    fn named(&self, noted: &Noted) -> Fault {
-        let path = noted.file.and_then(|file| self.names.path_of(file));
-        Fault {
-            path: path.unwrap_or_else(|| noted.fault.path.clone()),
-            ..noted.fault.clone()
+    /// Faults go by the name that their file has now, or had last.
+    fn rename_faults(&mut self) {
+        let State { names, injected, .. } = self;
+        for Noted { file, fault } in injected {
+            if let Some(path) = file.and_then(|file| names.path_of(file)) {
+                fault.path = path;
+            }
         }
     }
 

@@ -79,6 +79,23 @@ pub enum FaultKind {
 }
 
 impl FaultKind {
+    pub const ALL: [FaultKind; 9] = [
+        FaultKind::LostWrite,
+        FaultKind::MisdirectedWrite,
+        FaultKind::MisplacedWrite,
+        FaultKind::CorruptWrite,
+        FaultKind::BitRot,
+        FaultKind::Misread,
+        FaultKind::FailedSync,
+        FaultKind::StuckSync,
+        FaultKind::DiskFull,
+    ];
+
+    /// The kind that observers are told by this word.
+    pub fn from_word(word: &str) -> Option<FaultKind> {
+        FaultKind::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+
     /// What observers are told.
     pub fn word(self) -> &'static str {
         match self {

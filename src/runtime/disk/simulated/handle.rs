@@ -99,7 +99,11 @@ impl Backend for Handle {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.with(|state| state.names.rename(from, to))
+        self.with(|state| {
+            state.names.rename(from, to)?;
+            state.rename_faults();
+            Ok(())
+        })
     }
 
     fn remove_file(&self, path: &str) -> io::Result<()> {

@@ -228,7 +228,7 @@ fn a_fault_goes_by_the_name_its_file_has_now() {
     sim.disk().rename("f", "renamed").unwrap();
     assert_eq!(sim.injected()[0].path, "renamed");
     sim.disk().remove_file("renamed").unwrap();
-    assert_eq!(sim.injected()[0].path, "f", "the last name known");
+    assert_eq!(sim.injected()[0].path, "renamed", "the last name known");
 }
 
 #[test]
