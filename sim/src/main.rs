@@ -59,6 +59,9 @@ enum Command {
         /// The kinds of workload with their parameters.
         #[arg(long)]
         workloads: bool,
+        /// What can be said of a disk, and of a storage engine on its own.
+        #[arg(long)]
+        disk: bool,
     },
     /// Runs one seed of a scenario.
     Run {
@@ -121,7 +124,8 @@ fn main() -> ExitCode {
             checks,
             sometimes,
             workloads,
-        } => list(checks, sometimes, workloads),
+            disk,
+        } => list(checks, sometimes, workloads, disk),
         Command::Run {
             scenario,
             seed,
@@ -192,7 +196,18 @@ fn needs_simulator() -> Result<(), u8> {
     )
 }
 
-fn list(checks: bool, sometimes: bool, workloads: bool) -> Code {
+fn list(checks: bool, sometimes: bool, workloads: bool, disk: bool) -> Code {
+    if disk {
+        println!("disk:");
+        for word in scenario::disk::WORDS {
+            println!("    {}: {}", word.name, word.about);
+        }
+        println!("storage:");
+        for number in storage::spec::NUMBERS {
+            println!("    {}: {}", number.name, number.about);
+        }
+        return Ok(exit::PASSED);
+    }
     if checks || sometimes {
         for check in check::CHECKS
             .iter()

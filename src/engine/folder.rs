@@ -54,7 +54,9 @@ pub(super) async fn enter(disk: &Disk) -> Result<LockGuard, EngineError> {
         let written = disk.write_atomically(FORMAT, text.as_bytes()).await;
         written.map_err(EngineError::io("write", disk.describe(FORMAT)))?;
     }
-    // Each time: a crash may have kept the format and lost the name of a folder.
+    // Each time: a crash or a failed sync may have left any of these names, that of the system database included, in
+    // memory alone, and all that is acknowledged from here on would go with it.
+    sync_folder(disk, CONTROL_FOLDER).await?;
     sync_folder(disk, "").await?;
     Ok(guard)
 }

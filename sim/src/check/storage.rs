@@ -103,7 +103,8 @@ impl Watch for Survival {
                 self.unknown.remove(number);
             }
             StorageEvent::Fault { kind, .. } if kind.is_damage() => self.damaged = Some(self.events),
-            StorageEvent::Opened { created } => self.opened = Some(*created),
+            // A power cut may come before anybody has read.
+            StorageEvent::Opened { created } => self.opened = Some(*created || self.opened.unwrap_or(false)),
             StorageEvent::Replaced => *self = Survival::default(),
             StorageEvent::Found { reader: 0, tables, .. } => return self.found(commits_in(tables)),
             _ => {}

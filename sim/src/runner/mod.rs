@@ -80,9 +80,10 @@ pub fn run(plan: &Plan, trace: Trace) -> Result<Report, String> {
         let (plan, recorder) = (Arc::clone(&plan), recorder.clone());
         catch_unwind(AssertUnwindSafe(|| {
             World::run(plan.seed, |world| async move {
-                match plan.storage {
-                    Some(_) => storage::play(plan, recorder, names).await,
-                    None => play(plan, world, recorder, names).await,
+                if plan.storage.is_some() {
+                    storage::play(plan, recorder, names).await
+                } else {
+                    play(plan, world, recorder, names).await
                 }
             })
         }))

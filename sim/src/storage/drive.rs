@@ -24,7 +24,7 @@ use super::rows;
 use crate::draw;
 use crate::history::What;
 use crate::record::Recorder;
-use crate::scenario::disk;
+use crate::scenario::disk::{self, DiskSettings};
 
 /// What the disk and the events are called.
 pub const NODE: &str = "store";
@@ -62,7 +62,7 @@ pub async fn drive(plan: &StoragePlan, seed: u64, recorder: &Recorder) {
     disk::calm(&driver.disk);
     driver.tell(StorageEvent::Calm);
     let last = Life {
-        disk: Default::default(),
+        disk: DiskSettings::default(),
         operations: vec![Operation::Commit(vec![plan.last.clone()]), Operation::Read],
         end: End::Close,
     };

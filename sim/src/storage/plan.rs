@@ -70,9 +70,8 @@ pub enum Operation {
     Upkeep(Upkeep),
 }
 
-/// What a store is asked to do for its own good. None of it is drawn yet: the driver has a place for each.
+/// What a store is asked to do for its own good. Each has its place in the driver, and weight once the store can do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(dead_code, reason = "drawn once the store can do it")]
 pub enum Upkeep {
     CollectGarbage,
     Fsck,
@@ -88,7 +87,7 @@ pub struct PlannedCommit {
 }
 
 /// How often a kind of operation comes, in those seeds that know it.
-const WEIGHTS: [(Kind, u32); 8] = [
+const WEIGHTS: [(Kind, u32); KINDS] = [
     (Kind::Commit, 10),
     (Kind::Together, 6),
     (Kind::Clash, 2),
@@ -97,7 +96,12 @@ const WEIGHTS: [(Kind, u32); 8] = [
     (Kind::Hold, 1),
     (Kind::Look, 1),
     (Kind::Pause, 1),
+    (Kind::Upkeep(Upkeep::CollectGarbage), 0),
+    (Kind::Upkeep(Upkeep::Fsck), 0),
+    (Kind::Upkeep(Upkeep::Backup), 0),
 ];
+
+const KINDS: usize = 11;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -109,6 +113,7 @@ enum Kind {
     Hold,
     Look,
     Pause,
+    Upkeep(Upkeep),
 }
 
 impl StoragePlan {
@@ -144,7 +149,7 @@ impl StoragePlan {
 
 struct Maker<'a> {
     spec: &'a StorageSpec,
-    known: [(Kind, u32); 8],
+    known: [(Kind, u32); KINDS],
     tables: u64,
     keys: u64,
     /// Share of commits that are version commits, and of those that create or drop tables.
@@ -213,6 +218,7 @@ impl Maker<'_> {
             Kind::Hold => Operation::Hold,
             Kind::Look => Operation::Look,
             Kind::Pause => Operation::Pause(rng.random_range(0..20_000)),
+            Kind::Upkeep(upkeep) => Operation::Upkeep(upkeep),
         }
     }
 
