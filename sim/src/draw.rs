@@ -61,6 +61,15 @@ impl<T: Span> Draw<T> {
         }
     }
 
+    /// The ends of all ranges: whoever takes these takes what is drawn.
+    pub fn ends(&self) -> Vec<T> {
+        match self {
+            Draw::One(value) => vec![*value],
+            Draw::Range(low, high) => vec![*low, *high],
+            Draw::Among(choices) => choices.iter().flat_map(Draw::ends).collect(),
+        }
+    }
+
     /// Reads one value, a range or a list of both. `parse` reads one end.
     pub fn parse(what: &str, node: &Node, parse: fn(&str) -> Result<T, String>) -> Result<Draw<T>, Complaint> {
         if let Value::List(entries) = &node.value {

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::scenario::cluster::Role;
+use crate::storage::event::StorageEvent;
 use crate::units::{Micros, show_moment};
 
 /// One thing that happened.
@@ -77,6 +78,8 @@ pub enum What {
     },
     /// Faults are over, everybody runs, links are whole.
     Quiet,
+    /// Of a storage engine on its own.
+    Storage(StorageEvent),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -291,6 +294,7 @@ impl What {
             What::Log { .. } => "log",
             What::Panic { .. } => "panic",
             What::Quiet => "quiet",
+            What::Storage(event) => event.kind(),
         }
     }
 }
@@ -344,6 +348,7 @@ impl fmt::Display for Event {
             What::StepBegins { step } | What::StepDone { step } => write!(f, " {step}"),
             What::Log { level, message, fields } => write!(f, " {} {message} {fields}", level.word()),
             What::Panic { message } => write!(f, " {message}"),
+            What::Storage(event) => write!(f, "{event}"),
         }
     }
 }

@@ -22,6 +22,7 @@ mod report;
 #[cfg(madsim)]
 mod runner;
 mod scenario;
+mod storage;
 mod suite;
 mod trace;
 mod units;
@@ -58,6 +59,9 @@ enum Command {
         /// The kinds of workload with their parameters.
         #[arg(long)]
         workloads: bool,
+        /// What can be said of a disk, and of a storage engine on its own.
+        #[arg(long)]
+        disk: bool,
     },
     /// Runs one seed of a scenario.
     Run {
@@ -83,7 +87,7 @@ enum Command {
     },
     /// Runs many seeds, each in a process of its own.
     Suite {
-        /// The scenarios; all of them if none is named.
+        /// Scenarios, or suites of them, as `list` shows; all of them if none is named.
         scenarios: Vec<String>,
         #[arg(long, default_value_t = 20)]
         seeds: u64,
@@ -120,7 +124,8 @@ fn main() -> ExitCode {
             checks,
             sometimes,
             workloads,
-        } => list(checks, sometimes, workloads),
+            disk,
+        } => list(checks, sometimes, workloads, disk),
         Command::Run {
             scenario,
             seed,
@@ -191,7 +196,18 @@ fn needs_simulator() -> Result<(), u8> {
     )
 }
 
-fn list(checks: bool, sometimes: bool, workloads: bool) -> Code {
+fn list(checks: bool, sometimes: bool, workloads: bool, disk: bool) -> Code {
+    if disk {
+        println!("disk:");
+        for word in scenario::disk::WORDS {
+            println!("    {}: {}", word.name, word.about);
+        }
+        println!("storage:");
+        for number in storage::spec::NUMBERS {
+            println!("    {}: {}", number.name, number.about);
+        }
+        return Ok(exit::PASSED);
+    }
     if checks || sometimes {
         for check in check::CHECKS
             .iter()
@@ -215,7 +231,7 @@ fn list(checks: bool, sometimes: bool, workloads: bool) -> Code {
     }
     for name in files::scenario_names().or_else(|error| fail(exit::USAGE, &format!("the scenario folder: {error}")))? {
         let scenario = load(&name).or_else(usage)?;
-        println!("{name}\n    {}", scenario.about);
+        println!("{name} ({})\n    {}", scenario.suite, scenario.about);
     }
     Ok(exit::PASSED)
 }
@@ -289,14 +305,29 @@ fn show(report: &report::Report, summary: bool) {
     println!("trace hash: {}", report.hash);
 }
 
-fn start_suite(mut options: SuiteOptions) -> Code {
-    if options.scenarios.is_empty() {
-        options.scenarios =
-            files::scenario_names().or_else(|error| fail(exit::USAGE, &format!("the scenario folder: {error}")))?;
+/// The scenarios that are meant: those named, those of the suites named, or all.
+fn resolve(names: &[String]) -> Result<Vec<String>, u8> {
+    let all = files::scenario_names().or_else(|error| fail(exit::USAGE, &format!("the scenario folder: {error}")))?;
+    let mut meant: Vec<String> = if names.is_empty() { all.clone() } else { Vec::new() };
+    for name in names {
+        if scenario::SUITES.iter().any(|(suite, _)| suite == name) {
+            for scenario in &all {
+                if load(scenario).or_else(usage)?.suite == name {
+                    meant.push(scenario.clone());
+                }
+            }
+        } else {
+            meant.push(name.clone());
+        }
     }
-    for name in &options.scenarios {
+    for name in &meant {
         load(name).or_else(usage)?;
     }
+    Ok(meant)
+}
+
+fn start_suite(mut options: SuiteOptions) -> Code {
+    options.scenarios = resolve(&options.scenarios)?;
     needs_simulator()?;
     suite::suite(&options).or_else(|error| fail(exit::REFUSED, &error))
 }

@@ -12,7 +12,9 @@ use crate::check::CheckUse;
 use crate::draw::{self, Draw};
 use crate::scenario::Scenario;
 use crate::scenario::cluster::{LinkSpec, MemberSpec};
+use crate::scenario::disk::DiskSettings;
 use crate::scenario::step::{Action, Trigger};
+use crate::storage::plan::StoragePlan;
 use crate::units::{Micros, show_micros};
 use crate::workload::WorkloadSpec;
 
@@ -21,6 +23,8 @@ pub struct Plan {
     pub scenario: String,
     pub seed: u64,
     pub time_limit: Micros,
+    /// A storage engine on its own: then there are no servers, clients or steps.
+    pub storage: Option<StoragePlan>,
     pub servers: Vec<PlannedServer>,
     /// (from, to), both servers.
     pub links: BTreeMap<(String, String), Link>,
@@ -39,7 +43,7 @@ pub struct PlannedServer {
     pub member: Option<MemberSpec>,
     pub clock_offset: i64,
     pub clock_drift_ppm: i64,
-    pub sync_latency: Micros,
+    pub disk: DiskSettings,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +81,9 @@ impl Plan {
                 member: server.member.clone(),
                 clock_offset: server.clock_offset.draw(&mut one("offset")),
                 clock_drift_ppm: server.clock_drift_ppm.draw(&mut one("drift")),
-                sync_latency: server.sync_latency.draw(&mut one("sync")),
+                disk: server
+                    .disk
+                    .draw(|word| one(if word == "latency" { "sync" } else { word })),
             }
         });
         let mut links = BTreeMap::new();
@@ -113,17 +119,22 @@ impl Plan {
             let twin = twins.entry(&step.canonical).or_default();
             *twin += 1;
             let one = |what: &str| draw::stream(seed, &format!("plan/step/{}/{twin}/{what}", step.canonical));
+            let mut action = step.choices[draw::pick(step.choices.len(), &mut one("action"))].clone();
+            if let Action::Disk { spec, settings, .. } = &mut action {
+                *settings = spec.draw(&one);
+            }
             PlannedStep {
                 label: step.name.clone().unwrap_or_else(|| format!("line-{}", step.line)),
                 mark: step.name.clone(),
                 trigger: draw_trigger(&step.trigger, &mut |draw: &Draw<Micros>| draw.draw(&mut one("time"))),
-                action: step.choices[draw::pick(step.choices.len(), &mut one("action"))].clone(),
+                action,
             }
         });
         Plan {
             scenario: scenario.name.clone(),
             seed,
             time_limit: scenario.time_limit,
+            storage: scenario.storage.as_ref().map(|spec| StoragePlan::new(spec, seed)),
             servers: servers.collect(),
             links,
             client_link: draw_link(&LinkSpec::default(), &scenario.network.all, seed, "clients"),
@@ -218,6 +229,9 @@ impl fmt::Display for Plan {
             self.seed,
             show(self.time_limit)
         )?;
+        if let Some(storage) = &self.storage {
+            return write!(f, "{storage}");
+        }
         for server in &self.servers {
             write!(f, "  server {}:", server.name)?;
             match &server.member {
@@ -232,7 +246,7 @@ impl fmt::Display for Plan {
                 }
                 None => write!(f, " on its own")?,
             }
-            write!(f, ", sync {}", show(server.sync_latency))?;
+            write!(f, ", disk {}", server.disk)?;
             if server.clock_offset != 0 || server.clock_drift_ppm != 0 {
                 write!(
                     f,

@@ -144,6 +144,13 @@ impl Report {
 /// What each server went through, what the operator got done, and how much happened to the nearest power of ten: what
 /// stays the same when only timings change.
 pub fn summary(history: &History, verdict: &Verdict) -> String {
+    if history
+        .events
+        .iter()
+        .any(|event| matches!(event.what, What::Storage(_)))
+    {
+        return storage_summary(history, verdict);
+    }
     let mut servers: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     let mut steps = Vec::new();
     let (mut asked, mut done, mut roots) = (0, 0, 0);
@@ -190,12 +197,27 @@ pub fn summary(history: &History, verdict: &Verdict) -> String {
         "not equal"
     };
     let _ = writeln!(text, "roots at the end: {equal}");
-    let _ = match verdict {
-        Verdict::Passed => writeln!(text, "passed"),
-        Verdict::Failed { check, .. } => writeln!(text, "failed: {check}"),
-        Verdict::Stuck { .. } => writeln!(text, "stuck"),
-    };
-    text
+    text + &verdict_line(verdict)
+}
+
+/// How often each kind of thing happened to a store, to the nearest power of ten.
+fn storage_summary(history: &History, verdict: &Verdict) -> String {
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    for event in &history.events {
+        *counts.entry(event.what.kind()).or_default() += 1;
+    }
+    let lines = counts
+        .into_iter()
+        .map(|(kind, count)| format!("{kind}: {}\n", magnitude(count)));
+    lines.collect::<String>() + &verdict_line(verdict)
+}
+
+fn verdict_line(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Passed => "passed\n".to_owned(),
+        Verdict::Failed { check, .. } => format!("failed: {check}\n"),
+        Verdict::Stuck { .. } => "stuck\n".to_owned(),
+    }
 }
 
 fn magnitude(count: u64) -> &'static str {

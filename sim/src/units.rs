@@ -91,6 +91,36 @@ pub fn parse_bandwidth(text: &str) -> Result<u64, String> {
         .ok_or_else(expected)
 }
 
+/// `4096`, `64KiB`, `10MB`, `1GB` in bytes.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    const SUFFIXES: [(&str, i128); 7] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("kB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("B", 1),
+    ];
+    let expected = || format!("{text:?} is not a size; write 4096, 64KiB, 10MB or 1GB");
+    let suffix = SUFFIXES
+        .iter()
+        .find_map(|(suffix, scale)| Some((text.strip_suffix(suffix)?, *scale)));
+    let (number, scale) = suffix.unwrap_or((text, 1));
+    let bytes = fixed_point(number, scale).ok_or_else(expected)?;
+    u64::try_from(bytes).map_err(|_| expected())
+}
+
+/// The shortest exact form: `64KiB`, `1500B`.
+pub fn show_bytes(bytes: u64) -> String {
+    let exact = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let unit = exact
+        .iter()
+        .find(|(_, scale)| bytes > 0 && bytes.is_multiple_of(*scale));
+    let (name, scale) = unit.copied().unwrap_or(("B", 1));
+    format!("{}{name}", bytes / scale)
+}
+
 /// `number * scale` without a float; at most nine digits before and after the point.
 fn fixed_point(number: &str, scale: i128) -> Option<i128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));

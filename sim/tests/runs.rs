@@ -10,12 +10,18 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-const SCENARIOS: [&str; 6] = [
+const SCENARIOS: [&str; 12] = [
+    "disk-full",
+    "failed-sync",
     "orderly-failover",
     "power-loss",
     "primary-lost",
     "stale-primary-returns",
     "standby-catches-up",
+    "storage-damage",
+    "storage-full",
+    "storage-power",
+    "storage-sync",
     "two-primaries-same-epoch",
 ];
 
@@ -170,7 +176,7 @@ fn bad_usage_names_what_is_allowed() {
     let output = sim(&["run", "nowhere", "--seed", "1"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(
-        text(&output).contains("there are: orderly-failover, power-loss"),
+        text(&output).contains("there are: disk-full, failed-sync, orderly-failover, power-loss"),
         "{}",
         text(&output)
     );

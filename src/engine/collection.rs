@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{Database, Engine, EngineError};
-use crate::chunk::{ChunkError, Collected, Link, StoreSize};
+use crate::chunk::{ChunkError, Collected, Collection, Hash, Link, StoreSize};
 use crate::runtime;
 use crate::version::{VersionError, links};
 
@@ -65,7 +65,7 @@ impl Database {
     pub async fn collect_garbage(&self) -> Result<Collected, EngineError> {
         self.refuse_when_dropped()?;
         let store = self.store();
-        let mut collection = store.begin_collection().map_err(|error| match error {
+        let collection = store.begin_collection().map_err(|error| match error {
             ChunkError::Collecting => EngineError::CollectionRuns {
                 database: self.name().to_owned(),
             },
@@ -78,18 +78,10 @@ impl Database {
                 .into_iter()
                 .filter(|root| !root.is_none()),
         );
-        collection.mark(roots, below).await?;
-        collection.catch_up(below).await?;
-        collection.copy().await?;
-        for _ in 0..CATCH_UP_ROUNDS {
-            if collection.behind() <= CATCH_UP_BYTES {
-                break;
-            }
-            collection.catch_up(below).await?;
-        }
+        let collection = collect_store(collection, roots).await?;
         let _turn = self.inner.turn.lock().await;
         self.refuse_when_dropped()?;
-        let collected = collection.finish(below).await?;
+        let collected = collection.finish_alone().await?;
         tracing::info!(
             database = self.name(),
             bytes_before = collected.before.log_bytes + collected.before.pack_bytes,
@@ -101,6 +93,31 @@ impl Database {
         );
         Ok(collected)
     }
+}
+
+/// A collection that only has to be finished, by who keeps writers away.
+pub(super) struct Ready(Collection);
+
+impl Ready {
+    /// # Errors
+    /// As [`Collection::finish`].
+    pub async fn finish_alone(self) -> Result<Collected, EngineError> {
+        self.0.finish(below).await
+    }
+}
+
+/// Marks what `roots` reach and copies it, as far as that goes beside writers.
+pub(super) async fn collect_store(mut collection: Collection, roots: Vec<Hash>) -> Result<Ready, EngineError> {
+    collection.mark(roots, below).await?;
+    collection.catch_up(below).await?;
+    collection.copy().await?;
+    for _ in 0..CATCH_UP_ROUNDS {
+        if collection.behind() <= CATCH_UP_BYTES {
+            break;
+        }
+        collection.catch_up(below).await?;
+    }
+    Ok(Ready(collection))
 }
 
 fn below(chunk: &Bytes) -> Result<Vec<Link>, EngineError> {

@@ -119,6 +119,10 @@ pub enum EngineError {
     #[error("nothing to commit")]
     NothingToCommit,
 
+    /// 22023: a backup is asked of, or into, a folder with something else in it.
+    #[error("{folder} is not a backup: {detail}")]
+    NotABackup { folder: String, detail: String },
+
     /// 55006: one collection at a time.
     #[error("garbage of database \"{database}\" is being collected already")]
     CollectionRuns { database: String },

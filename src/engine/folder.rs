@@ -28,7 +28,7 @@ pub(super) const NEW_SYSTEM_STORE: &str = ".understudy/system.new";
 pub(super) const DROPPED: &str = ".understudy/dropped";
 pub(super) const DATABASES: &str = "databases";
 
-const LOCK: &str = ".understudy/lock";
+pub(super) const LOCK: &str = ".understudy/lock";
 const FORMAT: &str = ".understudy/format";
 const FORMAT_PREFIX: &str = "understudy data folder, format ";
 
@@ -54,12 +54,14 @@ pub(super) async fn enter(disk: &Disk) -> Result<LockGuard, EngineError> {
         let written = disk.write_atomically(FORMAT, text.as_bytes()).await;
         written.map_err(EngineError::io("write", disk.describe(FORMAT)))?;
     }
-    // Each time: a crash may have kept the format and lost the name of a folder.
+    // Each time: a crash or a failed sync may have left any of these names, that of the system database included, in
+    // memory alone, and all that is acknowledged from here on would go with it.
+    sync_folder(disk, CONTROL_FOLDER).await?;
     sync_folder(disk, "").await?;
     Ok(guard)
 }
 
-fn check_format(disk: &Disk) -> Result<(), EngineError> {
+pub(super) fn check_format(disk: &Disk) -> Result<(), EngineError> {
     let file = disk.describe(FORMAT);
     let bytes = disk.read(FORMAT).map_err(EngineError::io("read", file.clone()))?;
     let version = std::str::from_utf8(&bytes)

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use super::copy::copy_root;
 use super::database::Shared;
 use super::gate::WriteGate;
 use super::{
     AutoCollect, ClusterControl, Database, DatabaseId, EngineError, ReadOnlyReason, RoleRecord, SYSTEM_DATABASE,
     ScramVerifier, SessionRegistry, System, folder, system,
 };
-use crate::chunk::{ChunkBatch, ChunkStore, StoreOptions};
+use crate::chunk::{ChunkBatch, ChunkError, ChunkStore, RootRecord, StoreOptions};
 use crate::runtime::disk::{Disk, LockGuard};
 use crate::runtime::{self, WallTime};
 use crate::version::{Commit, MAIN_BRANCH, Person, Refs, RootValue, WorkingSet};
@@ -205,9 +206,28 @@ impl Engine {
         check_name(name)?;
         let (engine, name) = (self.clone(), name.to_owned());
         // In a task of its own: a client that stops waiting must not leave a listed database that nobody opened.
-        let task = runtime::spawn("create database", async move { engine.create_listed(&name).await });
+        let task = runtime::spawn(
+            "create database",
+            async move { engine.create_listed(&name, None).await },
+        );
         task.await.unwrap_or(Err(EngineError::TaskLost {
             task: "create database",
+        }))
+    }
+
+    /// Makes a database whose first root is `record` of another store, with everything it refers to.
+    pub(super) async fn create_database_from(
+        &self,
+        name: &str,
+        store: ChunkStore,
+        record: RootRecord,
+    ) -> Result<Database, EngineError> {
+        check_name(name)?;
+        let (engine, name) = (self.clone(), name.to_owned());
+        let work = async move { engine.create_listed(&name, Some((store, record))).await };
+        let task = runtime::spawn("restore database", work);
+        task.await.unwrap_or(Err(EngineError::TaskLost {
+            task: "restore database",
         }))
     }
 
@@ -253,7 +273,11 @@ impl Engine {
         &self.inner.disk
     }
 
-    async fn create_listed(&self, name: &str) -> Result<Database, EngineError> {
+    async fn create_listed(
+        &self,
+        name: &str,
+        content: Option<(ChunkStore, RootRecord)>,
+    ) -> Result<Database, EngineError> {
         let _definitions = self.inner.definitions.lock().await;
         if let Some(reason) = self.gate().reason() {
             return Err(EngineError::ReadOnly {
@@ -267,8 +291,15 @@ impl Engine {
         let id = DatabaseId::random();
         let path = folder::database_folder(name, id);
         let made = async {
-            let database = self.make_store(name, id).await?;
-            initialise(&database, &["public"]).await?;
+            let mut database = self.make_store(name, id).await?;
+            match content {
+                None => initialise(&database, &["public"]).await?,
+                Some((source, record)) => {
+                    copy_root(&source, &record, database.store(), &mut |_| {}).await?;
+                    // Opened again over the root that it has now.
+                    database = Database::open(name, id, database.store().clone(), self.inner.shared.clone())?;
+                }
+            }
             self.inner.system.add_database(name, id).await?;
             Ok(database)
         };
@@ -341,7 +372,18 @@ async fn open_system(disk: &Disk, options: &EngineOptions, shared: &Arc<Shared>)
     }
     let (store, recovery) = ChunkStore::open(disk, folder::SYSTEM_STORE, &options.store).await?;
     tracing::debug!(?recovery, "system database opened");
-    Database::open(SYSTEM_DATABASE, DatabaseId::SYSTEM, store, shared.clone())
+    let published = !store.published().root.is_none();
+    let database = Database::open(SYSTEM_DATABASE, DatabaseId::SYSTEM, store, shared.clone())?;
+    if !published || database.begin().tables()?.is_empty() {
+        // It moved to its place with a root that has tables, so the disk has lied about that one.
+        let (file, offset) = match recovery.cut {
+            Some(cut) => (cut.file, cut.offset),
+            None => (disk.describe(folder::SYSTEM_STORE), 0),
+        };
+        let detail = "the system database has lost its first root".to_owned();
+        return Err(ChunkError::Corrupt { file, offset, detail }.into());
+    }
+    Ok(database)
 }
 
 /// Makes the system database beside its place and moves it there whole.

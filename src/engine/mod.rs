@@ -16,9 +16,12 @@
 //!
 //! Must not know: SQL text, the wire protocols, where standbys are.
 
+mod backup;
+mod check;
 mod cluster;
 mod collection;
 mod commit;
+mod copy;
 mod database;
 mod edits;
 mod error;
@@ -37,9 +40,12 @@ mod system;
 mod transaction;
 mod versioning;
 
+pub use backup::{FolderCopied, copy_folder, has_databases};
+pub use check::{CheckedStore, FolderCheck, Missing, check_folder, repair_store};
 pub use cluster::{ClusterControl, ClusterError, ClusterErrorKind, ClusterStatusRow};
 pub use collection::AutoCollect;
 pub use commit::CommitOutcome;
+pub use copy::Copied;
 pub use database::{Database, DatabaseId, RootHold, SYSTEM_DATABASE};
 pub use error::EngineError;
 pub use folder::{CONTROL_FOLDER, FORMAT_VERSION};

@@ -56,6 +56,9 @@ impl From<EngineError> for SqlError {
             EngineError::ReadOnly { .. } => plain(SqlErrorKind::ReadOnly),
             EngineError::AlreadyVersioned => plain(SqlErrorKind::Unsupported),
             EngineError::NothingToCommit => plain(SqlErrorKind::NotInState),
+            EngineError::NotABackup { .. } => {
+                plain(SqlErrorKind::InvalidParameter).hint("Name an empty folder, or one that holds a backup.")
+            }
             EngineError::CollectionRuns { .. } => {
                 plain(SqlErrorKind::ObjectInUse).hint("Wait until it has ended; sessions are not disturbed by it.")
             }
@@ -63,10 +66,10 @@ impl From<EngineError> for SqlError {
                 .hint("Reconnect and read whether the change is there before you repeat it."),
             EngineError::Store(store) => SqlError::new(chunk_kind(store), message),
             EngineError::Object(object) => SqlError::new(version_kind(object), message),
-            EngineError::Io { .. } => plain(SqlErrorKind::Io),
+            EngineError::Io { source, .. } => plain(io_kind(source)),
             EngineError::NewerFormat { .. } | EngineError::DamagedFolder { .. } => plain(SqlErrorKind::Corrupt),
-            EngineError::FolderLocked { .. }
-            | EngineError::NotNextRoot { .. }
+            EngineError::FolderLocked { .. } => plain(SqlErrorKind::ObjectInUse),
+            EngineError::NotNextRoot { .. }
             | EngineError::Incomplete { .. }
             | EngineError::WrongHash { .. }
             | EngineError::ReplicationRefused { .. }
@@ -87,7 +90,14 @@ fn shown(values: &[Value], null: &str) -> Vec<String> {
 fn chunk_kind(error: &ChunkError) -> SqlErrorKind {
     match error {
         ChunkError::Missing { .. } | ChunkError::Corrupt { .. } => SqlErrorKind::Corrupt,
-        error if error.is_out_of_space() => SqlErrorKind::DiskFull,
+        ChunkError::Io { source, .. } => io_kind(source),
+        _ => SqlErrorKind::Io,
+    }
+}
+
+fn io_kind(error: &std::io::Error) -> SqlErrorKind {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => SqlErrorKind::DiskFull,
         _ => SqlErrorKind::Io,
     }
 }
@@ -96,5 +106,35 @@ fn version_kind(error: &VersionError) -> SqlErrorKind {
     match error {
         VersionError::Chunk(chunk) => chunk_kind(chunk),
         _ => SqlErrorKind::Corrupt,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+    use std::sync::Arc;
+
+    /// A client that is told 53100 knows that the same statement will work once there is space.
+    #[test]
+    fn a_full_disk_is_told_apart_from_a_broken_one() {
+        let kinds = |code: i32| {
+            let (op, file) = ("write", "x".to_owned());
+            let source = || io::Error::from_raw_os_error(code);
+            let chunk = ChunkError::Io {
+                op,
+                file: file.clone(),
+                source: Arc::new(source()),
+            };
+            let engine = EngineError::Io {
+                op,
+                file,
+                source: source(),
+            };
+            [engine, EngineError::Store(chunk)].map(|error| SqlError::from(error).kind)
+        };
+        assert_eq!(kinds(libc::ENOSPC), [SqlErrorKind::DiskFull; 2]);
+        assert_eq!(kinds(libc::EDQUOT), [SqlErrorKind::DiskFull; 2]);
+        assert_eq!(kinds(libc::EIO), [SqlErrorKind::Io; 2]);
     }
 }

@@ -14,6 +14,7 @@ pub mod lineage;
 pub mod liveness;
 pub mod logs;
 pub mod sometimes;
+pub mod storage;
 #[cfg(test)]
 mod tests;
 pub mod writes;
@@ -114,13 +115,27 @@ pub const CHECKS: &[Check] = &[
     liveness::ROOTS_EQUAL,
     liveness::LIVENESS,
     logs::CLEAN_LOGS,
+    storage::COMMITS_SURVIVE,
+    storage::COMMITS_ARE_WHOLE,
+    storage::REFUSALS_ARE_EXPLAINED,
+    storage::NO_COMMIT_AFTER_FAILED_SYNC,
+    storage::STORE_GOES_ON,
     sometimes::COMMIT_IN_FLIGHT_AT_DEMOTE,
     sometimes::CLIENT_GOT_57P01_AND_RECONNECTED,
     sometimes::UNKNOWN_OUTCOME,
     sometimes::CONFLICT_40001,
+    sometimes::REFUSED_53100,
+    sometimes::REFUSED_58030,
     sometimes::STALE_PRIMARY_ACKNOWLEDGED_AFTER_PROMOTE,
     sometimes::RESTART_WHILE_BROKEN,
     sometimes::BACKLOG_CAUGHT_UP,
+    storage::sometimes::UNKNOWN_COMMIT_SURVIVED,
+    storage::sometimes::UNKNOWN_COMMIT_VANISHED,
+    storage::sometimes::WROTE_AGAIN_AFTER_FULL,
+    storage::sometimes::REFUSED_AFTER_FAILED_SYNC,
+    storage::sometimes::DAMAGE_WAS_NAMED,
+    storage::sometimes::DAMAGE_TOOK_THE_NEWEST,
+    storage::sometimes::POWER_LOST_WHILE_OPENING,
 ];
 
 /// A check as a scenario names it.

@@ -6,7 +6,7 @@ use super::{ArgKind, Check, Judge, Section};
 use crate::history::{History, Outcome, What};
 use crate::scenario::cluster::Role;
 
-const fn sometimes(name: &'static str, about: &'static str, happened: fn(&History) -> bool) -> Check {
+pub(super) const fn sometimes(name: &'static str, about: &'static str, happened: fn(&History) -> bool) -> Check {
     Check {
         name,
         about,
@@ -73,6 +73,23 @@ pub const CONFLICT_40001: Check = sometimes(
         let conflict = |what: &What| matches!(what, What::Return { outcome: Outcome::Failed { sqlstate }, .. } if sqlstate == "40001");
         history.events.iter().any(|event| conflict(&event.what))
     },
+);
+
+/// Whether a client was told this code.
+fn refused_with(history: &History, code: &str) -> bool {
+    let refused =
+        |what: &What| matches!(what, What::Return { outcome: Outcome::Failed { sqlstate }, .. } if sqlstate == code);
+    history.events.iter().any(|event| refused(&event.what))
+}
+
+pub const REFUSED_53100: Check = sometimes("refused_53100", "A client was told that the disk is full.", |history| {
+    refused_with(history, "53100")
+});
+
+pub const REFUSED_58030: Check = sometimes(
+    "refused_58030",
+    "A client was told that the server takes no writes because its disk has failed.",
+    |history| refused_with(history, "58030"),
 );
 
 pub const STALE_PRIMARY_ACKNOWLEDGED_AFTER_PROMOTE: Check = sometimes(

@@ -1,5 +1,7 @@
 //! Every check fails on a history that breaks its promise, and passes on one that keeps it.
 
+mod storage;
+
 use super::*;
 use crate::history::{Content, FinalState, Invoke, Level, Origin, Outcome, Read, Root, What, Write};
 
@@ -513,6 +515,16 @@ fn sometimes_are_seen_when_they_happen_and_only_then() {
             &sometimes::CONFLICT_40001,
             log().append(1, "a", 1, 7, failed("40001")),
             log().append(1, "a", 1, 7, failed("25006")),
+        ),
+        (
+            &sometimes::REFUSED_53100,
+            log().append(1, "a", 1, 7, failed("53100")),
+            log().append(1, "a", 1, 7, failed("58030")),
+        ),
+        (
+            &sometimes::REFUSED_58030,
+            log().append(1, "a", 1, 7, failed("58030")),
+            log().append(1, "a", 1, 7, failed("53100")),
         ),
         (
             &sometimes::STALE_PRIMARY_ACKNOWLEDGED_AFTER_PROMOTE,

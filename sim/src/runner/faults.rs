@@ -2,6 +2,7 @@
 
 use super::Stage;
 use crate::history::What;
+use crate::scenario::disk;
 use crate::scenario::step::{Action, Direction, Restart};
 
 /// Carries out an action that is a fault or the end of one. SQL is the operator's, in `steps.rs`.
@@ -39,6 +40,9 @@ pub fn carry_out(stage: &Stage, action: &Action) {
         Action::Resume(name) => world.resume(name),
         Action::Restart(Restart::Server(name)) => restart(stage, name),
         Action::Restart(Restart::Down) => restart_all_down(stage),
+        Action::Disk { server, settings, .. } => settings.apply(&world.disk(server)),
+        // The disk tells where, as it tells of every fault.
+        Action::Rot(name) => drop(world.disk(name).rot()),
         Action::Quiet => quiet(stage),
     }
 }
@@ -69,6 +73,7 @@ fn restart_all_down(stage: &Stage) {
 pub fn quiet(stage: &Stage) {
     for server in &stage.plan.servers {
         stage.world.resume(&server.name);
+        disk::calm(&stage.world.disk(&server.name));
     }
     stage.world.heal_all();
     restart_all_down(stage);

@@ -14,6 +14,7 @@ mod marks;
 mod observer;
 mod servers;
 mod steps;
+mod storage;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -78,7 +79,13 @@ pub fn run(plan: &Plan, trace: Trace) -> Result<Report, String> {
     let outcome = {
         let (plan, recorder) = (Arc::clone(&plan), recorder.clone());
         catch_unwind(AssertUnwindSafe(|| {
-            World::run(plan.seed, |world| play(plan, world, recorder, names))
+            World::run(plan.seed, |world| async move {
+                if plan.storage.is_some() {
+                    storage::play(plan, recorder, names).await
+                } else {
+                    play(plan, world, recorder, names).await
+                }
+            })
         }))
     };
     let (end, trouble) = match outcome {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use understudy::config::{self, Source};
@@ -108,8 +107,7 @@ pub fn create(stage: &Stage, server: &PlannedServer) {
     stage
         .world
         .set_clock(&server.name, server.clock_offset, server.clock_drift_ppm);
-    let sync = Duration::from_micros(server.sync_latency);
-    stage.world.disk(&server.name).set_sync_latency(sync..=sync);
+    server.disk.apply(&stage.world.disk(&server.name));
 }
 
 async fn serve(stage: Stage, text: String, start: NodeStart) {

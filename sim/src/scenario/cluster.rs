@@ -1,6 +1,7 @@
 //! The servers of a scenario and the links between them.
 
 use super::Names;
+use super::disk::DiskSpec;
 use crate::draw::{Draw, parse_number};
 use crate::units::{self, Micros};
 use crate::yaml::{Complaint, Node};
@@ -41,8 +42,7 @@ pub struct ServerSpec {
     pub clock_offset: Draw<i64>,
     /// How much faster its clock runs, in parts per million.
     pub clock_drift_ppm: Draw<i64>,
-    /// How long a sync of its disk takes.
-    pub sync_latency: Draw<Micros>,
+    pub disk: DiskSpec,
 }
 
 /// What a server is told about its cluster.
@@ -166,18 +166,13 @@ fn parse_server(name: &str, node: &Node, names: &[&str]) -> Result<ServerSpec, C
             clock_drift_ppm = Draw::parse("drift", node, parse_drift)?;
         }
     }
-    let mut sync_latency = Draw::One(SYNC_LATENCY_DEFAULT);
-    if let Some(disk) = fields.get("disk")
-        && let Some(node) = disk.fields("disk", &["latency"])?.get("latency")
-    {
-        sync_latency = Draw::parse("latency", node, units::parse_micros)?;
-    }
+    let disk = fields.get("disk").map(DiskSpec::parse).transpose()?.unwrap_or_default();
     Ok(ServerSpec {
         name: name.to_owned(),
         member,
         clock_offset,
         clock_drift_ppm,
-        sync_latency,
+        disk: disk.or("latency", SYNC_LATENCY_DEFAULT),
     })
 }
 

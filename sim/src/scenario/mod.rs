@@ -9,11 +9,13 @@
 //! Must not know: seeds, the simulator's runtime.
 
 pub mod cluster;
+pub mod disk;
 pub mod step;
 
 use std::path::Path;
 
 use crate::check::{self, CheckUse};
+use crate::storage::spec::StorageSpec;
 use crate::units::{self, Micros};
 use crate::workload::{self, WorkloadSpec};
 use crate::yaml::{Complaint, Node};
@@ -28,6 +30,10 @@ pub struct Scenario {
     pub about: String,
     /// Virtual time after which the run counts as stuck.
     pub time_limit: Micros,
+    /// The group that `cargo sim suite` runs it with, one of [`SUITES`].
+    pub suite: &'static str,
+    /// A storage engine on its own, instead of servers and what happens to them.
+    pub storage: Option<StorageSpec>,
     pub servers: Vec<ServerSpec>,
     pub network: NetworkSpec,
     pub workload: Vec<WorkloadSpec>,
@@ -56,10 +62,21 @@ impl Names {
     }
 }
 
+/// Groups of scenarios, with what they are about. The first is where a scenario belongs that does not say.
+pub const SUITES: &[(&str, &str)] = &[
+    ("cluster", "servers, clients and the network"),
+    ("storage", "the storage engine on its own: no SQL, no network"),
+];
+
+/// What a scenario of the storage engine cannot say: there are no servers.
+const CLUSTER_KEYS: [&str; 4] = ["cluster", "network", "workload", "steps"];
+
 const KEYS: &[&str] = &[
     "scenario",
     "about",
+    "suite",
     "time_limit",
+    "storage",
     "cluster",
     "network",
     "workload",
@@ -83,12 +100,32 @@ impl Scenario {
                 "scenario: the file is called {stem:?}, the scenario {name:?}; they must agree"
             )));
         }
+        if SUITES.iter().any(|(suite, _)| *suite == name) {
+            return Err(name_node.complain(format!("scenario: {name:?} is the name of a suite; choose another")));
+        }
         let about = fields.require("about")?.text("about")?.to_owned();
         let limit_node = fields.require("time_limit")?;
         let time_limit = units::parse_micros(limit_node.text("time_limit")?)
             .map_err(|error| limit_node.complain(format!("time_limit: {error}")))?;
 
-        let servers = cluster::parse_servers(fields.require("cluster")?)?;
+        let suites: Vec<&str> = SUITES.iter().map(|(suite, _)| *suite).collect();
+        let suite = fields
+            .get("suite")
+            .map_or(Ok(suites[0]), |node| node.word("suite", &suites))?;
+        let storage = fields.get("storage").map(StorageSpec::parse).transpose()?;
+        if storage.is_some()
+            && let Some((key, node)) = CLUSTER_KEYS.iter().find_map(|key| Some((key, fields.get(key)?)))
+        {
+            return Err(node.complain(format!(
+                "scenario file: {key} and storage exclude each other; a scenario is about servers or about the storage \
+                 engine on its own"
+            )));
+        }
+
+        let servers = match storage {
+            Some(_) => Vec::new(),
+            None => cluster::parse_servers(fields.require("cluster")?)?,
+        };
         let mut names = Names {
             servers: servers.iter().map(|server| server.name.clone()).collect(),
             ..Names::default()
@@ -114,7 +151,11 @@ impl Scenario {
         }
 
         let mut steps = Vec::new();
-        for node in fields.require("steps")?.strict_list("steps")? {
+        let steps_nodes = match storage {
+            Some(_) => &[][..],
+            None => fields.require("steps")?.strict_list("steps")?,
+        };
+        for node in steps_nodes {
             let step = step::parse(node, &names)?;
             if let Some(mark) = &step.name {
                 if names.marks.contains(mark) {
@@ -150,6 +191,8 @@ impl Scenario {
         Ok(Scenario {
             name,
             about,
+            suite,
+            storage,
             time_limit,
             servers,
             network,

@@ -8,6 +8,7 @@ use std::fmt;
 
 use super::Names;
 use super::cluster::{Role, check_name, parse_arrow};
+use super::disk::{DiskSettings, DiskSpec};
 use crate::draw::Draw;
 use crate::units::{self, Micros, show_micros};
 use crate::yaml::{Complaint, Node, Value, unknown};
@@ -101,7 +102,16 @@ pub enum Action {
     Pause(String),
     Resume(String),
     Restart(Restart),
-    /// Ends all faults: resumes, heals and restarts everybody.
+    /// Changes what a server's disk is like.
+    Disk {
+        server: String,
+        spec: DiskSpec,
+        /// What the seed drew of it.
+        settings: DiskSettings,
+    },
+    /// A bit of some file of a server's disk flips at rest.
+    Rot(String),
+    /// Ends all faults: resumes, heals and restarts everybody, and disks behave.
     Quiet,
 }
 
@@ -132,6 +142,8 @@ pub const ACTIONS: &[(&str, ParseAction)] = &[
         parse_targets("resume", node, names, Action::Resume)
     }),
     ("restart", parse_restart),
+    ("disk", parse_disk),
+    ("rot", |node, names| parse_targets("rot", node, names, Action::Rot)),
     ("quiet", |node, _| {
         node.word("quiet", &["all"]).map(|_| vec![Action::Quiet])
     }),
@@ -406,6 +418,21 @@ fn parse_restart(node: &Node, names: &Names) -> Result<Vec<Action>, Complaint> {
     Ok(choices)
 }
 
+fn parse_disk(node: &Node, names: &Names) -> Result<Vec<Action>, Complaint> {
+    let spec = DiskSpec::of(node, &["server"])?;
+    let mut allowed = vec!["server"];
+    allowed.extend(super::disk::WORDS.iter().map(|word| word.name));
+    let server = node.fields("disk", &allowed)?.require("server")?;
+    if spec.is_empty() {
+        return Err(node.complain("disk: says nothing of the disk, so nothing would change"));
+    }
+    Ok(vec![Action::Disk {
+        server: names.server("server", server)?,
+        spec,
+        settings: DiskSettings::default(),
+    }])
+}
+
 impl fmt::Display for Trigger<Micros> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let show = |micros: &Micros| show_micros(i64::try_from(*micros).unwrap_or(i64::MAX));
@@ -468,6 +495,8 @@ impl fmt::Display for Action {
             Action::Resume(name) => write!(f, "resume {name}"),
             Action::Restart(Restart::Server(name)) => write!(f, "restart {name}"),
             Action::Restart(Restart::Down) => f.write_str("restart down"),
+            Action::Disk { server, settings, .. } => write!(f, "disk of {server}: {settings}"),
+            Action::Rot(name) => write!(f, "rot {name}"),
             Action::Quiet => f.write_str("quiet all"),
         }
     }

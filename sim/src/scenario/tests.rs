@@ -53,11 +53,42 @@ fn every_scenario_of_the_repository_is_read() {
         Scenario::parse(path.to_str().unwrap(), &text).unwrap_or_else(|error| panic!("{error}"));
         count += 1;
     }
-    assert!(count >= 6, "{count} scenarios");
+    assert!(count >= 12, "{count} scenarios");
 }
 
 /// (what to replace, by what, the line of the complaint, what it says)
 const MISTAKES: &[(&str, &str, usize, &str)] = &[
+    (
+        "latency: 100us..2ms",
+        "losst: 1%",
+        7,
+        "unknown word \"losst\"; allowed here: latency, torn, lost, misdirected, corrupt",
+    ),
+    ("power_off: [none, a]", "rot: c", 14, "allowed here: none, a, b"),
+    (
+        "power_off: [none, a]",
+        "disk: { server: a }",
+        14,
+        "nothing would change",
+    ),
+    (
+        "power_off: [none, a]",
+        "disk: { server: c, lost: 1% }",
+        14,
+        "unknown word \"c\"; allowed here: a, b",
+    ),
+    (
+        "power_off: [none, a]",
+        "disk: { lost: 1% }",
+        14,
+        "the key \"server\" is missing",
+    ),
+    (
+        "power_off: [none, a]",
+        "disk: { server: a, full_at: lots }",
+        14,
+        "is not a size",
+    ),
     (
         "time_limit: 120s",
         "time_limit: soon",
@@ -68,7 +99,7 @@ const MISTAKES: &[(&str, &str, usize, &str)] = &[
         "about:",
         "abuot:",
         2,
-        "unknown word \"abuot\"; allowed here: scenario, about, time_limit",
+        "unknown word \"abuot\"; allowed here: scenario, about, suite, time_limit",
     ),
     ("scenario: example", "scenario: other", 1, "they must agree"),
     (
@@ -245,6 +276,43 @@ fn a_scenario_that_checks_nothing_is_refused() {
     let text = format!("{}check: {{ sometimes: [unknown_outcome] }}\n", &EXAMPLE[..start]);
     let error = Scenario::parse("scenarios/example.yaml", &text).unwrap_err();
     assert!(error.what.contains("checks nothing"), "{error}");
+}
+
+const STORAGE: &str = "scenario: example
+about: A store loses power.
+suite: storage
+time_limit: 600s
+storage: { lives: 2, disk: { lost: 1% } }
+check: { always: [commits_survive] }
+";
+
+#[test]
+fn a_scenario_of_storage_has_no_servers() {
+    let scenario = Scenario::parse("scenarios/example.yaml", STORAGE).unwrap();
+    assert!(scenario.servers.is_empty() && scenario.steps.is_empty() && scenario.storage.is_some());
+    assert_eq!((scenario.suite, parse_example().suite), ("storage", "cluster"));
+    for (good, bad, line, part) in [
+        (
+            "suite: storage",
+            "suite: disks",
+            3,
+            "unknown word \"disks\"; allowed here: cluster, storage",
+        ),
+        ("check:", "steps: []\ncheck:", 6, "steps and storage exclude each other"),
+        ("lives: 2", "lifes: 2", 5, "unknown word \"lifes\""),
+        ("storage: {", "storages: {", 5, "unknown word \"storages\""),
+    ] {
+        let text = STORAGE.replacen(good, bad, 1);
+        let error = Scenario::parse("scenarios/example.yaml", &text)
+            .map(|_| ())
+            .unwrap_err();
+        assert!(error.what.contains(part) && error.line == line, "{bad:?}: {error}");
+    }
+    let text = STORAGE.replacen("scenario: example", "scenario: storage", 1);
+    let error = Scenario::parse("scenarios/storage.yaml", &text)
+        .map(|_| ())
+        .unwrap_err();
+    assert!(error.what.contains("is the name of a suite"), "{error}");
 }
 
 proptest::proptest! {

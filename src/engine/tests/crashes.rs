@@ -198,3 +198,52 @@ async fn a_failed_sync_is_an_unknown_outcome_and_ends_writing() {
     engine.gate().close(ReadOnlyReason::Demoting);
     engine.gate().drain().await;
 }
+
+/// A disk that lies while the folder is made: what comes of it is a whole engine or a refusal, never a panic.
+#[tokio::test]
+async fn a_system_database_that_lost_its_root_is_refused_with_its_place() {
+    let mut rootless = 0;
+    for seed in 0..200 {
+        let disk = SimDisk::new(seed);
+        disk.set_faults(crate::runtime::disk::simulated::DiskFaults {
+            lost: 50_000,
+            ..Default::default()
+        });
+        if try_open(&disk).await.is_err() {
+            continue;
+        }
+        disk.set_faults(Default::default());
+        disk.kill();
+        if let Err(error) = try_open(&disk).await {
+            let error = error.to_string();
+            assert!(!disk.injected().is_empty(), "seed {seed}: {error}");
+            rootless += u32::from(error.contains("lost its first root") && error.contains("offset"));
+        }
+    }
+    assert!(rootless > 0, "no seed lost the write of the first root");
+}
+
+/// A start that fails at any sync leaves nothing behind that the next start takes for durable.
+#[tokio::test]
+async fn what_a_failed_start_left_is_synced_by_the_next_one() {
+    let mut failed = 0;
+    for seed in 0..60 {
+        let disk = SimDisk::new(seed);
+        disk.set_faults(crate::runtime::disk::simulated::DiskFaults {
+            sync_fails: 100_000,
+            ..Default::default()
+        });
+        failed += u32::from(try_open(&disk).await.is_err());
+        disk.set_faults(Default::default());
+        let engine = open(&disk).await;
+        engine.create_database("shop").await.unwrap();
+        drop(engine);
+        disk.power_off();
+        let engine = open(&disk).await;
+        assert!(
+            engine.database("shop").is_ok(),
+            "seed {seed}: an acknowledged database is gone"
+        );
+    }
+    assert!(failed > 20, "{failed} of 60 first starts failed");
+}

@@ -73,6 +73,8 @@ type SyncFuture = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 /// What a kind of disk has to offer. Paths are checked and joined by [`Disk`].
 trait Backend: Send + Sync {
     fn describe(&self, path: &str) -> String;
+    /// What holds the directory `path` of the machine, made when missing, and the prefix under which it lies there.
+    fn elsewhere(&self, path: &str) -> io::Result<(Arc<dyn Backend>, String)>;
     fn open(&self, path: &str, mode: OpenMode) -> io::Result<Arc<dyn FileBackend>>;
     fn create_dir_all(&self, path: &str) -> io::Result<()>;
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
@@ -134,6 +136,16 @@ impl Disk {
             backend: self.backend.clone(),
             prefix,
         }
+    }
+
+    /// A directory anywhere on the same machine, created with its parents when missing. `path` is absolute.
+    pub fn elsewhere(&self, path: &str) -> io::Result<Disk> {
+        if !path.starts_with('/') {
+            let message = format!("{path:?} is not an absolute path");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let (backend, prefix) = self.backend.elsewhere(path)?;
+        Ok(Disk { backend, prefix })
     }
 
     /// Opens or creates a file. A new file's name needs [`Disk::sync_dir`] to last.

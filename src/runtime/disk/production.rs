@@ -49,6 +49,10 @@ impl Backend for Directory {
         }
     }
 
+    fn elsewhere(&self, path: &str) -> io::Result<(Arc<dyn Backend>, String)> {
+        Ok((Arc::new(Directory::open(Path::new(path))?), String::new()))
+    }
+
     fn open(&self, path: &str, mode: OpenMode) -> io::Result<Arc<dyn FileBackend>> {
         let mut options = fs::OpenOptions::new();
         options.read(true).write(mode != OpenMode::Read);

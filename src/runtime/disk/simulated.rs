@@ -8,13 +8,21 @@
 //! survives, is lost or is torn at sectors, in any order; of the journal a prefix survives, often none. What survives
 //! is drawn from the disk's own seeded stream, so that a disk is the same in every run of a seed.
 //!
+//! While the power is on, [`DiskFaults`] make it lie, fail, fill up or stall, drawn from a second stream of the same
+//! seed, so that switching one off leaves the accidents at loss of power as they were. Every fault is noted down
+//! ([`SimDisk::injected`]): who judges a run can excuse exactly what was injected.
+//!
 //! Invariants
-//! - What a successful sync covered is in the durable image until something else is written over it.
-//! - The durable image holds only bytes that were written, and zeros where a length grew.
+//! - What a successful sync covered is in the durable image until something else is written over it, unless a fault
+//!   is on record that says otherwise.
+//! - Without such a fault the durable image holds only bytes that were written, and zeros where a length grew.
+//! - A file whose last name is gone is read and written by those who have it open, and takes space until they close it.
 //!
 //! Must not know: the simulator's network or scheduler (ordinary tests use this disk too), what the files mean.
 
+mod faults;
 mod file;
+mod handle;
 mod names;
 
 use std::collections::BTreeMap;
@@ -27,23 +35,13 @@ use parking_lot::Mutex;
 use rand::{Rng as _, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Backend, DirEntry, Disk, FileBackend, LockGuard, LockOutcome, OpenMode, SyncFuture};
-use file::FileState;
-use names::{Change, Names, Node};
+use super::Disk;
+pub use faults::{DiskFaults, Fault, FaultKind, Ppm};
+use faults::{Noted, happens};
+use handle::Handle;
+use names::Names;
 
-/// What may go wrong while the power is on. [`DiskFaults::default`] is a disk without faults.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub struct DiskFaults {
-    /// Bytes in all files at which the disk is full.
-    pub full_at: Option<u64>,
-    /// After this many more syncs of files, one fails with EIO, and the writes it should have saved are dropped but
-    /// read as if they were there until the power goes: what Linux does.
-    pub fail_sync_after: Option<u64>,
-    /// How long a sync takes.
-    pub sync_latency: Option<RangeInclusive<Duration>>,
-}
-
-/// Something that happened, for who watches: a word, the path, and a number (bytes, mostly).
+/// Something that happened, for who watches: a word, the path, and a number: the offset of a fault, the bytes of a sync.
 pub type DiskObserver = Box<dyn Fn(&'static str, &str, u64) + Send + Sync>;
 
 /// One simulated disk. Clones are the same disk.
@@ -57,7 +55,11 @@ struct Shared {
 }
 
 struct State {
+    /// Decides what a loss of power does, and how long things take.
     rng: ChaCha8Rng,
+    /// Decides when faults strike, and where.
+    luck: ChaCha8Rng,
+    injected: Vec<Noted>,
     /// Number of the living process; handles of others are dead.
     incarnation: u64,
     names: Names,
@@ -85,8 +87,12 @@ impl SimDisk {
 
     /// An empty disk with a name for messages and a whole key for its stream.
     pub fn labelled(label: impl Into<String>, key: [u8; 32]) -> SimDisk {
+        let mut luck = ChaCha8Rng::from_seed(key);
+        luck.set_stream(1);
         let state = State {
             rng: ChaCha8Rng::from_seed(key),
+            luck,
+            injected: Vec::new(),
             incarnation: 0,
             names: Names::new(),
             faults: DiskFaults::default(),
@@ -162,16 +168,59 @@ impl SimDisk {
         self.0.state.lock().faults.full_at = bytes;
     }
 
-    /// Tells each sync, loss and refusal to `observer`, which must not use the disk.
+    /// Bytes in all files.
+    pub fn used(&self) -> u64 {
+        let mut state = self.0.state.lock();
+        state.names.recount();
+        state.names.bytes()
+    }
+
+    /// Everything that went wrong so far by fault, oldest first. Losses of power and kills are not among it.
+    pub fn injected(&self) -> Vec<Fault> {
+        let state = self.0.state.lock();
+        state.injected.iter().map(|noted| noted.fault.clone()).collect()
+    }
+
+    /// Tells each sync, loss, fault and refusal to `observer`, which must not use the disk.
     pub fn observe(&self, observer: DiskObserver) {
         *self.0.observer.lock() = Some(observer);
     }
 
     /// Flips one bit at rest: readers see it at once, and no sync repairs it.
     pub fn flip_bit(&self, path: &str, offset: u64, bit: u8) -> io::Result<()> {
-        let file = self.0.state.lock().names.file(path)?;
-        let mut file = file.lock();
-        file.flip(offset, bit)
+        let fault = {
+            let mut state = self.0.state.lock();
+            let file = state.names.file(path)?;
+            let mut file = file.lock();
+            file.flip(offset, bit)?;
+            state.note(FaultKind::BitRot, path, Some(file.id), offset, 1)
+        };
+        self.0.observe(fault.kind.word(), &fault.path, fault.offset);
+        Ok(())
+    }
+
+    /// Flips a bit of some file at rest, and says where; `None` when there is nothing to flip.
+    pub fn rot(&self) -> Option<Fault> {
+        let (path, offset, bit) = {
+            let mut guard = self.0.state.lock();
+            let State { names, luck, locks, .. } = &mut *guard;
+            let files = names.files().into_iter().map(|(path, file)| (path, file.lock().len()));
+            let files: Vec<_> = files
+                .filter(|(path, len)| *len > 0 && !locks.contains_key(path))
+                .collect();
+            // By bytes, as nature would have it.
+            let mut at = luck.random_range(0..files.iter().map(|(_, len)| len).sum::<u64>().max(1));
+            let file = files.into_iter().find(|(_, len)| match at.checked_sub(*len) {
+                Some(rest) => {
+                    at = rest;
+                    false
+                }
+                None => true,
+            });
+            (file?.0, at, luck.random_range(0..8))
+        };
+        self.flip_bit(&path, offset, bit).ok()?;
+        self.injected().pop()
     }
 
     /// Everything that was not synced is dropped although the process lives on, as if it had never been written.
@@ -193,20 +242,59 @@ impl State {
         self.incarnation += 1;
         self.locks.clear();
         self.power_off_after_syncs = None;
+        self.names.bury(self.incarnation);
     }
 
     fn power_off(&mut self) {
         self.bury();
-        let State { names, rng, .. } = self;
-        names.power_off(rng);
+        let State { names, rng, faults, .. } = self;
+        names.power_off(faults.torn, rng);
     }
 
-    /// Refuses growth beyond what the disk holds.
-    fn reserve(&self, more: u64) -> io::Result<()> {
-        match self.faults.full_at {
-            Some(limit) if self.names.bytes() + more > limit => Err(io::ErrorKind::StorageFull.into()),
-            _ => Ok(()),
+    /// How many of `more` bytes still fit. No lock on a file may be held.
+    fn room(&mut self, more: u64) -> u64 {
+        let Some(limit) = self.faults.full_at else {
+            return more;
+        };
+        if self.names.bytes() + more > limit {
+            // Somebody may have closed a file that had no name.
+            self.names.recount();
         }
+        limit.saturating_sub(self.names.bytes()).min(more)
+    }
+
+    /// Puts a fault on record.
+    fn note(&mut self, kind: FaultKind, path: &str, file: Option<u64>, offset: u64, bytes: u64) -> Fault {
+        // The handle may have been opened under another name.
+        let path = file
+            .and_then(|file| self.names.path_of(file))
+            .unwrap_or_else(|| path.to_owned());
+        let fault = Fault {
+            kind,
+            path,
+            offset,
+            bytes,
+        };
+        self.injected.push(Noted {
+            file,
+            fault: fault.clone(),
+        });
+        fault
+    }
+
+    /// Faults go by the name that their file has now, or had last.
+    fn rename_faults(&mut self) {
+        let State { names, injected, .. } = self;
+        for Noted { file, fault } in injected {
+            if let Some(path) = file.and_then(|file| names.path_of(file)) {
+                fault.path = path;
+            }
+        }
+    }
+
+    /// Whether a sync fails by fault, which it does at the share of [`DiskFaults::sync_fails`].
+    fn sync_fails(&mut self) -> bool {
+        happens(self.faults.sync_fails, &mut self.luck)
     }
 
     /// Counts a sync that is about to take effect; the power may go off instead.
@@ -224,10 +312,14 @@ impl State {
         }
     }
 
-    fn draw_latency(&mut self) -> Duration {
+    /// How long the next sync takes; whether that is because it is stuck.
+    fn draw_latency(&mut self) -> (Duration, bool) {
+        if happens(self.faults.stuck, &mut self.luck) {
+            return (self.faults.stuck_for, true);
+        }
         match &self.faults.sync_latency {
-            Some(range) => self.rng.random_range(range.clone()),
-            None => Duration::ZERO,
+            Some(range) => (self.rng.random_range(range.clone()), false),
+            None => (Duration::ZERO, false),
         }
     }
 }
@@ -235,252 +327,4 @@ impl State {
 /// What every call of a dead process gets.
 fn dead() -> io::Error {
     io::Error::other("this process is dead: its disk answers no more")
-}
-
-#[derive(Clone)]
-struct Handle {
-    shared: Arc<Shared>,
-    incarnation: u64,
-}
-
-impl Handle {
-    fn with<T>(&self, work: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
-        let mut state = self.shared.state.lock();
-        if state.incarnation != self.incarnation {
-            return Err(dead());
-        }
-        work(&mut state)
-    }
-
-    /// A sync: takes its time, then saves what was there when it began.
-    fn sync(
-        &self,
-        kind: &'static str,
-        path: String,
-        save: impl FnOnce(&mut State) -> io::Result<u64> + Send + 'static,
-    ) -> SyncFuture {
-        let handle = self.clone();
-        Box::pin(async move {
-            let latency = handle.with(|state| Ok(state.draw_latency()))?;
-            if !latency.is_zero() {
-                crate::runtime::sleep(latency).await;
-            }
-            let saved = handle.with(|state| {
-                state.begin_sync()?;
-                let saved = save(state)?;
-                state.syncs += 1;
-                Ok(saved)
-            });
-            match &saved {
-                Ok(bytes) => handle.shared.observe(kind, &path, *bytes),
-                Err(_) => handle.shared.observe("sync failed", &path, 0),
-            }
-            saved.map(|_| ())
-        })
-    }
-}
-
-impl Backend for Handle {
-    fn describe(&self, path: &str) -> String {
-        format!("{}:/{path}", self.shared.label)
-    }
-
-    fn open(&self, path: &str, mode: OpenMode) -> io::Result<Arc<dyn FileBackend>> {
-        let state = self.with(|state| match (state.names.find(path)?, mode) {
-            (Some(_), OpenMode::Create) => Err(io::ErrorKind::AlreadyExists.into()),
-            (Some(_), _) => state.names.file(path),
-            (None, OpenMode::Read | OpenMode::ReadWrite) => Err(io::ErrorKind::NotFound.into()),
-            (None, OpenMode::Create | OpenMode::CreateOrOpen) => {
-                let (dir, name) = state.names.parent(path)?;
-                let (id, file) = state.names.new_file();
-                state.names.change(Change::Link { dir, name, id });
-                Ok(file)
-            }
-        })?;
-        let writable = mode != OpenMode::Read;
-        Ok(Arc::new(OpenFile {
-            handle: self.clone(),
-            path: path.to_owned(),
-            state,
-            writable,
-        }))
-    }
-
-    fn create_dir_all(&self, path: &str) -> io::Result<()> {
-        self.with(|state| state.names.create_dir_all(path))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.with(|state| state.names.rename(from, to))
-    }
-
-    fn remove_file(&self, path: &str) -> io::Result<()> {
-        self.with(|state| {
-            state.names.file(path)?;
-            let (dir, name) = state.names.parent(path)?;
-            state.names.change(Change::Unlink { dir, name });
-            Ok(())
-        })
-    }
-
-    fn remove_dir_all(&self, path: &str) -> io::Result<()> {
-        self.with(|state| state.names.remove_dir_all(path))
-    }
-
-    fn list(&self, path: &str) -> io::Result<Vec<DirEntry>> {
-        self.with(|state| {
-            let dir = state.names.dir(path)?;
-            let entry = |(name, node): (&String, &Node)| match node {
-                Node::Dir(_) => DirEntry {
-                    name: name.clone(),
-                    is_dir: true,
-                    len: 0,
-                },
-                Node::File(file) => DirEntry {
-                    name: name.clone(),
-                    is_dir: false,
-                    len: file.lock().len(),
-                },
-            };
-            Ok(state.names.entries(dir).map(entry).collect())
-        })
-    }
-
-    fn exists(&self, path: &str) -> io::Result<bool> {
-        self.with(|state| match state.names.find(path) {
-            Ok(found) => Ok(found.is_some()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        })
-    }
-
-    fn sync_dir(&self, path: &str) -> SyncFuture {
-        // Opening the directory comes first, and what happens to names during the sync need not be saved by it.
-        let begun = self.with(|state| Ok((state.names.dir(path)?, state.names.journal_end())));
-        match begun {
-            Ok((dir, end)) => self.sync("sync dir", path.to_owned(), move |state| {
-                state.names.sync_dir(dir, end);
-                Ok(0)
-            }),
-            Err(error) => Box::pin(std::future::ready(Err(error))),
-        }
-    }
-
-    fn lock(&self, path: &str) -> io::Result<LockOutcome> {
-        // Ask before opening: another process's id must stay readable in the file.
-        if self.with(|state| Ok(state.locks.contains_key(path)))? {
-            return Ok(LockOutcome::HeldBy(format!("{} (simulated)", self.incarnation)));
-        }
-        let file = self.open(path, OpenMode::CreateOrOpen)?;
-        file.set_len(0)?;
-        file.write_all_at(format!("{}\n", self.incarnation).as_bytes(), 0)?;
-        let number = self.with(|state| {
-            state.next_lock += 1;
-            state.locks.insert(path.to_owned(), state.next_lock);
-            Ok(state.next_lock)
-        })?;
-        Ok(LockOutcome::Acquired(LockGuard(Box::new(HeldLock {
-            handle: self.clone(),
-            path: path.to_owned(),
-            number,
-        }))))
-    }
-}
-
-struct HeldLock {
-    handle: Handle,
-    path: String,
-    number: u64,
-}
-
-impl Drop for HeldLock {
-    fn drop(&mut self) {
-        // The locks of a dead process are free already, and may be another's by now.
-        let _ = self.handle.with(|state| {
-            if state.locks.get(&self.path) == Some(&self.number) {
-                state.locks.remove(&self.path);
-            }
-            Ok(())
-        });
-    }
-}
-
-struct OpenFile {
-    handle: Handle,
-    path: String,
-    state: Arc<Mutex<FileState>>,
-    writable: bool,
-}
-
-impl OpenFile {
-    fn change(&self, work: impl FnOnce(&mut State, &mut FileState) -> io::Result<()>) -> io::Result<()> {
-        if !self.writable {
-            let message = format!("{} was opened for reading", self.handle.describe(&self.path));
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
-        }
-        let changed = self.handle.with(|state| work(state, &mut self.state.lock()));
-        if changed
-            .as_ref()
-            .is_err_and(|error| error.kind() == io::ErrorKind::StorageFull)
-        {
-            self.handle.shared.observe("disk full", &self.path, 0);
-        }
-        changed
-    }
-}
-
-impl FileBackend for OpenFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.handle.with(|_| Ok(self.state.lock().read_at(buf, offset)))
-    }
-
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.change(|state, file| {
-            let end = offset
-                .checked_add(bytes.len() as u64)
-                .ok_or(io::ErrorKind::FileTooLarge)?;
-            let more = end.saturating_sub(file.len());
-            // The lock on the file is held, which the sum over all files would need: add it afterwards.
-            if more > 0 {
-                state.reserve(more)?;
-                state.names.grow(more as i64);
-            }
-            file.write(offset, bytes);
-            Ok(())
-        })
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.handle.with(|_| Ok(self.state.lock().len()))
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.change(|state, file| {
-            let before = file.len();
-            if len > before {
-                state.reserve(len - before)?;
-            }
-            state.names.grow(len as i64 - before as i64);
-            file.set_len(len);
-            Ok(())
-        })
-    }
-
-    fn sync(&self) -> SyncFuture {
-        let file = self.state.clone();
-        let pending = file.lock().pending();
-        self.handle.sync("sync", self.path.clone(), move |state| {
-            let mut file = file.lock();
-            match &mut state.faults.fail_sync_after {
-                Some(0) => {
-                    state.faults.fail_sync_after = None;
-                    file.lose(pending);
-                    return Err(io::Error::from_raw_os_error(libc::EIO));
-                }
-                Some(left) => *left -= 1,
-                None => {}
-            }
-            Ok(file.sync(pending))
-        })
-    }
 }

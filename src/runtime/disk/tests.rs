@@ -1,11 +1,14 @@
 //! What both kinds of disk promise, and what the simulated one may do at loss of power.
 
+mod faults;
+mod names;
+
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 
 use proptest::prelude::*;
 
-use super::simulated::{DiskFaults, SimDisk};
+use super::simulated::SimDisk;
 use super::{Disk, LockOutcome, OpenMode};
 
 /// Syncs of these disks never wait, so one poll is enough.
@@ -170,52 +173,6 @@ fn an_atomic_write_is_whole_whenever_the_power_goes() {
 }
 
 #[test]
-fn a_new_name_can_vanish_with_the_power_until_its_directory_is_synced() {
-    let survived = |sync: bool| {
-        (0..64)
-            .filter(|seed| {
-                let sim = SimDisk::new(*seed);
-                let file = sim.disk().open("f", OpenMode::Create).unwrap();
-                file.write_all_at(b"bytes", 0).unwrap();
-                done(file.sync()).unwrap();
-                if sync {
-                    done(sim.disk().sync_dir("")).unwrap();
-                }
-                sim.power_off();
-                sim.disk().exists("f").unwrap()
-            })
-            .count()
-    };
-    assert_eq!(survived(true), 64);
-    assert!(
-        (1..63).contains(&survived(false)),
-        "sometimes there, sometimes not: {}",
-        survived(false)
-    );
-}
-
-#[test]
-fn a_file_within_a_directory_that_was_never_synced_goes_with_it() {
-    let gone = (0..64).filter(|seed| {
-        let sim = SimDisk::new(*seed);
-        let disk = sim.disk();
-        disk.create_dir_all("d").unwrap();
-        put(&disk, "d/f", b"x");
-        done(disk.sync_dir("d")).unwrap();
-        sim.power_off();
-        !sim.disk().exists("d/f").unwrap()
-    });
-    assert!(gone.count() > 0, "the name of the directory itself was never synced");
-    let sim = SimDisk::new(1);
-    let disk = sim.disk();
-    disk.create_dir_all("d/e").unwrap();
-    put(&disk, "d/e/f", b"x");
-    done(disk.sync_dirs_to_root("d/e")).unwrap();
-    sim.power_off();
-    assert!(sim.disk().exists("d/e/f").unwrap());
-}
-
-#[test]
 fn unsynced_writes_are_kept_lost_or_torn_at_sectors() {
     let (mut kept, mut lost, mut torn) = (0, 0, 0);
     for seed in 0..200 {
@@ -308,49 +265,6 @@ fn power_goes_off_in_the_middle_of_the_chosen_sync() {
     assert_eq!(sim.syncs(), 3);
     assert!(!sim.is_alive(&disk));
     assert_eq!(sim.disk().read("f").unwrap(), [0, 1, 2]);
-}
-
-#[test]
-fn a_failed_sync_loses_what_it_should_have_saved_and_the_next_one_does_not_bring_it_back() {
-    let sim = SimDisk::new(1);
-    let file = sim.disk().open("f", OpenMode::Create).unwrap();
-    done(sim.disk().sync_dir("")).unwrap();
-    sim.set_faults(DiskFaults {
-        fail_sync_after: Some(0),
-        ..DiskFaults::default()
-    });
-    file.write_all_at(b"gone", 0).unwrap();
-    assert_eq!(done(file.sync()).unwrap_err().raw_os_error(), Some(libc::EIO));
-    assert_eq!(sim.disk().read("f").unwrap(), b"gone", "still in the page cache");
-    done(file.sync()).unwrap();
-    sim.power_off();
-    assert_eq!(sim.disk().read("f").unwrap(), b"");
-}
-
-#[test]
-fn a_full_disk_refuses_growth_and_takes_it_again_after_a_removal() {
-    let sim = SimDisk::new(1);
-    let disk = sim.disk();
-    sim.full_at(Some(100));
-    put(&disk, "a", &[0; 60]);
-    let file = disk.open("b", OpenMode::Create).unwrap();
-    assert_eq!(
-        file.write_all_at(&[0; 41], 0).unwrap_err().kind(),
-        ErrorKind::StorageFull
-    );
-    assert_eq!(file.set_len(41).unwrap_err().kind(), ErrorKind::StorageFull);
-    assert_eq!(file.len().unwrap(), 0);
-    put(&disk, "a", &[1; 60]);
-    disk.remove_file("a").unwrap();
-    file.write_all_at(&[0; 100], 0).unwrap();
-}
-
-#[test]
-fn a_flipped_bit_is_read() {
-    let sim = SimDisk::new(1);
-    put(&sim.disk(), "f", &[0; 3]);
-    sim.flip_bit("f", 1, 3).unwrap();
-    assert_eq!(sim.disk().read("f").unwrap(), [0, 8, 0]);
 }
 
 #[derive(Clone, Debug)]

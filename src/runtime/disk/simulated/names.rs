@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 
+use super::faults::Ppm;
 use super::file::FileState;
 
 const ROOT: u64 = 0;
@@ -52,7 +53,11 @@ pub(super) struct Names {
     /// Changes that are current and not durable, in order, each with its number.
     journal: Vec<(u64, Change)>,
     next_change: u64,
-    /// Bytes in all files, as readers see them.
+    /// Files without a name that the living process has open.
+    nameless: Vec<Arc<Mutex<FileState>>>,
+    /// Number of the living process.
+    incarnation: u64,
+    /// Bytes in all files that have a name or are open, as readers see them.
     bytes: u64,
 }
 
@@ -64,12 +69,21 @@ impl Names {
             next_id: ROOT + 1,
             journal: Vec::new(),
             next_change: 0,
+            nameless: Vec::new(),
+            incarnation: 0,
             bytes: 0,
         }
     }
 
+    /// Bytes in use. Files that were closed since the last change of names may still count: see [`Names::recount`].
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// From now on the process of this number lives, and what others had open is closed.
+    pub fn bury(&mut self, incarnation: u64) {
+        self.incarnation = incarnation;
+        self.recount();
     }
 
     pub fn grow(&mut self, by: i64) {
@@ -127,7 +141,9 @@ impl Names {
 
     pub fn new_file(&mut self) -> (u64, Arc<Mutex<FileState>>) {
         let file = Arc::new(Mutex::new(FileState::default()));
-        (self.new_node(Node::File(file.clone())), file)
+        let id = self.new_node(Node::File(file.clone()));
+        file.lock().id = id;
+        (id, file)
     }
 
     fn new_node(&mut self, node: Node) -> u64 {
@@ -241,7 +257,7 @@ impl Names {
         self.sweep();
     }
 
-    pub fn power_off(&mut self, rng: &mut ChaCha8Rng) {
+    pub fn power_off(&mut self, torn: Option<Ppm>, rng: &mut ChaCha8Rng) {
         let journal = std::mem::take(&mut self.journal);
         // Half of the time nothing that was not asked for reached the disk: the case that forgotten syncs fear most.
         let survive = if rng.random() {
@@ -255,7 +271,7 @@ impl Names {
         self.forget_current();
         for node in self.nodes.values() {
             if let Node::File(file) = node {
-                file.lock().power_off(rng);
+                file.lock().power_off(torn, rng);
             }
         }
         self.recount();
@@ -315,22 +331,59 @@ impl Names {
                 open.extend(below.copied().filter(|id| !reached.contains(id)));
             }
         }
-        self.nodes.retain(|id, _| reached.contains(id));
+        let gone = self.nodes.extract_if(.., |id, _| !reached.contains(id));
+        self.nameless.extend(gone.filter_map(|(_, node)| match node {
+            Node::File(file) => Some(file),
+            Node::Dir(_) => None,
+        }));
         self.recount();
     }
 
-    /// Sums up the files that have a name.
-    fn recount(&mut self) {
-        let mut open = vec![ROOT];
-        let mut bytes = 0;
-        while let Some(id) = open.pop() {
-            match self.nodes.get(&id) {
-                Some(Node::Dir(dir)) => open.extend(dir.current.values().copied()),
-                Some(Node::File(file)) => bytes += file.lock().len(),
-                None => {}
+    /// Sums up the files that have a name, and those that somebody still has open: their space is not free yet.
+    pub fn recount(&mut self) {
+        let incarnation = self.incarnation;
+        self.nameless.retain(|file| file.lock().is_held(incarnation));
+        let named: BTreeSet<u64> = self.walk().into_iter().map(|(_, id)| id).collect();
+        let files = self.nodes.iter().filter_map(|(id, node)| match node {
+            Node::File(file) => Some((named.contains(id), file.lock())),
+            Node::Dir(_) => None,
+        });
+        let counted = files.filter(|(named, file)| *named || file.is_held(incarnation));
+        let nameless: u64 = self.nameless.iter().map(|file| file.lock().len()).sum();
+        self.bytes = counted.map(|(_, file)| file.len()).sum::<u64>() + nameless;
+    }
+
+    /// The files that have a name, with their paths, sorted.
+    pub fn files(&self) -> Vec<(String, Arc<Mutex<FileState>>)> {
+        let file = |(path, id)| match self.nodes.get(&id) {
+            Some(Node::File(file)) => Some((path, file.clone())),
+            _ => None,
+        };
+        let mut files: Vec<_> = self.walk().into_iter().filter_map(file).collect();
+        files.sort_by(|(a, _), (b, _)| a.cmp(b));
+        files
+    }
+
+    /// The path of a file, if it has one.
+    pub fn path_of(&self, file: u64) -> Option<String> {
+        self.walk()
+            .into_iter()
+            .find_map(|(path, id)| (id == file).then_some(path))
+    }
+
+    /// Every name as readers see it, with its path.
+    fn walk(&self) -> Vec<(String, u64)> {
+        let mut found = Vec::new();
+        let mut open = vec![(String::new(), ROOT)];
+        while let Some((path, id)) = open.pop() {
+            if let Some(Node::Dir(dir)) = self.nodes.get(&id) {
+                let prefix = if path.is_empty() { path } else { path + "/" };
+                let below = dir.current.iter().map(|(name, id)| (format!("{prefix}{name}"), *id));
+                open.extend(below.clone());
+                found.extend(below);
             }
         }
-        self.bytes = bytes;
+        found
     }
 
     fn directory(&self, id: u64) -> &Directory {

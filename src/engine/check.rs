@@ -1,0 +1,221 @@
+//! Checks and repairs of a data folder that no server has open.
+//!
+//! A check reads every file of every store, and then walks from the newest root: everything that is referred to must be
+//! there and be understood. A repair makes a store again from what is right in it and what others have, beside the
+//! damaged one, which is kept.
+//!
+//! Must not know: how files of a store are laid out, where the chunks of a repair come from.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use super::copy::{Copied, copy_root};
+use super::{EngineError, folder};
+use crate::chunk::{ChunkError, ChunkStore, Hash, Link, ReadChunks, StoreCheck, StoreOptions, check_store};
+use crate::runtime::disk::{Disk, LockGuard, LockOutcome};
+use crate::version::links;
+
+/// Where damaged stores are kept once they were made again.
+const DAMAGED: &str = ".understudy/damaged";
+
+/// A chunk that is referred to and cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    pub hash: Hash,
+    /// The chunk that refers to it; `None` for the root.
+    pub referred_by: Option<Hash>,
+    /// Why: not there, or not understood.
+    pub detail: String,
+}
+
+/// What a check found of one store.
+pub struct CheckedStore {
+    /// Its folder, relative to what was checked.
+    pub path: String,
+    pub files: StoreCheck,
+    /// What the newest root reaches.
+    pub reachable: Copied,
+    pub missing: Vec<Missing>,
+}
+
+impl CheckedStore {
+    pub fn is_sound(&self) -> bool {
+        self.files.damage.is_empty() && self.missing.is_empty()
+    }
+}
+
+/// What a check found of a data folder, or of a single store.
+pub struct FolderCheck {
+    pub stores: Vec<CheckedStore>,
+    /// Keeps servers out while the result is used.
+    _lock: Option<LockGuard>,
+}
+
+/// Checks a data folder, a backup, or the folder of a single store. `progress` is told the store, how many bytes of it
+/// were read, and how many there are.
+///
+/// # Errors
+/// `FolderLocked` while a server runs there: its files change. `Store` when nothing there is a store, or it is of another
+/// format.
+pub fn check_folder(disk: &Disk, progress: &mut dyn FnMut(&str, u64, u64)) -> Result<FolderCheck, EngineError> {
+    let lock = lock(disk)?;
+    let mut stores = Vec::new();
+    for path in store_folders(disk)? {
+        let files = check_store(disk, &path, &mut |done, total| progress(&path, done, total))?;
+        let (reachable, missing) = walk(&files)?;
+        stores.push(CheckedStore {
+            path,
+            files,
+            reachable,
+            missing,
+        });
+    }
+    Ok(FolderCheck { stores, _lock: lock })
+}
+
+fn lock(disk: &Disk) -> Result<Option<LockGuard>, EngineError> {
+    // Not made where there is none: a check leaves no traces.
+    if !folder::exists(disk, folder::LOCK)? {
+        return Ok(None);
+    }
+    let locked = disk.lock(folder::LOCK);
+    match locked.map_err(EngineError::io("lock", disk.describe(folder::LOCK)))? {
+        LockOutcome::Acquired(guard) => Ok(Some(guard)),
+        LockOutcome::HeldBy(holder) => Err(EngineError::FolderLocked {
+            folder: disk.describe(""),
+            holder: format!("process {holder}"),
+        }),
+    }
+}
+
+/// The folders of stores: the disk itself, or those of a data folder.
+fn store_folders(disk: &Disk) -> Result<Vec<String>, EngineError> {
+    let mut found = Vec::new();
+    if folder::exists(disk, folder::SYSTEM_STORE)? {
+        found.push(folder::SYSTEM_STORE.to_owned());
+    }
+    for parent in [folder::DATABASES, folder::DROPPED] {
+        if folder::exists(disk, parent)? {
+            let entries = disk.list(parent);
+            let entries = entries.map_err(EngineError::io("list", disk.describe(parent)))?;
+            let folders = entries.into_iter().filter(|entry| entry.is_dir);
+            found.extend(folders.map(|entry| format!("{parent}/{}", entry.name)));
+        }
+    }
+    if found.is_empty() {
+        found.push(String::new());
+    }
+    Ok(found)
+}
+
+/// Reads everything that the newest root reaches.
+fn walk(store: &StoreCheck) -> Result<(Copied, Vec<Missing>), EngineError> {
+    let (mut reached, mut missing) = (Copied::default(), Vec::new());
+    let mut seen = BTreeSet::new();
+    let mut open: Vec<(Hash, Option<Hash>)> = Vec::new();
+    if !store.root.root.is_none() {
+        open.push((store.root.root, None));
+    }
+    while let Some((hash, referred_by)) = open.pop() {
+        if !seen.insert(hash) {
+            continue;
+        }
+        let mut lost = |detail: String| {
+            missing.push(Missing {
+                hash,
+                referred_by,
+                detail,
+            });
+        };
+        let chunk: Bytes = match store.get(&hash) {
+            Ok(chunk) => chunk,
+            Err(ChunkError::Missing { .. }) => {
+                lost("it is not there, or damaged".to_owned());
+                continue;
+            }
+            Err(ChunkError::Corrupt { file, offset, detail }) => {
+                lost(format!("{file}, offset {offset}: {detail}"));
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        reached.chunks += 1;
+        reached.bytes += chunk.len() as u64;
+        match links(&chunk) {
+            Ok(below) => open.extend(below.into_iter().rev().map(|link: Link| (link.hash, Some(hash)))),
+            Err(error) => lost(format!("it is not understood: {error}")),
+        }
+    }
+    Ok((reached, missing))
+}
+
+/// What is right in one store, and what others have.
+struct Mended<'a> {
+    own: &'a StoreCheck,
+    others: &'a [&'a dyn ReadChunks],
+}
+
+impl ReadChunks for Mended<'_> {
+    fn get(&self, hash: &Hash) -> Result<Bytes, ChunkError> {
+        if let Ok(chunk) = self.own.get(hash) {
+            return Ok(chunk);
+        }
+        let other = self.others.iter().find(|other| other.contains(hash));
+        other.ok_or(ChunkError::Missing { hash: *hash })?.get(hash)
+    }
+
+    fn contains(&self, hash: &Hash) -> bool {
+        self.own.contains(hash) || self.others.iter().any(|other| other.contains(hash))
+    }
+}
+
+/// Makes a damaged store again, at its newest root, with what `others` have of what it lacks; gives the folder to which
+/// the damaged one was moved.
+///
+/// # Errors
+/// `Store` with `Missing` when nobody has a chunk: nothing was changed. `Io`.
+pub async fn repair_store(
+    disk: &Disk,
+    damaged: &CheckedStore,
+    others: &[&dyn ReadChunks],
+    progress: &mut (dyn FnMut(Copied) + Send),
+) -> Result<String, EngineError> {
+    let path = damaged.path.as_str();
+    let repaired = format!("{path}.repaired");
+    if folder::exists(disk, &repaired)? {
+        folder::remove(disk, &repaired)?;
+    }
+    let record = damaged.files.root;
+    let made = async {
+        let store = ChunkStore::create(disk, &repaired, &StoreOptions::default()).await?;
+        if !record.root.is_none() {
+            let source = Mended {
+                own: &damaged.files,
+                others,
+            };
+            copy_root(&source, &record, &store, progress).await?;
+        }
+        Ok::<_, EngineError>(())
+    };
+    if let Err(error) = made.await {
+        folder::remove(disk, &repaired)?;
+        return Err(error);
+    }
+    let name = path.rsplit('/').next().unwrap_or(path);
+    disk.create_dir_all(DAMAGED)
+        .map_err(EngineError::io("create folder", disk.describe(DAMAGED)))?;
+    let mut kept = format!("{DAMAGED}/{name}");
+    let mut number = 1;
+    while folder::exists(disk, &kept)? {
+        number += 1;
+        kept = format!("{DAMAGED}/{name}.{number}");
+    }
+    folder::sync_folder(disk, folder::CONTROL_FOLDER).await?;
+    folder::rename(disk, path, &kept)?;
+    folder::rename(disk, &repaired, path)?;
+    let parent = path.rfind('/').map_or("", |slash| &path[..slash]);
+    folder::sync_folder(disk, parent).await?;
+    folder::sync_folder(disk, DAMAGED).await?;
+    Ok(kept)
+}
