@@ -49,12 +49,14 @@ impl Link {
         self.state.lock().clone()
     }
 
+    /// By sequence, not by root: content that comes back has the root it had, and what lies between may still be on its
+    /// way to the standby.
     pub fn is_caught_up(&self) -> bool {
-        let newest = self.database.store().pending().root;
+        let newest = self.database.store().pending().sequence;
         self.state
             .lock()
             .acknowledged
-            .is_some_and(|record| record.root == newest)
+            .is_some_and(|record| record.sequence >= newest)
     }
 
     /// The standby has this root, durably.

@@ -90,7 +90,7 @@ impl Receiver {
         let Some(database) = self.core.engine.store_of(id) else {
             return Err(Status::not_found(format!("database {id} is not known here yet")));
         };
-        let root = hash_bytes(database.store().pending().root);
+        let root = hash_bytes(self.settled(&database).await?);
         self.answer(Answer::Standing(wire::Standing { root })).await?;
         Follower {
             database,
@@ -135,6 +135,15 @@ impl Receiver {
         };
         let sent = self.answers.send(Ok(answer)).await;
         sent.map_err(|_| Status::cancelled("the primary ended the stream"))
+    }
+
+    /// The newest root, once it is durable. A stream that broke may have left it behind unsynced, or its sync failed:
+    /// the primary counts what it is told as saved, so it is not told before.
+    async fn settled(&self, database: &Database) -> Result<Hash, Status> {
+        let newest = database.store().pending();
+        let published = self.busily(database.store().wait_published(newest.sequence)).await?;
+        published.map_err(|error| Status::internal(error.to_string()))?;
+        Ok(newest.root)
     }
 
     /// Does something that may take long, and lets the primary know that we are alive.
@@ -251,7 +260,7 @@ impl Follower {
     /// Walks from the primary's root, asks for what is missing, and takes that root over whatever there was.
     async fn adopt(&mut self, stream: &mut Receiver, record: RootRecord) -> Result<(), Status> {
         let store = self.database.store().clone();
-        let ours = store.pending().root;
+        let ours = stream.settled(&self.database).await?;
         let database = shown_name(&self.database);
         if ours == record.root {
             self.applied(stream).await?;

@@ -25,7 +25,7 @@ use tonic::{Code, Request, Status, Streaming};
 use super::core::{Core, MESSAGE_BYTES_MAX};
 use super::identity::Role;
 use super::link::Link;
-use super::message::{self, hash, hash_or_none};
+use super::message::{self, hash, hash_or_none, root_record};
 use super::outgoing::{Next, Outgoing, chunk_messages};
 use super::peer::innermost;
 use super::wire::replication_client::ReplicationClient;
@@ -281,14 +281,17 @@ impl<'a> Stream<'a> {
 
     /// Puts the next piece of data into an empty queue, if there is any.
     fn prepare(&mut self) -> Result<(), Ended> {
-        let Some(sent) = self.sent else { return Ok(()) };
-        while self.queue.is_empty() && !self.walking {
+        while let Some(sent) = self.sent
+            && self.queue.is_empty()
+            && !self.walking
+        {
             let Some(outgoing) = &mut self.outgoing else {
-                let newest = self.published.borrow_and_update().root;
-                if newest == sent || self.sent == Some(newest) {
+                let newest = *self.published.borrow_and_update();
+                if sent == newest.root {
+                    self.on_same_root(newest);
                     return Ok(());
                 }
-                self.start_after(self.sent.unwrap_or(sent))?;
+                self.start_after(sent)?;
                 continue;
             };
             match outgoing
@@ -306,6 +309,15 @@ impl<'a> Stream<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Content that came back brings no root to send. The standby has the newer record of it once it has acknowledged
+    /// all that was sent.
+    fn on_same_root(&self, newest: RootRecord) {
+        let acknowledged = self.link.state().acknowledged;
+        if self.in_flight.is_empty() && acknowledged.is_none_or(|record| record.sequence < newest.sequence) {
+            self.link.acknowledged(newest);
+        }
     }
 
     /// The standby has this root: the log's suffix if the log knows it, a walk if not.
@@ -363,7 +375,7 @@ impl<'a> Stream<'a> {
             .await;
         match answer.body {
             Some(Answer::Standing(standing)) if self.sent.is_none() => self.on_standing(hash_or_none(&standing.root)?),
-            Some(Answer::Acknowledged(root)) => self.on_acknowledged(hash(&root.root)?),
+            Some(Answer::Acknowledged(root)) => self.on_acknowledged(root_record(&root)?),
             Some(Answer::Want(want)) if self.walking => self.on_want(&want),
             Some(Answer::Beat(beat)) => self.on_beat(beat.number, hash_or_none(&beat.root)?),
             Some(Answer::Busy(_)) => Ok(()),
@@ -388,9 +400,11 @@ impl<'a> Stream<'a> {
         self.start_after(root)
     }
 
-    fn on_acknowledged(&mut self, root: Hash) -> Result<(), Ended> {
+    /// The standby sends back the record it was sent, so that two roots of the same content are told apart.
+    fn on_acknowledged(&mut self, acknowledged: RootRecord) -> Result<(), Ended> {
+        let root = acknowledged.root;
         match self.in_flight.front().copied() {
-            Some(record) if record.root == root => {
+            Some(record) if record.root == root && record.sequence == acknowledged.sequence => {
                 self.in_flight.pop_front();
                 self.walking = false;
                 self.link.acknowledged(record);
