@@ -4,7 +4,8 @@
 //! - Every message is judged by the role machine before anything of it is used, and the right to apply is checked once
 //!   more under the commit turn.
 //! - A root is acknowledged when it is durable and visible here, never before.
-//! - What is held in memory is bounded: one run of chunks up to its root.
+//! - What is held in memory is bounded: one run of chunks up to its root, or while walking one message and the chunks
+//!   that wait for what they refer to.
 //!
 //! Must not know: connections, tokens; whoever sends was authenticated.
 //!
@@ -277,13 +278,6 @@ impl Follower {
             }
             fetched += wanted.len();
             self.fetch(stream, &wanted, &mut backfill).await?;
-            let closed = backfill.take_closed();
-            if !closed.is_empty() {
-                self.room(stream).await?;
-                self.database
-                    .stage_chunks(closed)
-                    .map_err(|error| engine_status(&error))?;
-            }
         }
         if ours.is_none() || self.database.id() == DatabaseId::SYSTEM {
             info!(database, root = %record.root, chunks = fetched, "taking over the primary's database");
@@ -302,6 +296,16 @@ impl Follower {
         .await
     }
 
+    /// Message by message, so that what is asked for at once need not fit into memory.
+    async fn stage(&self, stream: &Receiver, chunks: Vec<(Hash, Bytes)>) -> Result<(), Status> {
+        if chunks.is_empty() {
+            return Ok(());
+        }
+        self.room(stream).await?;
+        let staged = self.database.stage_chunks(chunks);
+        staged.map_err(|error| engine_status(&error))
+    }
+
     async fn fetch(&self, stream: &mut Receiver, wanted: &[Hash], backfill: &mut Backfill) -> Result<(), Status> {
         let hashes = wanted.iter().map(|hash| hash_bytes(*hash)).collect();
         stream.answer(Answer::Want(wire::Want { hashes })).await?;
@@ -315,6 +319,7 @@ impl Follower {
                         let received = backfill.receive(hash, chunk.content, self.database.store());
                         received.map_err(|error| engine_status(&error))?;
                     }
+                    self.stage(stream, backfill.take_closed()).await?;
                 }
                 Some(Body::Heartbeat(heartbeat)) => self.beat(stream, heartbeat.number).await?,
                 None => return Err(Status::cancelled("the primary ended the stream")),
