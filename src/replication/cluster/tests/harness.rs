@@ -15,7 +15,8 @@ use crate::runtime::disk::simulated::SimDisk;
 use crate::runtime::net::TcpListener;
 use crate::version::{Column, ColumnType, TableName, TableSchema, Value, encode_key};
 
-const LIMIT: Duration = Duration::from_secs(20);
+/// Longer than a session may take to end.
+const LIMIT: Duration = Duration::from_secs(30);
 /// What tests wait for a demotion that cannot succeed.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 
