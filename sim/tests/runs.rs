@@ -10,12 +10,13 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-const SCENARIOS: [&str; 6] = [
+const SCENARIOS: [&str; 7] = [
     "orderly-failover",
     "power-loss",
     "primary-lost",
     "stale-primary-returns",
     "standby-catches-up",
+    "standby-power-cut",
     "two-primaries-same-epoch",
 ];
 

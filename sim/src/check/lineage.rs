@@ -1,12 +1,12 @@
 //! Roots: who published which, and what follows from what.
 //!
 //! The primary of an epoch publishes a sequence of roots per database. The first of them stands on a root of an
-//! earlier epoch; going back that way gives the *lineage* of a root: everything that it contains.
+//! earlier epoch.
 
 use std::collections::BTreeMap;
 
 use super::{ArgKind, Check, Judge, Section, Watch};
-use crate::history::{Event, History, Origin, What};
+use crate::history::{Event, Origin, What};
 use crate::scenario::cluster::Role;
 
 pub const STANDBY_IS_PREFIX: Check = Check {
@@ -59,42 +59,6 @@ impl Watch for Prefix {
             )),
         }
     }
-}
-
-/// What the newest root of each database contains, by walking back over the commits of all epochs.
-///
-/// Returns (database) -> roots, newest first, starting with `roots` of the server `of`.
-pub fn lineage(history: &History, of: &str) -> BTreeMap<String, Vec<String>> {
-    // root -> what it stood on, for every commit there ever was. A root that appears twice is the same content, and
-    // either history of it is one.
-    let mut previous: BTreeMap<(String, String), String> = BTreeMap::new();
-    for event in &history.events {
-        if let What::Root(root) = &event.what
-            && root.is_own()
-        {
-            previous
-                .entry((root.database.clone(), root.root.clone()))
-                .or_insert_with(|| root.previous.clone());
-        }
-    }
-    let mut lineages = BTreeMap::new();
-    for ((server, database), root) in &history.end.roots {
-        if server != of {
-            continue;
-        }
-        let mut chain = vec![root.clone()];
-        let mut seen = std::collections::BTreeSet::from([root.clone()]);
-        while let Some(before) =
-            previous.get(&(database.clone(), chain.last().expect("the chain has its head").clone()))
-        {
-            if !seen.insert(before.clone()) {
-                break;
-            }
-            chain.push(before.clone());
-        }
-        lineages.insert(database.clone(), chain);
-    }
-    lineages
 }
 
 pub const LOSSLESS_FAILOVER: Check = Check {

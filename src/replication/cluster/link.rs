@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::peer::Peer;
 use crate::chunk::RootRecord;
@@ -61,6 +61,13 @@ impl Link {
 
     /// The standby has this root, durably.
     pub fn acknowledged(&self, record: RootRecord) {
+        debug!(
+            database = self.database.name(),
+            remote = %self.peer.name,
+            sequence = record.sequence,
+            root = %record.root,
+            "root acknowledged"
+        );
         self.succeeded(|state| state.acknowledged = Some(record));
     }
 
