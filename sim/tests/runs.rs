@@ -10,13 +10,12 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-const SCENARIOS: [&str; 7] = [
+const SCENARIOS: [&str; 6] = [
     "orderly-failover",
     "power-loss",
     "primary-lost",
     "stale-primary-returns",
     "standby-catches-up",
-    "standby-power-cut",
     "two-primaries-same-epoch",
 ];
 

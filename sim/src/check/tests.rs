@@ -241,6 +241,16 @@ fn standby_is_prefix() {
         &primary().root("b", false, 1, "", "r3").root("b", false, 1, "r3", "r2"),
         "went back",
     );
+    // A power cut takes what was not acknowledged, and no more.
+    let cut = |acknowledged: &str| {
+        let both = primary().root("b", false, 1, "", "r1").acknowledged("a", "b", "r1");
+        let both = both
+            .root("b", false, 1, "r1", "r2")
+            .acknowledged("a", "b", acknowledged);
+        both.event("b", What::Start).root("b", false, 1, "r1", "r2")
+    };
+    holds(check, Arg::None, &cut("r1"));
+    breaks(check, Arg::None, &cut("r2"), "went back");
     let promoted = primary().root("b", false, 1, "", "r2").root("b", true, 2, "r2", "s3");
     holds(
         check,
