@@ -57,7 +57,7 @@ cargo test --workspace --quiet
 
 say "the simulator"
 cargo sim-test
-# The same seeds each time: a red run is then the change's own.
-cargo sim suite --base 1 --seeds "${UNDERSTUDY_SEEDS:-5}"
+# The same seeds each time: a red run is then the change's own. Two of them in two processes each, which must agree.
+cargo sim suite --base 1 --seeds "${UNDERSTUDY_SEEDS:-5}" --twice 2
 
 say "done"

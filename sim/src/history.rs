@@ -50,6 +50,8 @@ pub enum What {
     },
     /// A server appended a root to a database's log.
     Root(Root),
+    /// A standby told a primary (the event's node) that it holds a root.
+    Acknowledged(Acknowledged),
     /// A server was started by the runner; `Ready` follows when it serves.
     Start,
     Ready {
@@ -96,6 +98,16 @@ pub struct Root {
     pub previous: String,
     pub epoch: u64,
     pub origin: Origin,
+}
+
+/// What a standby has acknowledged to its primary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acknowledged {
+    pub by: String,
+    pub database: String,
+    /// In the primary's log.
+    pub sequence: u64,
+    pub root: String,
 }
 
 /// How a root came to a server.
@@ -286,6 +298,7 @@ impl What {
             What::Disconnected { .. } => "disconnected",
             What::Role { .. } => "role",
             What::Root(_) => "root",
+            What::Acknowledged(_) => "acknowledged",
             What::Start => "start",
             What::Ready { .. } => "ready",
             What::Down { .. } => "down",
@@ -339,6 +352,12 @@ impl fmt::Display for Event {
                     root.database, root.sequence, root.root, root.previous, root.epoch
                 )
             }
+            What::Acknowledged(Acknowledged {
+                by,
+                database,
+                sequence,
+                root,
+            }) => write!(f, " {database} {sequence} {root} by {by}"),
             What::Start | What::Quiet => Ok(()),
             What::Ready {
                 role: Some((role, epoch)),

@@ -100,6 +100,12 @@ enum Command {
         /// Stops at the first failure.
         #[arg(long)]
         fail_fast: bool,
+        /// Runs so many of the seeds in two processes each, and compares their traces.
+        #[arg(long, default_value_t = 0, value_name = "SEEDS")]
+        twice: u64,
+        /// Fails when something under `sometimes` happened in no seed.
+        #[arg(long)]
+        demand_sometimes: bool,
     },
     /// Runs one seed twice in fresh processes, compares, and prints the first difference.
     Meta {
@@ -151,6 +157,8 @@ fn main() -> ExitCode {
             base,
             jobs,
             fail_fast,
+            twice,
+            demand_sometimes,
         } => {
             let base = base.unwrap_or_else(process::seed_of_today);
             start_suite(SuiteOptions {
@@ -159,6 +167,8 @@ fn main() -> ExitCode {
                 base,
                 jobs: jobs.max(1),
                 fail_fast,
+                twice,
+                demand_sometimes,
             })
         }
         Command::Meta { scenario, seed } => load(&scenario).map(|_| ()).or_else(usage).and_then(|()| {

@@ -17,6 +17,10 @@ pub struct SuiteOptions {
     pub base: u64,
     pub jobs: usize,
     pub fail_fast: bool,
+    /// So many of the seeds run in two processes, which must agree event by event.
+    pub twice: u64,
+    /// What stands under `sometimes` and happened in no seed fails the suite.
+    pub demand_sometimes: bool,
 }
 
 /// What a child left behind.
@@ -41,12 +45,13 @@ struct Running {
 pub fn suite(options: &SuiteOptions) -> Result<u8, String> {
     let watch = Stopwatch::start();
     let mut queue = (0..options.seeds).flat_map(|offset| {
-        options
-            .scenarios
-            .iter()
-            .map(move |scenario| (scenario.clone(), options.base.wrapping_add(offset)))
+        let times = if offset < options.twice { 2 } else { 1 };
+        let scenarios = options.scenarios.iter();
+        let runs = scenarios.flat_map(move |scenario| std::iter::repeat_n(scenario, times));
+        runs.map(move |scenario| (scenario.clone(), options.base.wrapping_add(offset)))
     });
-    let total = options.seeds * u64::try_from(options.scenarios.len()).expect("scenarios are few");
+    let seeds = options.seeds + options.twice.min(options.seeds);
+    let total = seeds * u64::try_from(options.scenarios.len()).expect("scenarios are few");
     let mut running: Vec<Running> = Vec::new();
     let mut tally = Tally::default();
     loop {
@@ -70,7 +75,7 @@ pub fn suite(options: &SuiteOptions) -> Result<u8, String> {
         tally.show_progress(total, &watch);
     }
     tally.show_end(options, &watch);
-    Ok(tally.code)
+    Ok(tally.code(options))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the suite waits in real time for its children")]
@@ -137,6 +142,9 @@ struct Tally {
     simulated: u64,
     run_wall: u64,
     reproduce: Vec<String>,
+    /// (scenario, seed) -> hash of the first run's trace and its verdict, to compare with a second.
+    first: BTreeMap<(String, u64), (String, Verdict)>,
+    compared: u64,
     /// scenario -> `sometimes` that happened, and those that were asked for.
     happened: BTreeMap<String, BTreeSet<String>>,
     asked: BTreeMap<String, BTreeSet<String>>,
@@ -155,6 +163,7 @@ impl Tally {
                     .extend(report.happened.iter().cloned());
                 let asked = report.happened.iter().chain(&report.missed).cloned();
                 self.asked.entry(scenario.to_owned()).or_default().extend(asked);
+                self.compare(scenario, seed, &report);
                 if report.verdict != Verdict::Passed {
                     self.fail(report.verdict.exit_code(), report.reproduce(), &report.tail);
                 }
@@ -173,6 +182,42 @@ impl Tally {
                     &last.into_iter().rev().collect::<Vec<_>>(),
                 );
             }
+        }
+    }
+
+    /// Of two runs of one seed, in two processes, the second must be the first again.
+    fn compare(&mut self, scenario: &str, seed: u64, report: &Report) {
+        let run = (report.hash.clone(), report.verdict.clone());
+        let Some(first) = self.first.remove(&(scenario.to_owned(), seed)) else {
+            self.first.insert((scenario.to_owned(), seed), run);
+            return;
+        };
+        self.compared += 1;
+        if first != run {
+            let line = format!(
+                "cargo sim meta {scenario} --seed {seed}   not deterministic: {} and {}",
+                first.0, run.0
+            );
+            self.fail(exit::NOT_DETERMINISTIC, line, &report.tail);
+        }
+    }
+
+    /// (scenario, name) of what was to happen in some seed and did not.
+    fn never(&self) -> Vec<(&str, &str)> {
+        let names = self.asked.iter().flat_map(|(scenario, asked)| {
+            let happened = self.happened.get(scenario);
+            let missed = asked
+                .iter()
+                .filter(move |name| !happened.is_some_and(|happened| happened.contains(*name)));
+            missed.map(move |name| (scenario.as_str(), name.as_str()))
+        });
+        names.collect()
+    }
+
+    fn code(&self, options: &SuiteOptions) -> u8 {
+        match self.code {
+            exit::PASSED if options.demand_sometimes && !self.never().is_empty() => exit::FAILED,
+            code => code,
         }
     }
 
@@ -220,11 +265,11 @@ impl Tally {
             simulated / (self.run_wall as f64 / 1e6).max(0.001),
             self.runs as f64 / wall
         );
-        for (scenario, asked) in &self.asked {
-            let happened = self.happened.get(scenario).cloned().unwrap_or_default();
-            for name in asked.difference(&happened) {
-                println!("never happened in {scenario}: {name}");
-            }
+        if self.compared > 0 {
+            println!("{} seeds were run in two processes", self.compared);
+        }
+        for (scenario, name) in self.never() {
+            println!("never happened in {scenario}: {name}");
         }
         for line in &self.reproduce {
             println!("{line}");
@@ -300,4 +345,65 @@ pub fn meta(scenario: &str, seed: u64) -> Result<u8, String> {
         println!("{}", first.reproduce());
     }
     Ok(first.verdict.exit_code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ran(hash: &str, happened: &[&str], missed: &[&str]) -> Finished {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        Finished::Report(Box::new(Report {
+            scenario: "calm".to_owned(),
+            seed: 1,
+            verdict: Verdict::Passed,
+            hash: hash.to_owned(),
+            lines: 1,
+            simulated_micros: 1,
+            wall_micros: 1,
+            happened: words(happened),
+            missed: words(missed),
+            summary: String::new(),
+            tail: Vec::new(),
+        }))
+    }
+
+    fn options(demand_sometimes: bool) -> SuiteOptions {
+        SuiteOptions {
+            scenarios: vec!["calm".to_owned()],
+            seeds: 1,
+            base: 1,
+            jobs: 1,
+            fail_fast: false,
+            twice: 1,
+            demand_sometimes,
+        }
+    }
+
+    #[test]
+    fn two_runs_of_a_seed_that_differ_fail_the_suite() {
+        let mut tally = Tally::default();
+        for (seed, hash) in [(1, "x"), (2, "y"), (1, "x")] {
+            tally.add("calm", seed, ran(hash, &[], &[]));
+        }
+        assert_eq!((tally.compared, tally.code(&options(false))), (1, exit::PASSED));
+        tally.add("calm", 2, ran("z", &[], &[]));
+        assert_eq!(tally.code(&options(false)), exit::NOT_DETERMINISTIC);
+        assert!(
+            tally.reproduce[0].starts_with("cargo sim meta calm --seed 2 "),
+            "{:?}",
+            tally.reproduce
+        );
+    }
+
+    #[test]
+    fn what_happens_in_no_seed_fails_a_suite_that_demands_it() {
+        let mut tally = Tally::default();
+        tally.add("calm", 1, ran("x", &["one"], &["two"]));
+        assert_eq!(tally.never(), [("calm", "two")]);
+        assert_eq!(tally.code(&options(false)), exit::PASSED);
+        assert_eq!(tally.code(&options(true)), exit::FAILED);
+        tally.add("calm", 2, ran("y", &["two"], &["one"]));
+        assert_eq!(tally.code(&options(true)), exit::PASSED);
+    }
 }

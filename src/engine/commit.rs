@@ -65,7 +65,8 @@ impl Database {
         self.inner.store.room().await?;
         let turn = {
             let _turn = self.inner.turn.lock().await;
-            let ticket = self.inner.shared.gate.enter().map_err(|reason| EngineError::ReadOnly {
+            let entered = self.inner.shared.gate.enter(transaction.closings);
+            let ticket = entered.map_err(|reason| EngineError::ReadOnly {
                 database: self.name().to_owned(),
                 reason,
             })?;

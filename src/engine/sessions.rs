@@ -5,19 +5,27 @@
 //!
 //! Invariants
 //! - A cancel request stops the statement running when it arrives, never a later one.
-//! - `kill_all` returns only when everyone it asked is gone.
+//! - `kill_all` returns when everyone it asked is gone, or when [`KILL_LIMIT`] is over: a change of role must not hang on
+//!   one session that does not listen. Such a session starts no more statements, and the write gate keeps it from
+//!   committing.
 //!
 //! Must not know: what a statement is, how an error reaches the client.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use rand::RngCore;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::runtime;
+
+/// How long a session may take to end. Statements notice within milliseconds that they are cancelled, and clients have
+/// half a second to hear why.
+pub const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// Names a session for as long as the server runs; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -145,7 +153,7 @@ impl SessionRegistry {
         }
     }
 
-    /// Ends every session but `spare` and waits until they are gone; gives how many there were.
+    /// Ends every session but `spare` and waits until they are gone, [`KILL_LIMIT`] at most; gives how many there were.
     ///
     /// Running statements are cancelled; `why` is what their clients are told. Sessions that register meanwhile are
     /// not touched.
@@ -166,14 +174,27 @@ impl SessionRegistry {
         let count = asked.len();
         let ids: Vec<SessionId> = asked.iter().map(|session| session.id).collect();
         drop(asked);
-        ended
-            .wait_for(|_| {
-                let sessions = self.shared.sessions.lock();
-                ids.iter().all(|id| !sessions.live.contains_key(id))
-            })
-            .await
-            .expect("the registry holds the sender");
+        let all_ended = ended.wait_for(|_| self.alive(&ids).is_empty());
+        if let Ok(ended) = runtime::timeout(KILL_LIMIT, all_ended).await {
+            ended.expect("the registry holds the sender");
+            return count;
+        }
+        for session in self.alive(&ids) {
+            warn!(
+                session = session.id.0,
+                pid = session.pid,
+                user = session.user,
+                database = session.database,
+                limit_secs = KILL_LIMIT.as_secs(),
+                "a session did not end when it was told to, and is not waited for any longer"
+            );
+        }
         count
+    }
+
+    fn alive(&self, ids: &[SessionId]) -> Vec<Arc<Session>> {
+        let sessions = self.shared.sessions.lock();
+        ids.iter().filter_map(|id| sessions.live.get(id)).cloned().collect()
     }
 
     /// Asks one session to end; false when there is none of this process id.

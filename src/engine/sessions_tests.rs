@@ -24,8 +24,8 @@ fn a_cancel_request_needs_the_secret_and_stops_only_what_runs() {
     assert!(!session.begin_statement().is_cancelled());
 }
 
-#[test]
-fn killing_waits_until_everyone_is_gone() {
+#[tokio::test]
+async fn killing_waits_until_everyone_is_gone() {
     let registry = registry();
     let caller = registry.register("postgres", "shop");
     let victim = registry.register("app", "shop");

@@ -31,6 +31,8 @@ pub struct Transaction {
     pub(super) edits: EditSet,
     pub(super) staging: Staging,
     pub(super) version: Option<PlannedCommit>,
+    /// How often the write gate had been closed when it began.
+    pub(super) closings: u64,
 }
 
 /// A moment in a transaction, see [`Transaction::savepoint`].
@@ -50,6 +52,7 @@ pub(super) struct View<'a> {
 impl Transaction {
     pub(super) fn new(database: Database, base: Arc<Snapshot>) -> Transaction {
         Transaction {
+            closings: database.inner.shared.gate.closings(),
             database,
             base,
             edits: EditSet::default(),

@@ -24,7 +24,6 @@ mod scram;
 mod sink;
 pub mod sqlstate;
 mod startup;
-pub mod types;
 
 #[cfg(test)]
 mod tests;

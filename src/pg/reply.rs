@@ -4,7 +4,6 @@ use bytes::{BufMut, BytesMut};
 
 use super::encode::Format;
 use super::sqlstate::{Severity, SqlState};
-use super::types::type_length;
 use crate::sql::{FieldInfo, PgType, TransactionStatus};
 
 /// Writes messages into a buffer that is sent when it is full or the client waits.
@@ -133,7 +132,7 @@ impl Reply<'_> {
                 body.put_u32(0);
                 body.put_i16(0);
                 body.put_u32(field.pg_type.oid());
-                body.put_i16(type_length(&field.pg_type));
+                body.put_i16(crate::sql::types::length(&field.pg_type));
                 body.put_i32(field.typmod);
                 body.put_i16(format.code());
             }

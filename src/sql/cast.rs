@@ -1,15 +1,19 @@
-//! Conversions between types: what an assignment does by itself, and what an explicit cast does beyond that.
+//! Conversions between types, one value at a time: what is rounded, what overflows, what is refused, and in which words.
+//!
+//! [`convert`] is the whole truth for every way a statement can take: what an assignment does by itself and what an
+//! explicit cast does beyond that. Plans apply it to columns (`plan::cast`), point operations to the values of a row.
 
-use rust_decimal::prelude::{FromPrimitive, ToPrimitive};
+use rust_decimal::prelude::ToPrimitive;
 use rust_decimal::{Decimal, RoundingStrategy};
 
 use super::error::{SqlError, SqlErrorKind};
 use super::result::PgType;
-use super::text::{self, Style};
-use super::types::{pg_type, type_name};
+use super::text::{self, Style, datetime};
+use super::types::{is_number, is_oid, is_text, numeric_typmod, pg_type, typmod, words_of};
 use crate::version::{Column, ColumnType, Value};
 
-const MICROS_PER_DAY: i64 = 86_400_000_000;
+/// Longest `name`.
+const NAME_BYTES: usize = 63;
 
 /// Who asks for a conversion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,218 +26,142 @@ pub enum Cast {
 
 /// Converts a value for a column, or says in PostgreSQL's words why it cannot go there.
 pub fn assign(value: Value, from: &PgType, column: &Column, style: &Style) -> Result<Value, SqlError> {
+    let (to, modifier) = (pg_type(column.column_type), typmod(column.column_type));
     // What an application does all day: the value already is what the column wants.
-    if value.fits(column.column_type) && !has_modifier(column.column_type) && *from == pg_type(column.column_type) {
+    if value.fits(column.column_type) && modifier < 0 && *from == to {
         return Ok(value);
     }
-    match convert(value, from, column.column_type, Cast::Assignment, style)? {
-        Some(value) => Ok(value),
-        None => Err(SqlError::new(
+    convert(value, from, &to, modifier, Cast::Assignment, style)?.ok_or_else(|| {
+        SqlError::new(
             SqlErrorKind::DatatypeMismatch,
             format!(
                 "column \"{}\" is of type {} but expression is of type {}",
                 column.name,
-                type_name(column.column_type),
-                pg_type_name(from)
+                words_of(&to),
+                words_of(from)
             ),
         )
-        .hint("You will need to rewrite or cast the expression.")),
-    }
+        .hint("You will need to rewrite or cast the expression.")
+    })
 }
 
-/// An explicit cast.
+/// An explicit cast to a column's type.
 pub fn cast(value: Value, from: &PgType, to: ColumnType, style: &Style) -> Result<Value, SqlError> {
-    convert(value, from, to, Cast::Explicit, style)?.ok_or_else(|| no_cast(from, to))
+    explicit(value, from, &pg_type(to), typmod(to), style)
+}
+
+/// An explicit cast to any type.
+pub fn explicit(value: Value, from: &PgType, to: &PgType, modifier: i32, style: &Style) -> Result<Value, SqlError> {
+    convert(value, from, to, modifier, Cast::Explicit, style)?.ok_or_else(|| cannot_cast(from, to))
 }
 
 /// 42846.
-pub fn no_cast(from: &PgType, to: ColumnType) -> SqlError {
+pub fn cannot_cast(from: &PgType, to: &PgType) -> SqlError {
     SqlError::new(
         SqlErrorKind::CannotCoerce,
-        format!("cannot cast type {} to {}", pg_type_name(from), type_name(to)),
+        format!("cannot cast type {} to {}", words_of(from), words_of(to)),
     )
 }
 
-/// The catalog type as messages word it.
-pub fn pg_type_name(pg_type: &PgType) -> String {
-    match super::types::column_type_of(pg_type) {
-        _ if *pg_type == PgType::UNKNOWN => "unknown".to_string(),
-        Some(ColumnType::Varchar(_)) if *pg_type == PgType::BPCHAR => "character".to_string(),
-        Some(column_type) => type_name(column_type),
-        None => pg_type.name().to_string(),
-    }
-}
-
-fn has_modifier(column_type: ColumnType) -> bool {
-    matches!(
-        column_type,
-        ColumnType::Varchar(Some(_)) | ColumnType::Char(_) | ColumnType::Numeric { precision: Some(_) }
-    )
-}
-
-fn is_string(pg_type: &PgType) -> bool {
-    matches!(*pg_type, PgType::TEXT | PgType::VARCHAR | PgType::BPCHAR | PgType::NAME)
-}
-
-/// None: there is no such conversion.
-fn convert(value: Value, from: &PgType, to: ColumnType, how: Cast, style: &Style) -> Result<Option<Value>, SqlError> {
-    if value.is_null() {
-        return Ok(Some(Value::Null));
-    }
-    let target = pg_type(to);
-    // A literal without a type is read as whatever is wanted; other text only when asked to.
-    if let Value::Text(text) = &value
-        && (*from == PgType::UNKNOWN || (is_string(from) && how == Cast::Explicit))
-        && !is_string(&target)
-    {
-        let read = text::parse_as(text, &target, style)?;
-        return apply_modifier(read, to, how).map(Some);
-    }
+/// One value as another type. `from` is the type the value has now; None: there is no such conversion.
+fn convert(
+    value: Value,
+    from: &PgType,
+    to: &PgType,
+    modifier: i32,
+    how: Cast,
+    style: &Style,
+) -> Result<Option<Value>, SqlError> {
+    let explicit = how == Cast::Explicit;
     let converted = match (value, to) {
-        (Value::Text(text), ColumnType::Text | ColumnType::Varchar(_) | ColumnType::Char(_)) => {
-            // Padding is no part of a character value once it leaves its column.
-            let text = if *from == PgType::BPCHAR {
-                text.trim_end_matches(' ').to_string()
-            } else {
-                text
-            };
-            Value::Text(text)
-        }
-        (Value::Text(text), ColumnType::Json | ColumnType::Jsonb) if matches!(*from, PgType::JSON | PgType::JSONB) => {
-            if *from == target {
-                Value::Text(text)
-            } else {
-                text::parse_as(&text, &target, style)?
+        (Value::Null, _) => return Ok(Some(Value::Null)),
+        (value, _) if from == to => value,
+        // A literal without a type is read as whatever is wanted; other text only when asked to.
+        (Value::Text(text), _) if is_text(from) && !is_text(to) => {
+            if *from != PgType::UNKNOWN && !explicit {
+                return Ok(None);
             }
+            text::parse_as(&text, to, style)?
         }
-        (Value::Bool(value), ColumnType::Text | ColumnType::Varchar(_) | ColumnType::Char(_)) => {
-            Value::Text(if value { "true" } else { "false" }.to_string())
+        (Value::Text(text), &PgType::JSON | &PgType::JSONB) if matches!(*from, PgType::JSON | PgType::JSONB) => {
+            text::parse_as(&text, to, style)?
         }
-        (value, ColumnType::Text | ColumnType::Varchar(_) | ColumnType::Char(_)) => {
-            Value::Text(text::to_text(&value, from, style).unwrap_or_default())
+        // Padding is no part of a character value once it leaves its column.
+        (Value::Text(text), _) if *from == PgType::BPCHAR => Value::Text(text.trim_end_matches(' ').to_string()),
+        (Value::Text(text), _) if is_text(to) => Value::Text(text),
+        (Value::Bool(value), _) if is_text(to) => Value::Text(if value { "true" } else { "false" }.to_string()),
+        (value, _) if is_text(to) => Value::Text(text::to_text(&value, from, style).unwrap_or_default()),
+        (Value::Bool(value), &PgType::INT4) if explicit => Value::Int4(i32::from(value)),
+        (Value::Int4(value), &PgType::BOOL) if explicit => Value::Bool(value != 0),
+        // An oid, whatever its face, is a number to those who ask for one.
+        (value, _) if is_number(to) && (is_number(from) || is_oid(from)) => number(&value, to)?,
+        (value @ (Value::Int2(_) | Value::Int4(_) | Value::Int8(_)), _) if is_oid(to) => {
+            Value::Int8(integer_of(&value).unwrap_or_default() & 0xffff_ffff)
         }
-        (Value::Bool(value), ColumnType::Int4) if how == Cast::Explicit => Value::Int4(i32::from(value)),
-        (Value::Int4(value), ColumnType::Bool) if how == Cast::Explicit => Value::Bool(value != 0),
-        (
-            value @ (Value::Int2(_)
-            | Value::Int4(_)
-            | Value::Int8(_)
-            | Value::Float4(_)
-            | Value::Float8(_)
-            | Value::Numeric(_)),
-            ColumnType::Int2
-            | ColumnType::Int4
-            | ColumnType::Int8
-            | ColumnType::Float4
-            | ColumnType::Float8
-            | ColumnType::Numeric { .. },
-        ) => number(&value, to)?,
-        (Value::Date(days), ColumnType::Timestamp) => Value::Timestamp(i64::from(days) * MICROS_PER_DAY),
-        (Value::Date(days), ColumnType::TimestampTz) => {
-            Value::Timestamp(i64::from(days) * MICROS_PER_DAY - zone_micros(style))
+        (Value::Date(days), &PgType::TIMESTAMP) => Value::Timestamp(midnight(days, 0)?),
+        (Value::Date(days), &PgType::TIMESTAMPTZ) => Value::Timestamp(midnight(days, style.utc_offset)?),
+        (Value::Timestamp(micros), &PgType::DATE) => Value::Date(day_of(local(micros, from, style))),
+        (Value::Timestamp(micros), &PgType::TIME) => {
+            Value::Time(local(micros, from, style).rem_euclid(datetime::MICROS_PER_DAY))
         }
-        (
-            Value::Timestamp(micros),
-            ColumnType::Timestamp | ColumnType::TimestampTz | ColumnType::Date | ColumnType::Time,
-        ) => {
-            let local = if *from == PgType::TIMESTAMPTZ {
-                micros + zone_micros(style)
-            } else {
-                micros
-            };
-            match to {
-                ColumnType::Timestamp => Value::Timestamp(local),
-                ColumnType::TimestampTz if *from == PgType::TIMESTAMPTZ => Value::Timestamp(micros),
-                ColumnType::TimestampTz => Value::Timestamp(micros - zone_micros(style)),
-                ColumnType::Date => Value::Date(
-                    i32::try_from(local.div_euclid(MICROS_PER_DAY))
-                        .map_err(|_| SqlError::new(SqlErrorKind::DatetimeOverflow, "date out of range"))?,
-                ),
-                _ => Value::Time(local.rem_euclid(MICROS_PER_DAY)),
-            }
-        }
-        (value, to) if value.fits(to) && *from == target => value,
+        (Value::Timestamp(micros), &PgType::TIMESTAMP) => Value::Timestamp(local(micros, from, style)),
+        (Value::Timestamp(micros), &PgType::TIMESTAMPTZ) => Value::Timestamp(shifted(micros, -style.utc_offset)),
         _ => return Ok(None),
     };
-    apply_modifier(converted, to, how).map(Some)
+    with_modifier(converted, to, modifier, how).map(Some)
 }
 
-fn zone_micros(style: &Style) -> i64 {
-    i64::from(style.utc_offset) * 1_000_000
+fn integer_of(value: &Value) -> Option<i64> {
+    match value {
+        Value::Int2(value) => Some(i64::from(*value)),
+        Value::Int4(value) => Some(i64::from(*value)),
+        Value::Int8(value) => Some(*value),
+        _ => None,
+    }
 }
 
-fn out_of_range(to: ColumnType) -> SqlError {
-    let name = match to {
-        ColumnType::Numeric { .. } => "numeric".to_string(),
-        other => type_name(other),
-    };
-    SqlError::new(SqlErrorKind::NumericOutOfRange, format!("{name} out of range"))
+fn out_of_range(to: &PgType) -> SqlError {
+    SqlError::new(
+        SqlErrorKind::NumericOutOfRange,
+        format!("{} out of range", words_of(to)),
+    )
 }
 
 /// Between number types: integers round half away from zero from numeric, half to even from floats, as PostgreSQL does.
-fn number(value: &Value, to: ColumnType) -> Result<Value, SqlError> {
-    let range = || out_of_range(to);
-    match to {
-        ColumnType::Int2 | ColumnType::Int4 | ColumnType::Int8 => {
-            let whole: i64 = match value {
-                Value::Int2(value) => i64::from(*value),
-                Value::Int4(value) => i64::from(*value),
-                Value::Int8(value) => *value,
-                Value::Numeric(value) => value
-                    .round_dp_with_strategy(0, RoundingStrategy::MidpointAwayFromZero)
-                    .to_i64()
-                    .ok_or_else(range)?,
-                Value::Float4(value) => whole_float(f64::from(*value)).ok_or_else(range)?,
-                Value::Float8(value) => whole_float(*value).ok_or_else(range)?,
-                _ => return Err(range()),
-            };
-            Ok(match to {
-                ColumnType::Int2 => Value::Int2(i16::try_from(whole).map_err(|_| range())?),
-                ColumnType::Int4 => Value::Int4(i32::try_from(whole).map_err(|_| range())?),
-                _ => Value::Int8(whole),
-            })
-        }
-        ColumnType::Float4 | ColumnType::Float8 => {
-            let float = match value {
-                Value::Int2(value) => f64::from(*value),
-                Value::Int4(value) => f64::from(*value),
-                #[expect(clippy::cast_precision_loss, reason = "that is what a cast to double precision is")]
-                Value::Int8(value) => *value as f64,
-                // Through text: the nearest double of the decimal digits, which `to_f64` does not promise.
-                Value::Numeric(value) => value.to_string().parse().map_err(|_| range())?,
-                Value::Float4(value) => f64::from(*value),
-                Value::Float8(value) => *value,
-                _ => return Err(range()),
-            };
-            if to == ColumnType::Float8 {
-                return Ok(Value::Float8(float));
-            }
-            if let Value::Float4(value) = value {
-                return Ok(Value::Float4(*value));
-            }
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "rounding to single precision; overflow is checked"
-            )]
-            let short = float as f32;
-            if short.is_infinite() && float.is_finite() {
-                Err(range())
-            } else {
-                Ok(Value::Float4(short))
-            }
-        }
-        ColumnType::Numeric { .. } => Ok(Value::Numeric(match value {
-            Value::Int2(value) => Decimal::from(*value),
-            Value::Int4(value) => Decimal::from(*value),
-            Value::Int8(value) => Decimal::from(*value),
-            Value::Numeric(value) => *value,
-            // From the digits that are shown: 0.1::real is 0.1, not 0.100000001.
-            Value::Float4(value) => Decimal::from_f32(*value).map(|d| d.normalize()).ok_or_else(range)?,
-            Value::Float8(value) => Decimal::from_f64(*value).map(|d| d.normalize()).ok_or_else(range)?,
-            _ => return Err(range()),
-        })),
-        _ => Err(range()),
+fn number(value: &Value, to: &PgType) -> Result<Value, SqlError> {
+    match value {
+        Value::Float4(value) => match *to {
+            PgType::FLOAT8 => Ok(Value::Float8(f64::from(*value))),
+            _ => from_float(f64::from(*value), 6, to),
+        },
+        Value::Float8(value) => match *to {
+            PgType::FLOAT4 => single(*value),
+            _ => from_float(*value, 15, to),
+        },
+        Value::Numeric(value) => from_decimal(*value, to),
+        other => from_integer(integer_of(other).ok_or_else(|| out_of_range(to))?, to),
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "that is what a cast to a float is")]
+fn from_integer(value: i64, to: &PgType) -> Result<Value, SqlError> {
+    Ok(match *to {
+        PgType::INT2 => Value::Int2(i16::try_from(value).map_err(|_| out_of_range(to))?),
+        PgType::INT4 => Value::Int4(i32::try_from(value).map_err(|_| out_of_range(to))?),
+        PgType::INT8 => Value::Int8(value),
+        PgType::FLOAT4 => Value::Float4(value as f32),
+        PgType::FLOAT8 => Value::Float8(value as f64),
+        _ => Value::Numeric(Decimal::from(value)),
+    })
+}
+
+/// Integers take the nearest, halves to even; numeric takes the digits that the float really has: 0.1::real is 0.1.
+fn from_float(value: f64, digits: usize, to: &PgType) -> Result<Value, SqlError> {
+    if *to == PgType::NUMERIC {
+        let text = format!("{value:.*e}", digits - 1);
+        return Ok(Value::Numeric(text::number::parse_numeric(&text)?.normalize()));
+    }
+    from_integer(whole_float(value).ok_or_else(|| out_of_range(to))?, to)
 }
 
 fn whole_float(value: f64) -> Option<i64> {
@@ -245,52 +173,120 @@ fn whole_float(value: f64) -> Option<i64> {
         .then_some(rounded as i64)
 }
 
-/// Lengths of character types, digits of numerics.
-fn apply_modifier(value: Value, to: ColumnType, how: Cast) -> Result<Value, SqlError> {
-    match (value, to) {
-        (Value::Text(text), ColumnType::Varchar(Some(length))) => fit_text(text, to, length, how).map(Value::Text),
-        (Value::Text(text), ColumnType::Char(length)) => {
-            let mut text = fit_text(text, to, length, how)?;
-            let present = text.chars().count();
-            text.extend(std::iter::repeat_n(' ', (length as usize).saturating_sub(present)));
-            Ok(Value::Text(text))
+fn single(value: f64) -> Result<Value, SqlError> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "rounding to single precision; overflow is checked"
+    )]
+    let narrow = value as f32;
+    let lost = |how: &str| SqlError::new(SqlErrorKind::NumericOutOfRange, format!("value out of range: {how}"));
+    if narrow.is_infinite() && value.is_finite() {
+        return Err(lost("overflow"));
+    }
+    if narrow == 0.0 && value != 0.0 {
+        return Err(lost("underflow"));
+    }
+    Ok(Value::Float4(narrow))
+}
+
+fn from_decimal(value: Decimal, to: &PgType) -> Result<Value, SqlError> {
+    match *to {
+        PgType::NUMERIC => Ok(Value::Numeric(value)),
+        // Through text: the nearest float of the decimal digits, which `to_f64` does not promise.
+        PgType::FLOAT8 => Ok(Value::Float8(text::number::parse_float8(&value.to_string())?)),
+        PgType::FLOAT4 => Ok(Value::Float4(text::number::parse_float4(&value.to_string())?)),
+        _ => {
+            let rounded = value.round_dp_with_strategy(0, RoundingStrategy::MidpointAwayFromZero);
+            from_integer(rounded.to_i64().ok_or_else(|| out_of_range(to))?, to)
         }
-        (
-            Value::Numeric(number),
-            ColumnType::Numeric {
-                precision: Some((digits, scale)),
-            },
-        ) => {
-            let places = u32::from(scale.unsigned_abs());
-            let mut rounded = number.round_dp_with_strategy(places, RoundingStrategy::MidpointAwayFromZero);
-            let whole_digits = u32::from(digits).saturating_sub(places);
-            // At most 28 digits: the limit fits.
-            let limit = Decimal::from(10u128.pow(whole_digits.min(28)));
-            if rounded.abs() >= limit {
-                return Err(SqlError::new(SqlErrorKind::NumericOutOfRange, "numeric field overflow").detail(format!(
-                    "A field with precision {digits}, scale {scale} must round to an absolute value less than 10^{whole_digits}."
-                )));
-            }
-            // 1.5 in a numeric(5,2) is shown as 1.50.
-            rounded.rescale(places);
-            Ok(Value::Numeric(rounded))
-        }
-        (value, _) => Ok(value),
     }
 }
 
-fn fit_text(mut text: String, to: ColumnType, length: u32, how: Cast) -> Result<String, SqlError> {
-    let Some((cut, _)) = text.char_indices().nth(length as usize) else {
+fn midnight(days: i32, offset: i32) -> Result<i64, SqlError> {
+    Ok(match days {
+        datetime::DATE_INFINITY => datetime::TIMESTAMP_INFINITY,
+        datetime::DATE_MINUS_INFINITY => datetime::TIMESTAMP_MINUS_INFINITY,
+        _ => i64::from(days)
+            .checked_mul(datetime::MICROS_PER_DAY)
+            .map(|micros| shifted(micros, -offset))
+            .ok_or_else(|| SqlError::new(SqlErrorKind::DatetimeOverflow, "date out of range for timestamp"))?,
+    })
+}
+
+fn day_of(micros: i64) -> i32 {
+    match micros {
+        datetime::TIMESTAMP_INFINITY => datetime::DATE_INFINITY,
+        datetime::TIMESTAMP_MINUS_INFINITY => datetime::DATE_MINUS_INFINITY,
+        _ => micros.div_euclid(datetime::MICROS_PER_DAY) as i32,
+    }
+}
+
+/// What a clock on the wall of the session's zone shows.
+fn local(micros: i64, from: &PgType, style: &Style) -> i64 {
+    if *from == PgType::TIMESTAMPTZ {
+        shifted(micros, style.utc_offset)
+    } else {
+        micros
+    }
+}
+
+fn shifted(micros: i64, seconds: i32) -> i64 {
+    match micros {
+        datetime::TIMESTAMP_INFINITY | datetime::TIMESTAMP_MINUS_INFINITY => micros,
+        _ => micros.saturating_add(i64::from(seconds) * 1_000_000),
+    }
+}
+
+/// Lengths of character types, digits of numerics.
+fn with_modifier(value: Value, to: &PgType, modifier: i32, how: Cast) -> Result<Value, SqlError> {
+    let length = usize::try_from(modifier - 4).ok();
+    Ok(match (value, to, length) {
+        (Value::Text(mut text), &PgType::NAME, _) => {
+            text.truncate(text.floor_char_boundary(NAME_BYTES));
+            Value::Text(text)
+        }
+        (Value::Text(text), &PgType::CHAR, _) => Value::Text(text.chars().take(1).collect()),
+        (Value::Text(text), &PgType::VARCHAR, Some(length)) => Value::Text(fit_text(text, to, length, how)?),
+        (Value::Text(text), &PgType::BPCHAR, Some(length)) => {
+            let text = fit_text(text, to, length, how)?;
+            Value::Text(format!("{text:<length$}"))
+        }
+        (Value::Numeric(value), &PgType::NUMERIC, _) => match numeric_typmod(modifier) {
+            None => Value::Numeric(value),
+            Some((precision, scale)) => Value::Numeric(fit_numeric(value, precision, scale)?),
+        },
+        (value, ..) => value,
+    })
+}
+
+fn fit_text(mut text: String, to: &PgType, length: usize, how: Cast) -> Result<String, SqlError> {
+    let Some((cut, _)) = text.char_indices().nth(length) else {
         return Ok(text);
     };
     if how == Cast::Assignment && text[cut..].chars().any(|c| c != ' ') {
         return Err(SqlError::new(
             SqlErrorKind::StringTooLong,
-            format!("value too long for type {}", type_name(to)),
+            format!("value too long for type {}({length})", words_of(to)),
         ));
     }
     text.truncate(cut);
     Ok(text)
+}
+
+/// Rounds to the scale; 22003 when the digits before the point have no room.
+fn fit_numeric(value: Decimal, precision: u8, scale: i8) -> Result<Decimal, SqlError> {
+    let scale = u32::try_from(scale).unwrap_or(0);
+    let mut rounded = value.round_dp_with_strategy(scale, RoundingStrategy::MidpointAwayFromZero);
+    let whole_digits = u32::from(precision).saturating_sub(scale);
+    let limit = 10i128.checked_pow(whole_digits).unwrap_or(i128::MAX);
+    if rounded.trunc().mantissa().abs() >= limit {
+        return Err(SqlError::new(SqlErrorKind::NumericOutOfRange, "numeric field overflow").detail(format!(
+            "A field with precision {precision}, scale {scale} must round to an absolute value less than 10^{whole_digits}."
+        )));
+    }
+    // 1.5 in a numeric(5,2) is shown as 1.50.
+    rounded.rescale(scale);
+    Ok(rounded)
 }
 
 #[cfg(test)]
@@ -310,7 +306,7 @@ mod tests {
         assign(value, &from, &column(to), &Style::DEFAULT).map_err(|error| error.kind)
     }
 
-    fn text(text: &str) -> Value {
+    fn words(text: &str) -> Value {
         Value::Text(text.to_string())
     }
 
@@ -337,24 +333,24 @@ mod tests {
             Ok(Value::Int4(2))
         );
         assert_eq!(
-            assigned(text("12"), PgType::UNKNOWN, ColumnType::Int4),
+            assigned(words("12"), PgType::UNKNOWN, ColumnType::Int4),
             Ok(Value::Int4(12))
         );
         assert_eq!(
-            assigned(text("12"), PgType::TEXT, ColumnType::Int4),
+            assigned(words("12"), PgType::TEXT, ColumnType::Int4),
             Err(SqlErrorKind::DatatypeMismatch)
         );
         assert_eq!(
-            assigned(text("x"), PgType::UNKNOWN, ColumnType::Int4),
+            assigned(words("x"), PgType::UNKNOWN, ColumnType::Int4),
             Err(SqlErrorKind::InvalidText)
         );
         assert_eq!(
             assigned(Value::Int4(12), PgType::INT4, ColumnType::Text),
-            Ok(text("12"))
+            Ok(words("12"))
         );
         assert_eq!(
             assigned(Value::Bool(true), PgType::BOOL, ColumnType::Text),
-            Ok(text("true"))
+            Ok(words("true"))
         );
         assert_eq!(
             assigned(Value::Bool(true), PgType::BOOL, ColumnType::Int4),
@@ -362,27 +358,27 @@ mod tests {
         );
         assert_eq!(
             assigned(Value::Date(1), PgType::DATE, ColumnType::Timestamp),
-            Ok(Value::Timestamp(MICROS_PER_DAY))
+            Ok(Value::Timestamp(datetime::MICROS_PER_DAY))
         );
     }
 
     #[test]
     fn lengths_and_digits_are_enforced() {
         assert_eq!(
-            assigned(text("ab   "), PgType::TEXT, ColumnType::Varchar(Some(3))),
-            Ok(text("ab "))
+            assigned(words("ab   "), PgType::TEXT, ColumnType::Varchar(Some(3))),
+            Ok(words("ab "))
         );
         assert_eq!(
-            assigned(text("abcd"), PgType::TEXT, ColumnType::Varchar(Some(3))),
+            assigned(words("abcd"), PgType::TEXT, ColumnType::Varchar(Some(3))),
             Err(SqlErrorKind::StringTooLong)
         );
         assert_eq!(
-            assigned(text("äöü"), PgType::TEXT, ColumnType::Varchar(Some(3))),
-            Ok(text("äöü"))
+            assigned(words("äöü"), PgType::TEXT, ColumnType::Varchar(Some(3))),
+            Ok(words("äöü"))
         );
         assert_eq!(
-            assigned(text("ab"), PgType::UNKNOWN, ColumnType::Char(4)),
-            Ok(text("ab  "))
+            assigned(words("ab"), PgType::UNKNOWN, ColumnType::Char(4)),
+            Ok(words("ab  "))
         );
         let money = ColumnType::Numeric {
             precision: Some((5, 2)),
@@ -392,17 +388,17 @@ mod tests {
             Ok("Numeric(7.00)".to_string())
         );
         assert_eq!(
-            assigned(text("999.995"), PgType::UNKNOWN, money),
+            assigned(words("999.995"), PgType::UNKNOWN, money),
             Err(SqlErrorKind::NumericOutOfRange)
         );
         assert_eq!(
             cast(
-                text("abcd"),
+                words("abcd"),
                 &PgType::TEXT,
                 ColumnType::Varchar(Some(3)),
                 &Style::DEFAULT
             ),
-            Ok(text("abc")),
+            Ok(words("abc")),
             "an explicit cast cuts"
         );
     }
@@ -410,7 +406,7 @@ mod tests {
     #[test]
     fn explicit_casts_read_text() {
         assert_eq!(
-            cast(text("12"), &PgType::TEXT, ColumnType::Int4, &Style::DEFAULT),
+            cast(words("12"), &PgType::TEXT, ColumnType::Int4, &Style::DEFAULT),
             Ok(Value::Int4(12))
         );
         assert_eq!(
@@ -423,5 +419,104 @@ mod tests {
                 .kind,
             SqlErrorKind::CannotCoerce
         );
+    }
+
+    fn cast_text(text: &str, from: PgType, to: PgType, typmod: i32) -> Result<String, SqlError> {
+        let value = text::parse_as(text, &from, &Style::DEFAULT)?;
+        let value = explicit(value, &from, &to, typmod, &Style::DEFAULT)?;
+        Ok(text::to_text(&value, &to, &Style::DEFAULT).unwrap_or_default())
+    }
+
+    /// As PostgreSQL 15 answers `SELECT 'text'::from::to`.
+    #[test]
+    fn casts_agree_with_postgres() {
+        let varchar3 = 7;
+        let numeric_5_2 = (5 << 16 | 2) + 4;
+        for (text, from, to, typmod, expected) in [
+            ("2.5", PgType::FLOAT8, PgType::INT4, -1, "2"),
+            ("3.5", PgType::FLOAT8, PgType::INT4, -1, "4"),
+            ("2.5", PgType::NUMERIC, PgType::INT4, -1, "3"),
+            ("-2.5", PgType::NUMERIC, PgType::INT8, -1, "-3"),
+            ("0.1", PgType::FLOAT4, PgType::NUMERIC, -1, "0.1"),
+            ("1e20", PgType::FLOAT8, PgType::NUMERIC, -1, "100000000000000000000"),
+            ("abcdef", PgType::TEXT, PgType::VARCHAR, varchar3, "abc"),
+            ("a", PgType::TEXT, PgType::BPCHAR, varchar3, "a  "),
+            ("1.005", PgType::NUMERIC, PgType::NUMERIC, numeric_5_2, "1.01"),
+            ("t", PgType::BOOL, PgType::TEXT, -1, "true"),
+            ("t", PgType::BOOL, PgType::INT4, -1, "1"),
+            (
+                "2024-03-01 23:59:59.5",
+                PgType::TIMESTAMP,
+                PgType::DATE,
+                -1,
+                "2024-03-01",
+            ),
+            ("infinity", PgType::DATE, PgType::TIMESTAMP, -1, "infinity"),
+            ("12", PgType::TEXT, PgType::INT4, -1, "12"),
+        ] {
+            assert_eq!(
+                cast_text(text, from.clone(), to.clone(), typmod).unwrap(),
+                expected,
+                "{text}: {from} to {to}"
+            );
+        }
+    }
+
+    #[test]
+    fn casts_that_fail_say_why() {
+        let numeric_5_2 = (5 << 16 | 2) + 4;
+        for (text, from, to, typmod, kind, message) in [
+            (
+                "40000",
+                PgType::INT4,
+                PgType::INT2,
+                -1,
+                SqlErrorKind::NumericOutOfRange,
+                "smallint out of range",
+            ),
+            (
+                "1e10",
+                PgType::FLOAT8,
+                PgType::INT4,
+                -1,
+                SqlErrorKind::NumericOutOfRange,
+                "integer out of range",
+            ),
+            (
+                "NaN",
+                PgType::FLOAT8,
+                PgType::INT4,
+                -1,
+                SqlErrorKind::NumericOutOfRange,
+                "integer out of range",
+            ),
+            (
+                "1000",
+                PgType::NUMERIC,
+                PgType::NUMERIC,
+                numeric_5_2,
+                SqlErrorKind::NumericOutOfRange,
+                "numeric field overflow",
+            ),
+            (
+                "x",
+                PgType::TEXT,
+                PgType::INT4,
+                -1,
+                SqlErrorKind::InvalidText,
+                "invalid input syntax for type integer: \"x\"",
+            ),
+            (
+                "1",
+                PgType::INT4,
+                PgType::DATE,
+                -1,
+                SqlErrorKind::CannotCoerce,
+                "cannot cast type integer to date",
+            ),
+        ] {
+            let error = cast_text(text, from, to, typmod).unwrap_err();
+            assert_eq!((error.kind, error.message.as_str()), (kind, message));
+        }
     }
 }

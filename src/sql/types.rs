@@ -1,6 +1,7 @@
 //! Column types by their names: in SQL text, in PostgreSQL's catalog, and in messages.
 
 use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, TimezoneInfo};
+use postgres_types::Kind;
 
 use super::error::{SqlError, SqlErrorKind};
 use super::result::{FieldInfo, PgType};
@@ -177,6 +178,20 @@ pub fn type_name(column_type: ColumnType) -> String {
     }
 }
 
+/// As [`type_name`], for any type of the catalog.
+pub fn words_of(pg_type: &PgType) -> String {
+    match *pg_type {
+        PgType::CHAR => "\"char\"".to_string(),
+        PgType::BPCHAR => "character".to_string(),
+        PgType::INTERVAL => "interval".to_string(),
+        _ => match (column_type_of(pg_type), pg_type.kind()) {
+            (Some(column_type), _) if *pg_type != PgType::NAME && *pg_type != PgType::UNKNOWN => type_name(column_type),
+            (_, Kind::Array(element)) => format!("{}[]", words_of(element)),
+            _ => pg_type.name().to_string(),
+        },
+    }
+}
+
 /// The type as PostgreSQL's catalog has it.
 pub fn pg_type(column_type: ColumnType) -> PgType {
     match column_type {
@@ -214,6 +229,12 @@ pub fn typmod(column_type: ColumnType) -> i32 {
         } => ((i32::from(digits) << 16) | (i32::from(scale) & 0x7ff)) + HEADER,
         _ => -1,
     }
+}
+
+/// Precision and scale of a numeric's type modifier.
+pub fn numeric_typmod(typmod: i32) -> Option<(u8, i8)> {
+    let digits = typmod.checked_sub(4).filter(|digits| *digits >= 0)?;
+    Some((u8::try_from(digits >> 16).ok()?, (digits & 0x7ff) as i8))
 }
 
 /// The field that shows a column.
@@ -267,5 +288,61 @@ pub fn pg_type_of_value(value: &Value) -> PgType {
         Value::Time(_) => PgType::TIME,
         Value::Timestamp(_) => PgType::TIMESTAMP,
         Value::Uuid(_) => PgType::UUID,
+    }
+}
+
+/// Whether values of the type are texts that any type can be read from and written to.
+pub fn is_text(pg_type: &PgType) -> bool {
+    matches!(
+        *pg_type,
+        PgType::TEXT
+            | PgType::VARCHAR
+            | PgType::BPCHAR
+            | PgType::NAME
+            | PgType::CHAR
+            | PgType::UNKNOWN
+            | PgType::CSTRING
+    )
+}
+
+pub fn is_integer(pg_type: &PgType) -> bool {
+    matches!(*pg_type, PgType::INT2 | PgType::INT4 | PgType::INT8)
+}
+
+pub fn is_float(pg_type: &PgType) -> bool {
+    matches!(*pg_type, PgType::FLOAT4 | PgType::FLOAT8)
+}
+
+pub fn is_number(pg_type: &PgType) -> bool {
+    is_integer(pg_type) || is_float(pg_type) || *pg_type == PgType::NUMERIC
+}
+
+/// oid and the types that are oids with another face.
+pub fn is_oid(pg_type: &PgType) -> bool {
+    matches!(
+        *pg_type,
+        PgType::OID
+            | PgType::XID
+            | PgType::CID
+            | PgType::REGCLASS
+            | PgType::REGTYPE
+            | PgType::REGPROC
+            | PgType::REGNAMESPACE
+            | PgType::REGROLE
+    )
+}
+
+/// `typlen`: bytes of fixed-size values, -1 for the others.
+pub fn length(pg_type: &PgType) -> i16 {
+    match *pg_type {
+        PgType::BOOL | PgType::CHAR => 1,
+        PgType::INT2 => 2,
+        PgType::INT4 | PgType::FLOAT4 | PgType::DATE | PgType::VOID => 4,
+        _ if is_oid(pg_type) => 4,
+        PgType::INT8 | PgType::FLOAT8 | PgType::TIME | PgType::TIMESTAMP | PgType::TIMESTAMPTZ => 8,
+        PgType::UUID | PgType::INTERVAL => 16,
+        PgType::NAME => 64,
+        PgType::UNKNOWN => -2,
+        _ => -1,
     }
 }

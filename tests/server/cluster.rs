@@ -3,9 +3,9 @@
 use crate::harness::{Server, cell, eventually, failure, free_port, rows};
 
 /// Two servers that list each other, as in the replication guide's example.
-struct Pair {
-    a: Server,
-    b: Server,
+pub struct Pair {
+    pub a: Server,
+    pub b: Server,
 }
 
 fn config(sql: u16, own: u16, peer: u16, role: &str, epoch: u64) -> String {
@@ -35,7 +35,7 @@ impl Pair {
         }
     }
 
-    fn start() -> Pair {
+    pub fn start() -> Pair {
         let mut pair = Pair::prepare("primary", 1, "standby", 1);
         pair.a.boot();
         pair.b.boot();
@@ -44,7 +44,7 @@ impl Pair {
 }
 
 /// Waits until the query on this server gives that one cell. The database may not be there yet.
-async fn until(server: &Server, database: &str, sql: &str, expected: &str) {
+pub async fn until(server: &Server, database: &str, sql: &str, expected: &str) {
     eventually(&format!("{sql} = {expected}\n{}", server.log()), || async {
         let client = server.try_connect(database).await.ok()?;
         let rows = rows(&client, sql).await.ok()?;

@@ -1,10 +1,8 @@
 //! Ordinary drivers: tokio-postgres with binary parameters and results, psycopg with its own types.
 
-use std::process::Command;
-
 use tokio_postgres::NoTls;
 
-use crate::harness::{Server, cell};
+use crate::harness::{Server, cell, psycopg};
 
 #[tokio::test]
 async fn tokio_postgres_prepares_binds_and_reads_binary() {
@@ -116,22 +114,6 @@ async fn a_cancel_request_ends_the_statement_and_not_the_session() {
 
 #[test]
 fn psycopg_reads_and_writes_with_its_own_types() {
-    let python = std::env::var("UNDERSTUDY_TEST_PYTHON")
-        .expect("UNDERSTUDY_TEST_PYTHON names a Python with psycopg 3; scripts/test.sh makes one and sets it");
     let server = Server::start();
-    let output = Command::new(python)
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/server/psycopg_story.py"))
-        .arg(format!(
-            "host=127.0.0.1 port={} user=postgres password=password dbname=postgres",
-            server.port
-        ))
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}\n{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "the story ended well");
+    psycopg(include_str!("psycopg_story.py"), &[&server]);
 }

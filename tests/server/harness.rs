@@ -211,7 +211,14 @@ impl Server {
 
     /// Runs psql with these options, the statements on its standard input.
     pub fn psql_output(&self, database: &str, options: &[&str], sql: &str) -> Output {
-        let mut child = Command::new("psql")
+        let mut child = self.psql_process(database, options);
+        child.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    /// A psql that waits for statements on its standard input.
+    pub fn psql_process(&self, database: &str, options: &[&str]) -> Child {
+        Command::new("psql")
             .args([
                 "-X",
                 "-h",
@@ -230,9 +237,7 @@ impl Server {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("psql is installed by scripts/test.sh");
-        child.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
-        child.wait_with_output().unwrap()
+            .expect("psql is installed by scripts/test.sh")
     }
 }
 
@@ -246,6 +251,29 @@ impl Drop for Server {
             eprintln!("log of the server in {}:\n{}", self.folder.path().display(), self.log());
         }
     }
+}
+
+/// Runs a Python program with the connection strings of these servers as arguments; it prints how its story ended.
+pub fn psycopg(program: &str, servers: &[&Server]) {
+    let python = std::env::var("UNDERSTUDY_TEST_PYTHON")
+        .expect("UNDERSTUDY_TEST_PYTHON names a Python with psycopg 3; scripts/test.sh makes one and sets it");
+    let connection = |server: &&Server| {
+        let Server {
+            port, user, password, ..
+        } = server;
+        format!("host=127.0.0.1 port={port} user={user} password={password} dbname=postgres")
+    };
+    let output = Command::new(python)
+        .args(["-c", program])
+        .args(servers.iter().map(connection))
+        .output()
+        .unwrap();
+    let (said, errors) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{said}\n{errors}");
+    assert_eq!(said.trim(), "the story ended well");
 }
 
 /// Runs the program until it exits by itself, within the limit.

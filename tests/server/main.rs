@@ -13,6 +13,7 @@ mod bad_input;
 mod cluster;
 mod drivers;
 mod durability;
+mod failover;
 mod harness;
 mod psql;
 mod start;

@@ -1,17 +1,17 @@
 //! Roots: who published which, and what follows from what.
 //!
 //! The primary of an epoch publishes a sequence of roots per database. The first of them stands on a root of an
-//! earlier epoch; going back that way gives the *lineage* of a root: everything that it contains.
+//! earlier epoch.
 
 use std::collections::BTreeMap;
 
 use super::{ArgKind, Check, Judge, Section, Watch};
-use crate::history::{Event, History, Origin, What};
+use crate::history::{Acknowledged, Event, Origin, What};
 use crate::scenario::cluster::Role;
 
 pub const STANDBY_IS_PREFIX: Check = Check {
     name: "standby_is_prefix",
-    about: "Every root a server received was published before by the primary of that epoch, and they come in its order.",
+    about: "Every root a server received was published before by the primary of that epoch, and they come in its order; a server that starts again goes back behind nothing it acknowledged.",
     section: Section::Promise,
     arg: ArgKind::None,
     arg_optional: false,
@@ -24,11 +24,48 @@ struct Prefix {
     committed: BTreeMap<(String, u64), Vec<String>>,
     /// (server, database) -> epoch and how many of that epoch's roots it has.
     position: BTreeMap<(String, String), (u64, usize)>,
+    /// The same, of what it acknowledged: a power cut may take the rest.
+    acknowledged: BTreeMap<(String, String), (u64, usize)>,
+}
+
+impl Prefix {
+    fn on_acknowledged(&mut self, acknowledged: &Acknowledged) {
+        let place = (acknowledged.by.clone(), acknowledged.database.clone());
+        let Some((epoch, have)) = self.position.get(&place).copied() else {
+            return;
+        };
+        let committed = self.committed.get(&(acknowledged.database.clone(), epoch));
+        let known = committed.map(|roots| &roots[..have]).unwrap_or_default();
+        if let Some(index) = known.iter().position(|known| *known == acknowledged.root) {
+            self.acknowledged.insert(place, (epoch, index + 1));
+        }
+    }
+
+    fn on_start(&mut self, server: &str) {
+        let positions = self.position.iter_mut().filter(|((name, _), _)| name == server);
+        for (place, (epoch, have)) in positions {
+            *have = match self.acknowledged.get(place) {
+                Some((of, acknowledged)) if of == epoch => *acknowledged,
+                _ => 0,
+            };
+        }
+    }
 }
 
 impl Watch for Prefix {
     fn observe(&mut self, event: &Event) -> Option<String> {
-        let What::Root(root) = &event.what else { return None };
+        let root = match &event.what {
+            What::Root(root) => root,
+            What::Acknowledged(acknowledged) => {
+                self.on_acknowledged(acknowledged);
+                return None;
+            }
+            What::Start => {
+                self.on_start(&event.node);
+                return None;
+            }
+            _ => return None,
+        };
         let key = (root.database.clone(), root.epoch);
         if root.origin != Origin::Received {
             self.committed.entry(key).or_default().push(root.root.clone());
@@ -59,42 +96,6 @@ impl Watch for Prefix {
             )),
         }
     }
-}
-
-/// What the newest root of each database contains, by walking back over the commits of all epochs.
-///
-/// Returns (database) -> roots, newest first, starting with `roots` of the server `of`.
-pub fn lineage(history: &History, of: &str) -> BTreeMap<String, Vec<String>> {
-    // root -> what it stood on, for every commit there ever was. A root that appears twice is the same content, and
-    // either history of it is one.
-    let mut previous: BTreeMap<(String, String), String> = BTreeMap::new();
-    for event in &history.events {
-        if let What::Root(root) = &event.what
-            && root.is_own()
-        {
-            previous
-                .entry((root.database.clone(), root.root.clone()))
-                .or_insert_with(|| root.previous.clone());
-        }
-    }
-    let mut lineages = BTreeMap::new();
-    for ((server, database), root) in &history.end.roots {
-        if server != of {
-            continue;
-        }
-        let mut chain = vec![root.clone()];
-        let mut seen = std::collections::BTreeSet::from([root.clone()]);
-        while let Some(before) =
-            previous.get(&(database.clone(), chain.last().expect("the chain has its head").clone()))
-        {
-            if !seen.insert(before.clone()) {
-                break;
-            }
-            chain.push(before.clone());
-        }
-        lineages.insert(database.clone(), chain);
-    }
-    lineages
 }
 
 pub const LOSSLESS_FAILOVER: Check = Check {

@@ -10,6 +10,7 @@
 //! Must not know: the simulator's runtime.
 
 pub mod cluster;
+pub mod holders;
 pub mod lineage;
 pub mod liveness;
 pub mod logs;

@@ -3,7 +3,7 @@
 mod storage;
 
 use super::*;
-use crate::history::{Content, FinalState, Invoke, Level, Origin, Outcome, Read, Root, What, Write};
+use crate::history::{Acknowledged, Content, FinalState, Invoke, Level, Origin, Outcome, Read, Root, What, Write};
 
 /// A history, built a line at a time; each event a millisecond after the one before.
 #[derive(Default)]
@@ -26,15 +26,31 @@ impl Story {
 
     /// A root named by a letter, of the workloads' database.
     fn root(self, node: &str, own: bool, epoch: u64, previous: &str, root: &str) -> Story {
+        let earlier = |event: &&Event| event.node == node && matches!(event.what, What::Root(_));
         let what = Root {
             database: "postgres".into(),
-            sequence: 1,
+            sequence: self.0.events.iter().filter(earlier).count() as u64 + 1,
             root: root.into(),
             previous: previous.into(),
             epoch,
             origin: if own { Origin::Committed } else { Origin::Received },
         };
         self.event(node, What::Root(what))
+    }
+
+    /// `by` has the newest of this name among the primary's roots.
+    fn acknowledged(self, primary: &str, by: &str, name: &str) -> Story {
+        let newest = self.0.events.iter().rev().find_map(|event| match &event.what {
+            What::Root(root) if event.node == primary && root.root == name => Some(root.sequence),
+            _ => None,
+        });
+        let what = Acknowledged {
+            by: by.into(),
+            database: "postgres".into(),
+            sequence: newest.expect("the primary has that root"),
+            root: name.into(),
+        };
+        self.event(primary, What::Acknowledged(what))
     }
 
     fn append(self, op: u64, server: &str, key: i64, value: i64, outcome: Option<Outcome>) -> Story {
@@ -227,6 +243,16 @@ fn standby_is_prefix() {
         &primary().root("b", false, 1, "", "r3").root("b", false, 1, "r3", "r2"),
         "went back",
     );
+    // A power cut takes what was not acknowledged, and no more.
+    let cut = |acknowledged: &str| {
+        let both = primary().root("b", false, 1, "", "r1").acknowledged("a", "b", "r1");
+        let both = both
+            .root("b", false, 1, "r1", "r2")
+            .acknowledged("a", "b", acknowledged);
+        both.event("b", What::Start).root("b", false, 1, "r1", "r2")
+    };
+    holds(check, Arg::None, &cut("r1"));
+    breaks(check, Arg::None, &cut("r2"), "went back");
     let promoted = primary().root("b", false, 1, "", "r2").root("b", true, 2, "r2", "s3");
     holds(
         check,
@@ -289,13 +315,14 @@ fn durability_owes_every_acknowledged_write() {
 }
 
 #[test]
-fn durability_replicated_owes_what_the_surviving_line_contained() {
+fn durability_replicated_owes_what_the_survivor_acknowledged() {
     let check = &writes::DURABILITY;
-    // a commits r1 with value 7 and r2 with value 8; b received r1 only and goes on from there.
+    // a commits r1 with value 7 and r2 with value 8; b acknowledged r1 only and goes on from there.
     let story = || {
         let a = Story::default().root("a", true, 1, "", "r1").append(1, "a", 1, 7, ok());
         let a = a
             .root("b", false, 1, "", "r1")
+            .acknowledged("a", "b", "r1")
             .root("a", true, 1, "r1", "r2")
             .append(2, "a", 1, 8, ok());
         a.root("b", true, 2, "r1", "s2").append(3, "b", 1, 9, ok())
@@ -310,6 +337,47 @@ fn durability_replicated_owes_what_the_surviving_line_contained() {
         &story().end(holding("b", &[7, 9], "s2")),
         "value 8",
     );
+    // Back to a: it follows b, which never had value 8, and is promoted again.
+    let back = || {
+        let a = story().root("a", false, 2, "r2", "s2").acknowledged("b", "a", "s2");
+        a.root("a", true, 3, "s2", "t3")
+    };
+    holds(check, arg(), &back().end(holding("a", &[7, 9], "t3")));
+    breaks(check, arg(), &back().end(holding("a", &[7], "t3")), "value 9");
+}
+
+/// The line of roots that survives does not contain the root: that is what is wrong, and no excuse.
+#[test]
+fn durability_replicated_finds_a_standby_that_lost_what_it_had_acknowledged() {
+    let check = &writes::DURABILITY;
+    let story = |acknowledged: bool| {
+        let story = Story::default()
+            .root("a", true, 1, "", "r1")
+            .root("b", false, 1, "", "r1")
+            .acknowledged("a", "b", "r1")
+            .root("a", true, 1, "r1", "r2")
+            .append(1, "a", 1, 7, ok())
+            .root("b", false, 1, "r1", "r2");
+        let story = match acknowledged {
+            true => story.acknowledged("a", "b", "r2"),
+            false => story,
+        };
+        let down = What::Down {
+            how: "without power".into(),
+        };
+        // b comes back with r1 and is promoted.
+        story.event("b", down).root("b", true, 2, "r1", "s2")
+    };
+    let arg = || Arg::Word("replicated");
+    holds(check, arg(), &story(false).end(holding("b", &[], "s2")));
+    breaks(check, arg(), &story(true).end(holding("b", &[], "s2")), "value 7");
+    // An older root of the primary does not hold what came later.
+    let older = || {
+        let story = Story::default().root("a", true, 1, "", "r1");
+        let story = story.root("a", true, 1, "r1", "r2").append(1, "a", 1, 7, ok());
+        story.acknowledged("a", "b", "r1").root("b", true, 2, "r1", "s2")
+    };
+    holds(check, arg(), &older().end(holding("b", &[], "s2")));
 }
 
 #[test]

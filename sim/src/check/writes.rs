@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::lineage::lineage;
-use super::{Arg, ArgKind, Check, Finding, Judge, Section};
-use crate::history::{Content, History, Operation, Outcome, What, Write};
+use super::{Arg, ArgKind, Check, Finding, Judge, Section, holders};
+use crate::history::{Content, History, Operation, Outcome, Write};
 use crate::units::{Micros, show_moment};
 use crate::workload::bank::{OPENING_BALANCE, TOTAL};
 
 pub const DURABILITY: Check = Check {
     name: "durability",
-    about: "Acknowledged writes are there at the end. graceful, local: all of them; replicated: those that the surviving line of roots contained when they were acknowledged.",
+    about: "Acknowledged writes are there at the end. graceful, local: all of them; replicated: those that the surviving server acknowledged, to a client or to its primary, and no newer history replaced.",
     section: Section::End,
     arg: ArgKind::OneOf(&["graceful", "local", "replicated"]),
     arg_optional: false,
@@ -31,26 +30,16 @@ fn durability(history: &History, arg: &Arg) -> Finding {
     let acknowledged = operations
         .iter()
         .filter_map(|op| op.acknowledged_at().map(|at| (op, at)));
-    let owed: Box<dyn Fn(&Operation<'_>, Micros) -> bool> = match arg {
+    let owed: Box<dyn Fn(&Operation<'_>) -> bool> = match arg {
         Arg::Word("replicated") => {
-            let kept: BTreeSet<String> = lineage(history, survivor)
-                .remove(WORKLOAD_DATABASE)
-                .unwrap_or_default()
-                .into_iter()
-                .collect();
-            let published = published_roots(history);
-            Box::new(move |op, at| {
-                // The newest root that the server had published when it acknowledged holds the write.
-                let roots = published.get(&op.invoke.server).map(Vec::as_slice).unwrap_or_default();
-                let index = roots.partition_point(|(when, _)| *when <= at);
-                index > 0 && kept.contains(&roots[index - 1].1)
-            })
+            let owed: BTreeSet<u64> = holders::owed(history, survivor).into_iter().collect();
+            Box::new(move |op| owed.contains(&op.invoke.op))
         }
-        _ => Box::new(|_, _| true),
+        _ => Box::new(|_| true),
     };
     for (op, at) in acknowledged {
         for write in &op.invoke.writes {
-            if owed(op, at) && !holds(content, write) {
+            if owed(op) && !holds(content, write) {
                 let Write { table, key, value } = write;
                 let what = format!(
                     "{table}, key {key}, value {value} acknowledged at {} by {} is absent on {survivor}",
@@ -62,22 +51,6 @@ fn durability(history: &History, arg: &Arg) -> Finding {
         }
     }
     None
-}
-
-/// server -> (time, root) of the workloads' database, in order.
-fn published_roots(history: &History) -> BTreeMap<String, Vec<(Micros, String)>> {
-    let mut roots: BTreeMap<String, Vec<(Micros, String)>> = BTreeMap::new();
-    for event in &history.events {
-        if let What::Root(root) = &event.what
-            && root.database == WORKLOAD_DATABASE
-        {
-            roots
-                .entry(event.node.clone())
-                .or_default()
-                .push((event.at, root.root.clone()));
-        }
-    }
-    roots
 }
 
 fn holds(content: &Content, write: &Write) -> bool {

@@ -6,11 +6,11 @@ use std::time::Duration;
 use understudy::runtime;
 
 use super::{Stage, faults};
-use crate::history::{Content, FinalState, What};
+use crate::history::{Content, FinalState, Level, What};
 use crate::scenario::cluster::Role;
 use crate::units::{Micros, micros_of};
 use crate::workload::append::parse_list;
-use crate::workload::session::Session;
+use crate::workload::session::{Failure, Session, rows_or_no_table};
 
 /// How long the cluster is watched for recovery; checks may demand less.
 const WATCH: Duration = Duration::from_secs(120);
@@ -36,8 +36,22 @@ pub async fn settle(stage: &Stage) -> FinalState {
     end.roots = stage.servers.roots();
     end.primary = primary(stage);
     for (server, address) in &stage.directory.servers {
-        if let Some(content) = read_content(stage, address).await {
-            end.content.insert(server.clone(), content);
+        // Whoever does not run at the end is missed by `roots_equal` and `liveness`.
+        if !stage.servers.is_ready(server) {
+            continue;
+        }
+        match read_content(stage, address).await {
+            Ok(content) => {
+                end.content.insert(server.clone(), content);
+            }
+            Err(failure) => stage.recorder.record(
+                server,
+                What::Log {
+                    level: Level::Error,
+                    message: "what the server holds at the end could not be read".to_owned(),
+                    fields: failure.to_string(),
+                },
+            ),
         }
     }
     end
@@ -110,17 +124,13 @@ async fn roots_equal(stage: &Stage) {
     }
 }
 
-async fn read_content(stage: &Stage, address: &str) -> Option<Content> {
-    let session = Session::open(address, &stage.directory.login, "audit at the end")
-        .await
-        .ok()?;
+async fn read_content(stage: &Stage, address: &str) -> Result<Content, Failure> {
+    let session = Session::open_patiently(address, &stage.directory.login, "audit at the end").await?;
     let mut content = Content::new();
     for workload in &stage.plan.workload {
         for (table, query) in workload.spec.make().contents() {
-            // A table that was never made holds nothing; whether that is right is for the checks to say.
-            let rows = session.simple(&query).await.unwrap_or_default();
             let keys = content.entry(table).or_default();
-            for row in rows {
+            for row in rows_or_no_table(session.simple(&query).await)? {
                 if let [Some(key), values] = &row[..]
                     && let Ok(key) = key.parse()
                 {
@@ -129,5 +139,5 @@ async fn read_content(stage: &Stage, address: &str) -> Option<Content> {
             }
         }
     }
-    Some(content)
+    Ok(content)
 }

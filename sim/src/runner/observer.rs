@@ -17,7 +17,7 @@ use tracing::{Event, Level as TracingLevel, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
 
-use crate::history::{Level, Origin, Root, What};
+use crate::history::{Acknowledged, Level, Origin, Root, What};
 use crate::record::Recorder;
 use crate::scenario::cluster::Role;
 
@@ -136,6 +136,13 @@ impl Fields {
                 previous: self.get("previous")?.to_owned(),
                 epoch: self.get("epoch")?.parse().ok()?,
                 origin: Origin::from_word(self.get("origin")?)?,
+            })),
+            // The scenario's servers name each standby remote after the server it points to.
+            "root acknowledged" => Some(What::Acknowledged(Acknowledged {
+                by: self.get("remote")?.to_owned(),
+                database: self.get("database")?.to_owned(),
+                sequence: self.get("sequence")?.parse().ok()?,
+                root: self.get("root")?.to_owned(),
             })),
             _ => None,
         }

@@ -56,6 +56,15 @@ fn certain(sqlstate: &str) -> bool {
     sqlstate == "40001" || CLASSES.contains(&&sqlstate[..2])
 }
 
+/// A table that was never made holds nothing; whether that is right is for the checks to say. Whatever else keeps it from
+/// being read must not look like an empty table.
+pub fn rows_or_no_table<T>(read: Result<Vec<T>, Failure>) -> Result<Vec<T>, Failure> {
+    match read {
+        Err(Failure::Refused { sqlstate, .. }) if sqlstate == "42P01" => Ok(Vec::new()),
+        read => read,
+    }
+}
+
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -169,6 +178,19 @@ async fn in_time<T>(limit: Duration, future: impl Future<Output = Result<T, Fail
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_missing_table_is_an_empty_one() {
+        let refused = |code: &str| Failure::Refused {
+            sqlstate: code.to_owned(),
+            message: String::new(),
+        };
+        assert_eq!(rows_or_no_table(Ok(vec![1])).unwrap(), [1]);
+        assert!(rows_or_no_table::<u8>(Err(refused("42P01"))).unwrap().is_empty());
+        for failure in [refused("XX001"), refused("57014"), Failure::Lost(String::new())] {
+            assert!(rows_or_no_table::<u8>(Err(failure)).is_err());
+        }
+    }
 
     #[test]
     fn only_what_cannot_have_committed_is_certain() {

@@ -227,6 +227,19 @@ async fn a_closed_gate_refuses_commits_and_reads_go_on() {
     write(&shop, 1, 11).await.unwrap();
 }
 
+/// The server was a standby in between: what the transaction read may be a history that was replaced.
+#[tokio::test]
+async fn a_transaction_does_not_outlive_a_closing_of_the_gate() {
+    let (_disk, engine, shop) = shop(&[(1, 10)]).await;
+    let mut transaction = shop.begin();
+    transaction.insert(&accounts(), account(2, 20)).unwrap();
+    engine.gate().close(ReadOnlyReason::Demoting);
+    engine.gate().open();
+    let refused = shop.commit(transaction).await.unwrap_err();
+    assert!(matches!(refused, EngineError::ReadOnly { .. }), "{refused}");
+    assert_eq!(balances(&shop.begin()), [(1, 10)]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_commits_after_the_gate_was_closed_and_drained() {
     let (disk, engine, shop) = shop(&[]).await;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::peer::Peer;
 use crate::chunk::RootRecord;
@@ -49,16 +49,25 @@ impl Link {
         self.state.lock().clone()
     }
 
+    /// By sequence, not by root: content that comes back has the root it had, and what lies between may still be on its
+    /// way to the standby.
     pub fn is_caught_up(&self) -> bool {
-        let newest = self.database.store().pending().root;
+        let newest = self.database.store().pending().sequence;
         self.state
             .lock()
             .acknowledged
-            .is_some_and(|record| record.root == newest)
+            .is_some_and(|record| record.sequence >= newest)
     }
 
     /// The standby has this root, durably.
     pub fn acknowledged(&self, record: RootRecord) {
+        debug!(
+            database = self.database.name(),
+            remote = %self.peer.name,
+            sequence = record.sequence,
+            root = %record.root,
+            "root acknowledged"
+        );
         self.succeeded(|state| state.acknowledged = Some(record));
     }
 

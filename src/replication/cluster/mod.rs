@@ -26,6 +26,7 @@ mod service;
 mod shipper;
 mod start;
 mod token;
+mod visitors;
 
 #[cfg(test)]
 mod tests;

@@ -5,11 +5,13 @@
 //!
 //! Must not know: streams, standbys.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 
 use super::message::{hash_bytes, root_message};
 use super::wire::{self, to_standby::Body};
-use crate::chunk::{ChunkError, Hash, LogEntry, RootRecord};
+use crate::chunk::{ChunkError, Hash, LogEntry, ReadChunks, RootRecord};
 
 /// How much a message carries, unless a single chunk is larger.
 pub const BATCH_BYTES: usize = 256 * 1024;
@@ -96,30 +98,39 @@ pub fn chunk_message(hash: Hash, content: Bytes) -> wire::Chunk {
     }
 }
 
-/// Chunks that a standby asked for, in messages of bounded size.
-pub fn chunk_messages(chunks: impl IntoIterator<Item = (Hash, Bytes)>) -> Vec<Body> {
-    let mut messages = Vec::new();
-    let (mut batch, mut bytes) = (Vec::new(), 0);
-    for (hash, content) in chunks {
-        bytes += content.len();
-        batch.push(chunk_message(hash, content));
-        if bytes >= BATCH_BYTES {
-            messages.push(Body::Chunks(wire::Chunks {
-                chunks: std::mem::take(&mut batch),
-            }));
-            bytes = 0;
+/// Chunks that a standby asked for. They are read as they are sent: what it asks for at once may be far more than fits
+/// into memory.
+#[derive(Default)]
+pub struct Wanted(VecDeque<Hash>);
+
+impl Wanted {
+    pub fn new(hashes: impl IntoIterator<Item = Hash>) -> Wanted {
+        Wanted(hashes.into_iter().collect())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The next message; `None` when all was sent.
+    pub fn next_message(&mut self, store: &impl ReadChunks) -> Result<Option<Body>, ChunkError> {
+        let (mut chunks, mut bytes) = (Vec::new(), 0);
+        while bytes < BATCH_BYTES
+            && let Some(hash) = self.0.pop_front()
+        {
+            let content = store.get(&hash)?;
+            bytes += content.len();
+            chunks.push(chunk_message(hash, content));
         }
+        Ok((!chunks.is_empty()).then_some(Body::Chunks(wire::Chunks { chunks })))
     }
-    if !batch.is_empty() {
-        messages.push(Body::Chunks(wire::Chunks { chunks: batch }));
-    }
-    messages
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::runtime::WallTime;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     fn chunk(byte: u8, length: usize) -> Result<LogEntry, ChunkError> {
         let bytes = Bytes::from(vec![byte; length]);
@@ -195,10 +206,29 @@ mod tests {
         assert!(sent(log).ends_with("too large"));
     }
 
+    /// Every hash stands for 200 KB; counts what is read.
+    struct Counting(AtomicUsize);
+
+    impl ReadChunks for Counting {
+        fn get(&self, hash: &Hash) -> Result<Bytes, ChunkError> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(Bytes::from(vec![hash.as_bytes()[0]; 200 * 1024]))
+        }
+
+        fn contains(&self, _hash: &Hash) -> bool {
+            true
+        }
+    }
+
     #[test]
-    fn what_was_asked_for_comes_in_bounded_messages() {
-        let chunks = (0..5u8).map(|n| (Hash::from_bytes([n; 20]), Bytes::from(vec![n; 200 * 1024])));
-        assert_eq!(chunk_messages(chunks).len(), 3);
-        assert!(chunk_messages([]).is_empty());
+    fn what_was_asked_for_is_read_as_it_is_sent() {
+        let store = Counting(AtomicUsize::new(0));
+        let mut wanted = Wanted::new((0..5u8).map(|n| Hash::from_bytes([n; 20])));
+        let mut read = Vec::new();
+        while let Some(Body::Chunks(chunks)) = wanted.next_message(&store).unwrap() {
+            read.push((chunks.chunks.len(), store.0.load(Ordering::Relaxed)));
+        }
+        assert_eq!(read, [(2, 2), (2, 4), (1, 5)]);
+        assert!(wanted.is_empty());
     }
 }

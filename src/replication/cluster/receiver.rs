@@ -4,7 +4,8 @@
 //! - Every message is judged by the role machine before anything of it is used, and the right to apply is checked once
 //!   more under the commit turn.
 //! - A root is acknowledged when it is durable and visible here, never before.
-//! - What is held in memory is bounded: one run of chunks up to its root.
+//! - What is held in memory is bounded: one run of chunks up to its root, or while walking one message and the chunks
+//!   that wait for what they refer to.
 //!
 //! Must not know: connections, tokens; whoever sends was authenticated.
 //!
@@ -90,7 +91,7 @@ impl Receiver {
         let Some(database) = self.core.engine.store_of(id) else {
             return Err(Status::not_found(format!("database {id} is not known here yet")));
         };
-        let root = hash_bytes(database.store().pending().root);
+        let root = hash_bytes(self.settled(&database).await?);
         self.answer(Answer::Standing(wire::Standing { root })).await?;
         Follower {
             database,
@@ -135,6 +136,15 @@ impl Receiver {
         };
         let sent = self.answers.send(Ok(answer)).await;
         sent.map_err(|_| Status::cancelled("the primary ended the stream"))
+    }
+
+    /// The newest root, once it is durable. A stream that broke may have left it behind unsynced, or its sync failed:
+    /// the primary counts what it is told as saved, so it is not told before.
+    async fn settled(&self, database: &Database) -> Result<Hash, Status> {
+        let newest = database.store().pending();
+        let published = self.busily(database.store().wait_published(newest.sequence)).await?;
+        published.map_err(|error| Status::internal(error.to_string()))?;
+        Ok(newest.root)
     }
 
     /// Does something that may take long, and lets the primary know that we are alive.
@@ -251,7 +261,7 @@ impl Follower {
     /// Walks from the primary's root, asks for what is missing, and takes that root over whatever there was.
     async fn adopt(&mut self, stream: &mut Receiver, record: RootRecord) -> Result<(), Status> {
         let store = self.database.store().clone();
-        let ours = store.pending().root;
+        let ours = stream.settled(&self.database).await?;
         let database = shown_name(&self.database);
         if ours == record.root {
             self.applied(stream).await?;
@@ -268,13 +278,6 @@ impl Follower {
             }
             fetched += wanted.len();
             self.fetch(stream, &wanted, &mut backfill).await?;
-            let closed = backfill.take_closed();
-            if !closed.is_empty() {
-                self.room(stream).await?;
-                self.database
-                    .stage_chunks(closed)
-                    .map_err(|error| engine_status(&error))?;
-            }
         }
         if ours.is_none() || self.database.id() == DatabaseId::SYSTEM {
             info!(database, root = %record.root, chunks = fetched, "taking over the primary's database");
@@ -293,6 +296,16 @@ impl Follower {
         .await
     }
 
+    /// Message by message, so that what is asked for at once need not fit into memory.
+    async fn stage(&self, stream: &Receiver, chunks: Vec<(Hash, Bytes)>) -> Result<(), Status> {
+        if chunks.is_empty() {
+            return Ok(());
+        }
+        self.room(stream).await?;
+        let staged = self.database.stage_chunks(chunks);
+        staged.map_err(|error| engine_status(&error))
+    }
+
     async fn fetch(&self, stream: &mut Receiver, wanted: &[Hash], backfill: &mut Backfill) -> Result<(), Status> {
         let hashes = wanted.iter().map(|hash| hash_bytes(*hash)).collect();
         stream.answer(Answer::Want(wire::Want { hashes })).await?;
@@ -306,6 +319,7 @@ impl Follower {
                         let received = backfill.receive(hash, chunk.content, self.database.store());
                         received.map_err(|error| engine_status(&error))?;
                     }
+                    self.stage(stream, backfill.take_closed()).await?;
                 }
                 Some(Body::Heartbeat(heartbeat)) => self.beat(stream, heartbeat.number).await?,
                 None => return Err(Status::cancelled("the primary ended the stream")),

@@ -218,7 +218,7 @@ impl RoleMachine {
         (machine, effects)
     }
 
-    /// A broken server is no primary, so there is nothing to wait for.
+    /// A broken server's writers are out already, and there is nothing to wait for.
     fn leave_broken(&self, to: Epoch) -> Step {
         let standing = Standing {
             role: Role::Standby,
@@ -228,7 +228,6 @@ impl RoleMachine {
         let (machine, store) = self.stored(standing, OnStoreFailure::Abandon);
         let publish = machine.publish();
         let effects = vec![
-            Effect::CloseWriters,
             Effect::KillSessions { spare: Spare::Caller },
             store,
             publish,

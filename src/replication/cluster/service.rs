@@ -3,7 +3,7 @@
 //! Invariants
 //! - Authentication comes before the header rules, and those before anything of the request is used: a stranger changes
 //!   nothing and learns nothing.
-//! - What strangers may hold open is bounded in number and in time.
+//! - What strangers may hold open is bounded in number and in time, and so is what they write into the log.
 //!
 //! Must not know: what is replicated.
 //!
@@ -11,16 +11,15 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE};
-use http::{Method, Request, Response, StatusCode};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::body::Body;
 use tonic::metadata::MetadataMap;
@@ -35,22 +34,20 @@ use super::message;
 use super::peer::{CONNECTION_WINDOW_BYTES, KEY_DOCUMENT_PATH, STREAM_WINDOW_BYTES};
 use super::receiver::Receiver;
 use super::token::TokenError;
+use super::visitors::{Throttle, Visitor, Visitors};
 use super::wire::replication_server::{Replication, ReplicationServer};
 use super::wire::{ToPrimary, ToStandby};
 use crate::runtime::net::{TcpListener, TcpStream};
 use crate::runtime::{self, HyperExecutor};
 
-/// Members need one each, and one now and then for the key document.
-const CONNECTIONS_MAX: usize = 256;
 /// One stream for each database of a peer.
 const STREAMS_MAX: u32 = 10_000;
-/// Whoever connects says something within this, or is hung up on.
-const FIRST_REQUEST_LIMIT: Duration = Duration::from_secs(10);
 /// Answers of a stream that hyper has not taken yet.
 const ANSWERS_MAX: usize = 16;
 
 struct Service {
     core: Arc<Core>,
+    refused: Throttle,
 }
 
 #[tonic::async_trait]
@@ -61,7 +58,10 @@ impl Replication for Service {
         &self,
         request: tonic::Request<Streaming<ToStandby>>,
     ) -> Result<tonic::Response<Self::ReplicateStream>, Status> {
-        let peer = self.admit(request.metadata()).await?;
+        let visitor = request.extensions().get::<Arc<Visitor>>().cloned();
+        let visitor = visitor.ok_or_else(|| Status::internal("a request without its connection"))?;
+        let peer = self.admit(request.metadata(), &visitor).await?;
+        let open = visitor.stream();
         let published = self.core.controller.published();
         let (sender, receiver) = mpsc::channel(ANSWERS_MAX);
         let stream = Receiver::new(
@@ -71,8 +71,12 @@ impl Replication for Service {
             request.into_inner(),
             sender,
         );
+        let receive = async move {
+            stream.run().await;
+            drop(open);
+        };
         // Ends by itself: with the stream, a change of role, or the closing of the cluster.
-        runtime::spawn("replication receiver", self.core.tasks.track_future(stream.run())).detach();
+        runtime::spawn("replication receiver", self.core.tasks.track_future(receive)).detach();
         let mut response = tonic::Response::new(ReceiverStream::new(receiver));
         message::put_headers(response.metadata_mut(), &published.standing);
         Ok(response)
@@ -81,14 +85,17 @@ impl Replication for Service {
 
 impl Service {
     /// Authenticates, then applies the header rules.
-    async fn admit(&self, metadata: &MetadataMap) -> Result<ServerId, Status> {
+    async fn admit(&self, metadata: &MetadataMap, visitor: &Visitor) -> Result<ServerId, Status> {
         let peer = match self.authenticate(metadata).await {
             Ok(peer) => peer,
             Err(reason) => {
-                info!(%reason, "request without valid authorization on the cluster port");
+                if let Some(unlogged) = self.refused.pass() {
+                    info!(%reason, unlogged, "request without valid authorization on the cluster port");
+                }
                 return Err(Status::unauthenticated("unauthenticated"));
             }
         };
+        visitor.authenticated();
         let Some(event) = message::request_event(metadata, peer) else {
             info!(%peer, "request without role, epoch or server id on the cluster port");
             return Err(Status::unauthenticated("unauthenticated"));
@@ -116,19 +123,23 @@ impl Service {
 
 /// Serves until the cluster closes.
 pub async fn serve(core: Arc<Core>, listener: TcpListener) {
-    let service = ReplicationServer::new(Service { core: core.clone() })
+    let service = Service {
+        core: core.clone(),
+        refused: Throttle::for_strangers(),
+    };
+    let service = ReplicationServer::new(service)
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
     let routes = Routes::new(service).prepare();
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let visitors = Visitors::new();
     loop {
         let accepted = tokio::select! {
             biased;
             () = core.closing.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        let (stream, address) = match accepted {
-            Ok(accepted) => accepted,
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
             Err(error) => {
                 warn!(%error, "accepting a connection on the cluster port failed");
                 // Out of file descriptors, most likely: without a pause this would spin.
@@ -136,25 +147,16 @@ pub async fn serve(core: Arc<Core>, listener: TcpListener) {
                 continue;
             }
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
-            warn!(%address, limit = CONNECTIONS_MAX, "too many connections on the cluster port");
-            continue;
-        };
-        let (core, routes, tasks) = (core.clone(), routes.clone(), core.tasks.clone());
-        let connection = async move {
-            serve_connection(core, routes, stream).await;
-            drop(place);
-        };
-        runtime::spawn("cluster connection", tasks.track_future(connection)).detach();
+        let connection = serve_connection(core.clone(), routes.clone(), visitors.arrive(), stream);
+        runtime::spawn("cluster connection", core.tasks.track_future(connection)).detach();
     }
 }
 
-async fn serve_connection(core: Arc<Core>, routes: Routes, stream: TcpStream) {
-    let spoken = Arc::new(AtomicBool::new(false));
+async fn serve_connection(core: Arc<Core>, routes: Routes, visitor: Arc<Visitor>, stream: TcpStream) {
     let handler = {
-        let (core, spoken) = (core.clone(), spoken.clone());
-        hyper::service::service_fn(move |request: Request<Incoming>| {
-            spoken.store(true, Ordering::Relaxed);
+        let (core, visitor) = (core.clone(), visitor.clone());
+        hyper::service::service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(visitor.clone());
             answer(core.clone(), routes.clone(), request)
         })
     };
@@ -165,27 +167,15 @@ async fn serve_connection(core: Arc<Core>, routes: Routes, stream: TcpStream) {
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(STREAMS_MAX);
     let connection = builder.serve_connection(TokioIo::new(stream), handler);
-    let mut connection = std::pin::pin!(connection);
-    let mut patience = std::pin::pin!(runtime::sleep(FIRST_REQUEST_LIMIT));
-    let mut patient = true;
-    loop {
-        tokio::select! {
-            biased;
-            () = core.closing.cancelled() => return,
-            ended = &mut connection => {
-                if let Err(error) = ended {
-                    debug!(%error, "connection on the cluster port ended");
-                }
-                return;
-            }
-            () = &mut patience, if patient => {
-                patient = false;
-                if !spoken.load(Ordering::Relaxed) {
-                    debug!("connection on the cluster port closed: no request");
-                    return;
-                }
+    tokio::select! {
+        biased;
+        () = core.closing.cancelled() => {}
+        ended = connection => {
+            if let Err(error) = ended {
+                debug!(%error, "connection on the cluster port ended");
             }
         }
+        () = visitor.overstayed() => debug!("connection on the cluster port closed"),
     }
 }
 
@@ -197,12 +187,16 @@ async fn answer(core: Arc<Core>, routes: Routes, request: Request<Incoming>) -> 
     if is_grpc {
         return routes.oneshot(request).await.map(|response| response.map(Body::new));
     }
+    // HTTP/2 has no such header; there the limit of a stranger's stay ends the connection.
+    let closes = request.version() <= Version::HTTP_11;
     let plain = |status: StatusCode, kind: &'static str, text: String| {
         let mut response = Response::new(Body::new(Full::new(Bytes::from(text))));
         *response.status_mut() = status;
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, http::HeaderValue::from_static(kind));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        if closes {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         response
     };
     if request.uri().path() == KEY_DOCUMENT_PATH {
@@ -214,9 +208,7 @@ async fn answer(core: Arc<Core>, routes: Routes, request: Request<Incoming>) -> 
             "text/plain",
             "only GET is answered here\n".to_owned(),
         );
-        response
-            .headers_mut()
-            .insert(ALLOW, http::HeaderValue::from_static("GET"));
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
         return Ok(response);
     }
     let text = "this port serves the members of a replication cluster\n".to_owned();

@@ -25,14 +25,14 @@ use tonic::{Code, Request, Status, Streaming};
 use super::core::{Core, MESSAGE_BYTES_MAX};
 use super::identity::Role;
 use super::link::Link;
-use super::message::{self, hash, hash_or_none};
-use super::outgoing::{Next, Outgoing, chunk_messages};
+use super::message::{self, hash, hash_or_none, root_record};
+use super::outgoing::{Next, Outgoing, Wanted};
 use super::peer::innermost;
 use super::wire::replication_client::ReplicationClient;
 use super::wire::to_primary::Body as Answer;
 use super::wire::to_standby::Body;
 use super::wire::{self, ToPrimary, ToStandby};
-use crate::chunk::{Hash, LogReader, ReadChunks, RootRecord};
+use crate::chunk::{Hash, LogReader, RootRecord};
 use crate::engine::DatabaseId;
 use crate::runtime::{self, Instant};
 
@@ -46,7 +46,7 @@ const RETRY_MAX: Duration = Duration::from_secs(10);
 const REPLAY_ROOTS_MAX: u64 = 100;
 /// Messages between us and hyper; flow control ends here.
 const QUEUE_MESSAGES: usize = 4;
-/// A standby asks for at most `receiver::WANT_MAX`; more is refused rather than read from disk.
+/// A standby asks for at most `receiver::WANT_MAX`; more is refused.
 const WANT_MAX: usize = 4096;
 
 /// Ships for as long as the link lives: aborted when the role changes or the database is dropped.
@@ -210,6 +210,8 @@ struct Stream<'a> {
     outgoing: Option<Outgoing<LogReader>>,
     /// The standby walks from our root and asks.
     walking: bool,
+    /// What it asked for and was not sent yet.
+    wanted: Wanted,
     queue: VecDeque<Body>,
     beats: VecDeque<Beat>,
     beat_number: u64,
@@ -232,6 +234,7 @@ impl<'a> Stream<'a> {
             in_flight: VecDeque::new(),
             outgoing: None,
             walking: false,
+            wanted: Wanted::default(),
             queue: VecDeque::from([Body::Hello(hello)]),
             beats: VecDeque::new(),
             beat_number: 0,
@@ -281,14 +284,23 @@ impl<'a> Stream<'a> {
 
     /// Puts the next piece of data into an empty queue, if there is any.
     fn prepare(&mut self) -> Result<(), Ended> {
-        let Some(sent) = self.sent else { return Ok(()) };
-        while self.queue.is_empty() && !self.walking {
+        if self.queue.is_empty() {
+            let store = self.link.database.store();
+            let message = self.wanted.next_message(store);
+            self.queue
+                .extend(message.map_err(|error| Ended::Local(Failure::committing(error)))?);
+        }
+        while let Some(sent) = self.sent
+            && self.queue.is_empty()
+            && !self.walking
+        {
             let Some(outgoing) = &mut self.outgoing else {
-                let newest = self.published.borrow_and_update().root;
-                if newest == sent || self.sent == Some(newest) {
+                let newest = *self.published.borrow_and_update();
+                if sent == newest.root {
+                    self.on_same_root(newest);
                     return Ok(());
                 }
-                self.start_after(self.sent.unwrap_or(sent))?;
+                self.start_after(sent)?;
                 continue;
             };
             match outgoing
@@ -306,6 +318,15 @@ impl<'a> Stream<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Content that came back brings no root to send. The standby has the newer record of it once it has acknowledged
+    /// all that was sent.
+    fn on_same_root(&self, newest: RootRecord) {
+        let acknowledged = self.link.state().acknowledged;
+        if self.in_flight.is_empty() && acknowledged.is_none_or(|record| record.sequence < newest.sequence) {
+            self.link.acknowledged(newest);
+        }
     }
 
     /// The standby has this root: the log's suffix if the log knows it, a walk if not.
@@ -330,6 +351,7 @@ impl<'a> Stream<'a> {
     fn offer(&mut self) {
         let record = self.link.database.store().published();
         self.outgoing = None;
+        self.wanted = Wanted::default();
         self.queue.retain(|body| matches!(body, Body::Heartbeat(_)));
         self.in_flight = VecDeque::from([record]);
         self.beats.iter_mut().for_each(|beat| beat.expected = None);
@@ -363,7 +385,7 @@ impl<'a> Stream<'a> {
             .await;
         match answer.body {
             Some(Answer::Standing(standing)) if self.sent.is_none() => self.on_standing(hash_or_none(&standing.root)?),
-            Some(Answer::Acknowledged(root)) => self.on_acknowledged(hash(&root.root)?),
+            Some(Answer::Acknowledged(root)) => self.on_acknowledged(root_record(&root)?),
             Some(Answer::Want(want)) if self.walking => self.on_want(&want),
             Some(Answer::Beat(beat)) => self.on_beat(beat.number, hash_or_none(&beat.root)?),
             Some(Answer::Busy(_)) => Ok(()),
@@ -388,9 +410,11 @@ impl<'a> Stream<'a> {
         self.start_after(root)
     }
 
-    fn on_acknowledged(&mut self, root: Hash) -> Result<(), Ended> {
+    /// The standby sends back the record it was sent, so that two roots of the same content are told apart.
+    fn on_acknowledged(&mut self, acknowledged: RootRecord) -> Result<(), Ended> {
+        let root = acknowledged.root;
         match self.in_flight.front().copied() {
-            Some(record) if record.root == root => {
+            Some(record) if record.root == root && record.sequence == acknowledged.sequence => {
                 self.in_flight.pop_front();
                 self.walking = false;
                 self.link.acknowledged(record);
@@ -406,18 +430,11 @@ impl<'a> Stream<'a> {
         if want.hashes.len() > WANT_MAX {
             return Err(Status::resource_exhausted("the standby asks for too much at once").into());
         }
-        let store = self.link.database.store();
-        let mut chunks = Vec::with_capacity(want.hashes.len());
-        for bytes in &want.hashes {
-            let hash = hash(bytes)?;
-            chunks.push((
-                hash,
-                store
-                    .get(&hash)
-                    .map_err(|error| Ended::Local(Failure::committing(error)))?,
-            ));
+        if !self.wanted.is_empty() {
+            return Err(Status::internal("the standby asks for more before it has what it asked for").into());
         }
-        self.queue.extend(chunk_messages(chunks));
+        let hashes: Result<Vec<Hash>, Status> = want.hashes.iter().map(|bytes| hash(bytes)).collect();
+        self.wanted = Wanted::new(hashes?);
         Ok(())
     }
 

@@ -134,6 +134,11 @@ impl Cluster {
         self.local_address
     }
 
+    #[cfg(test)]
+    pub(super) fn core(&self) -> &Core {
+        &self.core
+    }
+
     /// Ends everything without a word to anybody, as the end of the process would.
     #[cfg(test)]
     pub(super) async fn abandon(&self) {

@@ -2,23 +2,18 @@
 
 use rust_decimal::Decimal;
 
-use super::datum::{int8, null, opt_text, text, yes};
+use super::declaration::{BOOL, INT8, Rows, TEXT, TIMESTAMP, int8, null, opt_text, table_in, text, yes};
 use super::{CLUSTER_DATABASE, Catalog, Datum, SystemTable};
 use crate::engine::TableStatus;
-use crate::sql::{PgType, SqlError};
+use crate::sql::PgType;
 use crate::version::Value;
-
-const TEXT: PgType = PgType::TEXT;
-const TIMESTAMP: PgType = PgType::TIMESTAMP;
-
-type Rows = Result<Vec<Vec<Datum>>, SqlError>;
 
 pub const TABLES: &[SystemTable] = &[
     // spec/version-control.md section 9.
-    SystemTable {
-        schema: "dolt",
-        name: "log",
-        columns: &[
+    table_in(
+        "dolt",
+        "log",
+        &[
             ("commit_hash", TEXT),
             ("committer", TEXT),
             ("email", TEXT),
@@ -32,29 +27,29 @@ pub const TABLES: &[SystemTable] = &[
             ("author_email", TEXT),
             ("author_date", TIMESTAMP),
         ],
-        rows: Some(log),
-    },
-    SystemTable {
-        schema: "dolt",
-        name: "status",
-        columns: &[("table_name", TEXT), ("staged", PgType::BOOL), ("status", TEXT)],
-        rows: Some(status),
-    },
+        log,
+    ),
+    table_in(
+        "dolt",
+        "status",
+        &[("table_name", TEXT), ("staged", BOOL), ("status", TEXT)],
+        status,
+    ),
     // spec/cluster.md 7.2: exactly these seven columns.
-    SystemTable {
-        schema: CLUSTER_DATABASE,
-        name: "dolt_cluster_status",
-        columns: &[
+    table_in(
+        CLUSTER_DATABASE,
+        "dolt_cluster_status",
+        &[
             ("database", TEXT),
             ("standby_remote", TEXT),
             ("role", TEXT),
-            ("epoch", PgType::INT8),
-            ("replication_lag_millis", PgType::INT8),
+            ("epoch", INT8),
+            ("replication_lag_millis", INT8),
             ("last_update", TIMESTAMP),
             ("current_error", TEXT),
         ],
-        rows: Some(cluster_status),
-    },
+        cluster_status,
+    ),
 ];
 
 fn log(catalog: &Catalog) -> Rows {

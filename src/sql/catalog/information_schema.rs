@@ -2,32 +2,17 @@
 
 use postgres_types::Kind;
 
-use super::datum::{int4, null, opt_text, text};
-use super::{Catalog, Datum, RelationKind, SystemTable, types};
-use crate::sql::plan::arrow::numeric_typmod;
-use crate::sql::{PgType, SqlError};
+use super::declaration::{INT4, NAME, Rows, int4, null, opt_text, table_in, text};
+use super::{Catalog, RelationKind, SystemTable, types};
+use crate::sql::PgType;
+use crate::sql::types::numeric_typmod;
 
-const NAME: PgType = PgType::NAME;
+const SCHEMA: &str = "information_schema";
 const TEXT: PgType = PgType::VARCHAR;
-const INT4: PgType = PgType::INT4;
-
-type Rows = Result<Vec<Vec<Datum>>, SqlError>;
-
-const fn table(
-    name: &'static str,
-    columns: &'static [(&'static str, PgType)],
-    rows: fn(&Catalog) -> Rows,
-) -> SystemTable {
-    SystemTable {
-        schema: "information_schema",
-        name,
-        columns,
-        rows: Some(rows),
-    }
-}
 
 pub const TABLES: &[SystemTable] = &[
-    table(
+    table_in(
+        SCHEMA,
         "schemata",
         &[
             ("catalog_name", NAME),
@@ -43,7 +28,8 @@ pub const TABLES: &[SystemTable] = &[
                 .collect())
         },
     ),
-    table(
+    table_in(
+        SCHEMA,
         "tables",
         &[
             ("table_catalog", NAME),
@@ -61,7 +47,8 @@ pub const TABLES: &[SystemTable] = &[
         ],
         tables,
     ),
-    table(
+    table_in(
+        SCHEMA,
         "columns",
         &[
             ("table_catalog", NAME),
@@ -87,7 +74,8 @@ pub const TABLES: &[SystemTable] = &[
         ],
         columns,
     ),
-    table(
+    table_in(
+        SCHEMA,
         "table_constraints",
         &[
             ("constraint_catalog", NAME),
@@ -103,7 +91,8 @@ pub const TABLES: &[SystemTable] = &[
         ],
         constraints,
     ),
-    table(
+    table_in(
+        SCHEMA,
         "key_column_usage",
         &[
             ("constraint_catalog", NAME),
@@ -118,7 +107,8 @@ pub const TABLES: &[SystemTable] = &[
         ],
         key_columns,
     ),
-    table(
+    table_in(
+        SCHEMA,
         "views",
         &[
             ("table_catalog", NAME),

@@ -6,12 +6,14 @@
 //!
 //! Must not know: plans, the wire.
 
+mod declaration;
 mod dolt;
 mod information_schema;
 mod objects;
-mod pg_catalog;
+mod relations;
 mod shared;
 mod types;
+mod without_rows;
 
 use std::sync::{Arc, OnceLock};
 
@@ -52,8 +54,10 @@ pub struct SystemTable {
 /// All system tables.
 fn system_tables() -> impl Iterator<Item = &'static SystemTable> {
     [
-        pg_catalog::TABLES,
+        relations::TABLES,
+        types::TABLES,
         shared::TABLES,
+        without_rows::TABLES,
         information_schema::TABLES,
         dolt::TABLES,
     ]
@@ -268,38 +272,5 @@ impl Catalog {
             .map(|position| quote_identifier(&table.columns[*position].name))
             .collect();
         Ok(Some(format!("PRIMARY KEY ({})", columns.join(", "))))
-    }
-}
-
-/// Shorthands of the tables' files.
-mod datum {
-    use super::{Datum, Value};
-
-    pub fn oid(oid: i64) -> Datum {
-        Datum::Value(Value::Int8(oid))
-    }
-    pub fn text(words: impl Into<String>) -> Datum {
-        Datum::Value(Value::Text(words.into()))
-    }
-    pub fn opt_text(words: Option<impl Into<String>>) -> Datum {
-        Datum::Value(words.map_or(Value::Null, |words| Value::Text(words.into())))
-    }
-    pub fn yes(value: bool) -> Datum {
-        Datum::Value(Value::Bool(value))
-    }
-    pub fn int2(value: i16) -> Datum {
-        Datum::Value(Value::Int2(value))
-    }
-    pub fn int4(value: i32) -> Datum {
-        Datum::Value(Value::Int4(value))
-    }
-    pub fn int8(value: i64) -> Datum {
-        Datum::Value(Value::Int8(value))
-    }
-    pub fn null() -> Datum {
-        Datum::Value(Value::Null)
-    }
-    pub fn no_array() -> Datum {
-        Datum::Array(None)
     }
 }

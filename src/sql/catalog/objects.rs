@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::types::category;
 use super::{Catalog, system_tables};
-use crate::sql::plan::arrow::words_of;
+use crate::sql::types::words_of;
 use crate::sql::{PgType, SqlError, types};
 use crate::version::TableSchema;
 

@@ -1,41 +1,9 @@
 //! `pg_catalog`'s tables about the whole server: databases, roles, settings, sessions.
 
-use super::datum::{int4, no_array, null, oid, text, yes};
+use super::declaration::*;
 use super::objects::{database_oid, role_oid};
-use super::{CLUSTER_DATABASE, Catalog, Datum, SystemTable, UTF8};
-use crate::sql::{PgType, SqlError};
-
-const OID: PgType = PgType::OID;
-const NAME: PgType = PgType::NAME;
-const TEXT: PgType = PgType::TEXT;
-const BOOL: PgType = PgType::BOOL;
-const INT4: PgType = PgType::INT4;
-const TEXTS: PgType = PgType::TEXT_ARRAY;
-const TIMESTAMPTZ: PgType = PgType::TIMESTAMPTZ;
-
-type Rows = Result<Vec<Vec<Datum>>, SqlError>;
-
-const fn table(
-    name: &'static str,
-    columns: &'static [(&'static str, PgType)],
-    rows: fn(&Catalog) -> Rows,
-) -> SystemTable {
-    SystemTable {
-        schema: "pg_catalog",
-        name,
-        columns,
-        rows: Some(rows),
-    }
-}
-
-const fn empty(name: &'static str, columns: &'static [(&'static str, PgType)]) -> SystemTable {
-    SystemTable {
-        schema: "pg_catalog",
-        name,
-        columns,
-        rows: None,
-    }
-}
+use super::{CLUSTER_DATABASE, Catalog, SystemTable, UTF8};
+use crate::sql::PgType;
 
 pub const TABLES: &[SystemTable] = &[
     table(
@@ -45,7 +13,7 @@ pub const TABLES: &[SystemTable] = &[
             ("datname", NAME),
             ("datdba", OID),
             ("encoding", INT4),
-            ("datlocprovider", PgType::CHAR),
+            ("datlocprovider", CHAR),
             ("datistemplate", BOOL),
             ("datallowconn", BOOL),
             ("datconnlimit", INT4),
@@ -181,10 +149,6 @@ pub const TABLES: &[SystemTable] = &[
         &[("objoid", OID), ("classoid", OID), ("provider", TEXT), ("label", TEXT)],
     ),
 ];
-
-fn owner() -> Datum {
-    oid(role_oid("postgres"))
-}
 
 fn databases(catalog: &Catalog) -> Rows {
     let engine = &catalog.context().engine;

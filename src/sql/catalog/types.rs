@@ -1,10 +1,80 @@
-//! The types of `pg_type`, and what they are called.
+//! The types of `pg_type`: what they are called, their properties, and the tables that show them.
 
 use postgres_types::Kind;
 
+use super::declaration::*;
+use super::objects::namespace_oid;
+use super::{Catalog, SystemTable};
 use crate::sql::PgType;
-use crate::sql::plan::arrow::{array_of, numeric_typmod, words_of};
-use crate::sql::types;
+use crate::sql::plan::arrow::array_of;
+use crate::sql::types::{column_type_of, is_number, is_oid, length, numeric_typmod, words_of};
+
+/// The collation of every text column, `default`.
+pub const DEFAULT_COLLATION: i64 = 100;
+
+pub const TABLES: &[SystemTable] = &[
+    table(
+        "pg_type",
+        &[
+            ("oid", OID),
+            ("typname", NAME),
+            ("typnamespace", OID),
+            ("typowner", OID),
+            ("typlen", INT2),
+            ("typbyval", BOOL),
+            ("typtype", CHAR),
+            ("typcategory", CHAR),
+            ("typispreferred", BOOL),
+            ("typisdefined", BOOL),
+            ("typdelim", CHAR),
+            ("typrelid", OID),
+            ("typsubscript", PgType::TEXT),
+            ("typelem", OID),
+            ("typarray", OID),
+            ("typnotnull", BOOL),
+            ("typbasetype", OID),
+            ("typtypmod", INT4),
+            ("typndims", INT4),
+            ("typcollation", OID),
+            ("typdefault", TEXT),
+        ],
+        types_of,
+    ),
+    table(
+        "pg_collation",
+        &[
+            ("oid", OID),
+            ("collname", NAME),
+            ("collnamespace", OID),
+            ("collowner", OID),
+            ("collprovider", CHAR),
+            ("collisdeterministic", BOOL),
+            ("collencoding", INT4),
+            ("collcollate", TEXT),
+            ("collctype", TEXT),
+        ],
+        |_| {
+            let row = |number, name: &str, provider: &str, locale: Option<&str>| {
+                vec![
+                    oid(number),
+                    text(name),
+                    oid(namespace_oid("pg_catalog")),
+                    owner(),
+                    text(provider),
+                    yes(true),
+                    int4(-1),
+                    opt_text(locale),
+                    opt_text(locale),
+                ]
+            };
+            Ok(vec![
+                row(DEFAULT_COLLATION, "default", "d", None),
+                row(950, "C", "c", Some("C")),
+                row(951, "POSIX", "c", Some("POSIX")),
+            ])
+        },
+    ),
+];
 
 /// Every type with a row in `pg_type`, arrays aside.
 pub const BASE_TYPES: &[PgType] = &[
@@ -43,6 +113,50 @@ pub const BASE_TYPES: &[PgType] = &[
     PgType::RECORD,
     PgType::VOID,
 ];
+
+fn types_of(_: &Catalog) -> Rows {
+    Ok(all()
+        .into_iter()
+        .map(|pg_type| {
+            let bytes = length(&pg_type);
+            let element = match (&pg_type, pg_type.kind()) {
+                (&PgType::INT2_VECTOR, _) => PgType::INT2.oid(),
+                (&PgType::OID_VECTOR, _) => PgType::OID.oid(),
+                (_, Kind::Array(element)) => element.oid(),
+                _ => 0,
+            };
+            let category = category(&pg_type);
+            let preferred = matches!(
+                pg_type,
+                PgType::TEXT | PgType::FLOAT8 | PgType::OID | PgType::BOOL | PgType::TIMESTAMPTZ | PgType::INTERVAL
+            );
+            let array = array_type(&pg_type).map_or(0, |array| array.oid());
+            vec![
+                oid(pg_type.oid().into()),
+                text(pg_type.name()),
+                oid(namespace_oid("pg_catalog")),
+                owner(),
+                int2(bytes),
+                yes((1..=8).contains(&bytes)),
+                text(if category == "P" { "p" } else { "b" }),
+                text(category),
+                yes(preferred),
+                yes(true),
+                text(","),
+                oid(0),
+                text("-"),
+                oid(element.into()),
+                oid(array.into()),
+                yes(false),
+                oid(0),
+                int4(-1),
+                int4(0),
+                oid(if category == "S" { DEFAULT_COLLATION } else { 0 }),
+                null(),
+            ]
+        })
+        .collect())
+}
 
 /// Base types and the array types over them.
 pub fn all() -> Vec<PgType> {
@@ -100,47 +214,11 @@ pub fn category(pg_type: &PgType) -> &'static str {
         PgType::DATE | PgType::TIME | PgType::TIMESTAMP | PgType::TIMESTAMPTZ => "D",
         PgType::INTERVAL => "T",
         PgType::TEXT | PgType::VARCHAR | PgType::BPCHAR | PgType::NAME => "S",
-        PgType::INT2
-        | PgType::INT4
-        | PgType::INT8
-        | PgType::FLOAT4
-        | PgType::FLOAT8
-        | PgType::NUMERIC
-        | PgType::OID
-        | PgType::REGCLASS
-        | PgType::REGTYPE
-        | PgType::REGPROC
-        | PgType::REGNAMESPACE
-        | PgType::REGROLE => "N",
+        _ if is_number(pg_type) || is_oid(pg_type) => "N",
         PgType::RECORD | PgType::VOID => "P",
         PgType::UNKNOWN => "X",
         PgType::CHAR => "Z",
         _ => "U",
-    }
-}
-
-/// `typlen`: bytes of fixed-size values, -1 for the others.
-pub fn length(pg_type: &PgType) -> i16 {
-    match *pg_type {
-        PgType::BOOL | PgType::CHAR => 1,
-        PgType::INT2 => 2,
-        PgType::INT4
-        | PgType::FLOAT4
-        | PgType::DATE
-        | PgType::OID
-        | PgType::XID
-        | PgType::CID
-        | PgType::REGCLASS
-        | PgType::REGTYPE
-        | PgType::REGPROC
-        | PgType::REGNAMESPACE
-        | PgType::REGROLE
-        | PgType::VOID => 4,
-        PgType::INT8 | PgType::FLOAT8 | PgType::TIME | PgType::TIMESTAMP | PgType::TIMESTAMPTZ => 8,
-        PgType::UUID | PgType::INTERVAL => 16,
-        PgType::NAME => 64,
-        PgType::UNKNOWN => -2,
-        _ => -1,
     }
 }
 
@@ -155,7 +233,7 @@ pub fn storage(pg_type: &PgType) -> &'static str {
 
 /// `information_schema`'s name of a type.
 pub fn information_name(pg_type: &PgType) -> String {
-    match (types::column_type_of(pg_type), pg_type.kind()) {
+    match (column_type_of(pg_type), pg_type.kind()) {
         (_, Kind::Array(_)) => "ARRAY".to_string(),
         _ => words_of(pg_type),
     }

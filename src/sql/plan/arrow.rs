@@ -29,6 +29,7 @@ use postgres_types::Kind;
 use rust_decimal::Decimal;
 
 use crate::sql::text::{self, Cell, Digits, Style, UNCONSTRAINED_SCALE};
+use crate::sql::types::{is_oid, numeric_typmod, words_of};
 use crate::sql::{FieldInfo, PgType, SqlError, SqlErrorKind};
 use crate::version::Value;
 
@@ -44,15 +45,8 @@ pub fn arrow_type(pg_type: &PgType, typmod: i32) -> DataType {
         PgType::BOOL => DataType::Boolean,
         PgType::INT2 => DataType::Int16,
         PgType::INT4 => DataType::Int32,
-        PgType::INT8
-        | PgType::OID
-        | PgType::XID
-        | PgType::CID
-        | PgType::REGCLASS
-        | PgType::REGTYPE
-        | PgType::REGPROC
-        | PgType::REGNAMESPACE
-        | PgType::REGROLE => DataType::Int64,
+        PgType::INT8 => DataType::Int64,
+        _ if is_oid(pg_type) => DataType::Int64,
         PgType::FLOAT4 => DataType::Float32,
         PgType::FLOAT8 => DataType::Float64,
         PgType::NUMERIC => match numeric_typmod(typmod) {
@@ -76,12 +70,6 @@ pub fn arrow_type(pg_type: &PgType, typmod: i32) -> DataType {
 
 fn list_of(element: &PgType) -> DataType {
     DataType::List(Arc::new(Field::new("item", arrow_type(element, -1), true)))
-}
-
-/// Precision and scale of a numeric's type modifier.
-pub fn numeric_typmod(typmod: i32) -> Option<(u8, i8)> {
-    let digits = typmod.checked_sub(4).filter(|digits| *digits >= 0)?;
-    Some((u8::try_from(digits >> 16).ok()?, (digits & 0x7ff) as i8))
 }
 
 /// A field of a PostgreSQL type, marked so that [`pg_type_of`] gives the type back.
@@ -382,22 +370,6 @@ pub fn decimal(unscaled: Digits, scale: i32) -> Option<Decimal> {
         dropped = digits.wrapping_rem(ten).wrapping_abs().to_i128()?;
         digits = digits.wrapping_div(ten);
         scale -= 1;
-    }
-}
-
-/// The type as PostgreSQL's messages word it.
-pub fn words_of(pg_type: &PgType) -> String {
-    match *pg_type {
-        PgType::CHAR => "\"char\"".to_string(),
-        PgType::BPCHAR => "character".to_string(),
-        PgType::INTERVAL => "interval".to_string(),
-        _ => match (crate::sql::types::column_type_of(pg_type), pg_type.kind()) {
-            (Some(column_type), _) if *pg_type != PgType::NAME && *pg_type != PgType::UNKNOWN => {
-                crate::sql::types::type_name(column_type)
-            }
-            (_, Kind::Array(element)) => format!("{}[]", words_of(element)),
-            _ => pg_type.name().to_string(),
-        },
     }
 }
 

@@ -12,8 +12,11 @@
 //!
 //! Must not know: the wire, how sessions and transactions are kept.
 
+mod aggregate;
+mod arithmetic;
 pub(in crate::sql) mod arrow;
 mod cast;
+mod constant;
 mod error;
 mod functions;
 mod interval;
@@ -25,6 +28,7 @@ pub(in crate::sql) mod row_function;
 mod scan;
 mod special;
 mod subquery;
+mod syntax;
 mod yielding;
 
 use std::sync::{Arc, OnceLock};
@@ -47,6 +51,7 @@ use super::error::{SqlError, SqlErrorKind};
 use super::result::{FieldInfo, PgType, RowBatch, RowStream};
 use super::settings::Settings;
 use super::text::Cell;
+use super::types;
 use crate::engine::{Engine, Transaction};
 use crate::runtime::{self, WallTime};
 use crate::version::Value;
@@ -330,7 +335,7 @@ fn with_shown_names(catalog: &Arc<Catalog>, plan: LogicalPlan) -> Result<Logical
         .collect();
     if !types
         .iter()
-        .any(|pg_type| cast::is_oid(pg_type) && !matches!(*pg_type, PgType::OID | PgType::XID | PgType::CID))
+        .any(|pg_type| types::is_oid(pg_type) && !matches!(*pg_type, PgType::OID | PgType::XID | PgType::CID))
     {
         return Ok(plan);
     }
@@ -344,7 +349,7 @@ fn with_shown_names(catalog: &Arc<Catalog>, plan: LogicalPlan) -> Result<Logical
             let name = column.name.clone();
             let relation: Option<TableReference> = column.relation.clone();
             let expr = PlanExpr::Column(column);
-            if cast::is_oid(&pg_type) && !matches!(pg_type, PgType::OID | PgType::XID | PgType::CID) {
+            if types::is_oid(&pg_type) && !matches!(pg_type, PgType::OID | PgType::XID | PgType::CID) {
                 function.call(vec![expr]).alias_qualified(relation, name)
             } else {
                 expr

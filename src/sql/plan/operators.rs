@@ -4,32 +4,26 @@
 //! All decisions fall while SQL becomes a logical plan, where both operands' types are known; DataFusion's own coercion
 //! finds nothing left to guess.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, PrimitiveArray};
-use datafusion::arrow::compute::kernels::arity::try_binary;
-use datafusion::arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Decimal256Type, DecimalType, Field, FieldRef,
-    Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType, IntervalUnit,
-    TimestampMicrosecondType, i256,
-};
-use datafusion::arrow::error::ArrowError;
+use datafusion::arrow::array::{Array, ArrayRef, Decimal128Array};
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as PlanResult;
 use datafusion::logical_expr::expr::{BinaryExpr, ScalarFunction};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
-    Signature, Volatility,
+    ColumnarValue, Expr, ExprSchemable, Operator, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 use postgres_types::Kind;
 
+use super::arithmetic::arithmetic_expr;
 use super::arrow;
-use super::cast::{cast_expr, is_integer, is_number, is_oid, is_text};
-use super::error::{division_by_zero, external};
+use super::cast::cast_expr;
+use super::error::external;
 use crate::sql::text::{Cell, Style, datetime};
+use crate::sql::types::{is_float, is_integer, is_number, is_oid, is_text, words_of};
 use crate::sql::{PgType, SqlError, SqlErrorKind};
 
 /// Plans operators and aggregates as PostgreSQL types them.
@@ -95,24 +89,13 @@ impl PgExprPlanner {
                 }
             }
             Operator::And | Operator::Or => {
-                let left = if left_type.is_none() {
-                    cast_expr(left, &PgType::BOOL, -1, self.style)?
-                } else {
-                    left
-                };
-                let right = if right_type.is_none() {
-                    cast_expr(right, &PgType::BOOL, -1, self.style)?
-                } else {
-                    right
-                };
+                let left = self.typed(left, &left_type, &PgType::BOOL)?;
+                let right = self.typed(right, &right_type, &PgType::BOOL)?;
                 for side in [left_type, right_type].into_iter().flatten() {
                     if side != PgType::BOOL {
                         return Err(external(SqlError::new(
                             SqlErrorKind::DatatypeMismatch,
-                            format!(
-                                "argument of {op} must be type boolean, not type {}",
-                                arrow::words_of(&side)
-                            ),
+                            format!("argument of {op} must be type boolean, not type {}", words_of(&side)),
                         )));
                     }
                 }
@@ -131,16 +114,8 @@ impl PgExprPlanner {
                         return Err(no_operator(&raw.op.to_string(), &left_type, &right_type));
                     }
                 }
-                let left = if left_type.is_none() {
-                    cast_expr(left, &PgType::TEXT, -1, self.style)?
-                } else {
-                    left
-                };
-                let right = if right_type.is_none() {
-                    cast_expr(right, &PgType::TEXT, -1, self.style)?
-                } else {
-                    right
-                };
+                let left = self.typed(left, &left_type, &PgType::TEXT)?;
+                let right = self.typed(right, &right_type, &PgType::TEXT)?;
                 binary_expr(left, op, right)
             }
             Operator::BitwiseAnd
@@ -172,7 +147,7 @@ impl PgExprPlanner {
         if !comparable(&left_type, &right_type) {
             return Err(no_operator(&op.to_string(), &Some(left_type), &Some(right_type)));
         }
-        if matches!(left_type, PgType::JSON | PgType::JSONB) && left_type == PgType::JSON {
+        if left_type == PgType::JSON {
             return Err(no_operator(&op.to_string(), &Some(left_type), &Some(right_type)));
         }
         if left_type == PgType::INTERVAL && right_type == PgType::INTERVAL {
@@ -186,30 +161,22 @@ impl PgExprPlanner {
                 self.trimmed(right, &right_type)?,
             ));
         }
-        let (left, right) = match (&left_type, &right_type) {
-            (&PgType::DATE, &PgType::TIMESTAMP | &PgType::TIMESTAMPTZ) => {
-                (cast_expr(left, &right_type, -1, self.style)?, right)
-            }
-            (&PgType::TIMESTAMP | &PgType::TIMESTAMPTZ, &PgType::DATE) => {
-                let right = cast_expr(right, &left_type, -1, self.style)?;
-                (left, right)
-            }
-            (&PgType::TIMESTAMP, &PgType::TIMESTAMPTZ) => (cast_expr(left, &right_type, -1, self.style)?, right),
-            (&PgType::TIMESTAMPTZ, &PgType::TIMESTAMP) => {
-                let right = cast_expr(right, &left_type, -1, self.style)?;
-                (left, right)
-            }
-            (a, &PgType::FLOAT4 | &PgType::FLOAT8) if *a == PgType::NUMERIC => (
-                cast_expr(left, &PgType::FLOAT8, -1, self.style)?,
-                cast_expr(right, &PgType::FLOAT8, -1, self.style)?,
-            ),
-            (&PgType::FLOAT4 | &PgType::FLOAT8, b) if *b == PgType::NUMERIC => (
-                cast_expr(left, &PgType::FLOAT8, -1, self.style)?,
-                cast_expr(right, &PgType::FLOAT8, -1, self.style)?,
-            ),
-            _ => (left, right),
+        let Some(common) = compared_as(&left_type, &right_type) else {
+            return Ok(binary_expr(left, op, right));
         };
-        Ok(binary_expr(left, op, right))
+        Ok(binary_expr(
+            self.as_type(left, &left_type, &common)?,
+            op,
+            self.as_type(right, &right_type, &common)?,
+        ))
+    }
+
+    /// An operand whose type nobody has said is of the type its operator takes.
+    fn typed(&self, expr: Expr, known: &Option<PgType>, otherwise: &PgType) -> PlanResult<Expr> {
+        match known {
+            Some(_) => Ok(expr),
+            None => cast_expr(expr, otherwise, -1, self.style),
+        }
     }
 
     fn trimmed(&self, expr: Expr, pg_type: &PgType) -> PlanResult<Expr> {
@@ -395,10 +362,6 @@ impl PgExprPlanner {
     }
 }
 
-fn is_float(pg_type: &PgType) -> bool {
-    matches!(*pg_type, PgType::FLOAT4 | PgType::FLOAT8)
-}
-
 /// Integers beside numerics become decimals without digits behind the point, just wide enough.
 fn decimal_operand(expr: Expr, pg_type: &PgType) -> Expr {
     let digits = match *pg_type {
@@ -408,6 +371,17 @@ fn decimal_operand(expr: Expr, pg_type: &PgType) -> Expr {
         _ => return expr,
     };
     datafusion::logical_expr::cast(expr, DataType::Decimal128(digits, 0))
+}
+
+/// The type as which two comparable types meet, where DataFusion would choose another than PostgreSQL.
+fn compared_as(left: &PgType, right: &PgType) -> Option<PgType> {
+    let times = [PgType::DATE, PgType::TIMESTAMP, PgType::TIMESTAMPTZ];
+    let rank = |pg_type: &PgType| times.iter().position(|time| time == pg_type);
+    if let (Some(a), Some(b)) = (rank(left), rank(right)) {
+        return (a != b).then(|| times[a.max(b)].clone());
+    }
+    let mixed = |a: &PgType, b: &PgType| *a == PgType::NUMERIC && is_float(b);
+    (mixed(left, right) || mixed(right, left)).then_some(PgType::FLOAT8)
 }
 
 fn comparable(left: &PgType, right: &PgType) -> bool {
@@ -424,7 +398,7 @@ fn comparable(left: &PgType, right: &PgType) -> bool {
 }
 
 fn no_operator(op: &str, left: &Option<PgType>, right: &Option<PgType>) -> datafusion::error::DataFusionError {
-    let words = |side: &Option<PgType>| side.as_ref().map_or_else(|| "unknown".to_string(), arrow::words_of);
+    let words = |side: &Option<PgType>| side.as_ref().map_or_else(|| "unknown".to_string(), words_of);
     let op = if op == "!=" { "<>" } else { op };
     external(
         SqlError::new(
@@ -527,412 +501,5 @@ impl ScalarUDFImpl for Span {
         } else {
             ColumnarValue::Array(spans)
         })
-    }
-}
-
-/// `left op right` by [`Arithmetic`].
-fn arithmetic_expr(op: Operator, left: &Expr, right: &Expr) -> Expr {
-    let function = Arc::new(ScalarUDF::new_from_impl(Arithmetic::new(op)));
-    Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![left.clone(), right.clone()]))
-}
-
-/// Digits behind the point of a quotient of numerics. PostgreSQL chooses so that there are at least 16 significant ones;
-/// a column of a plan has one scale, so it is the one that PostgreSQL takes for quotients from 1 to 9999.
-const QUOTIENT_SCALE: i8 = 16;
-
-/// Arithmetic that fails instead of wrapping: integers, floats, dates and days, and quotients of numerics.
-#[derive(Debug)]
-struct Arithmetic {
-    op: Operator,
-    name: String,
-    signature: Signature,
-}
-
-impl Arithmetic {
-    fn new(op: Operator) -> Arithmetic {
-        Arithmetic {
-            op,
-            name: format!("\u{1}{op}"),
-            signature: Signature::any(2, Volatility::Immutable),
-        }
-    }
-
-    fn result(&self, left: &DataType, right: &DataType) -> DataType {
-        match (left, right) {
-            (DataType::Date32, DataType::Date32) => DataType::Int32,
-            (DataType::Timestamp(..), DataType::Timestamp(..)) => DataType::Interval(IntervalUnit::MonthDayNano),
-            (DataType::Decimal128(..) | DataType::Decimal256(..), _)
-            | (_, DataType::Decimal128(..) | DataType::Decimal256(..)) => {
-                let scale = |side: &DataType| match side {
-                    DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => *scale,
-                    _ => 0,
-                };
-                // One digit less than an unconstrained column has, so that zeros at the end are shown.
-                DataType::Decimal256(76, scale(left).max(scale(right)).clamp(QUOTIENT_SCALE, 27))
-            }
-            _ => left.clone(),
-        }
-    }
-}
-
-impl PartialEq for Arithmetic {
-    fn eq(&self, other: &Self) -> bool {
-        self.op == other.op
-    }
-}
-impl Eq for Arithmetic {}
-impl Hash for Arithmetic {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
-    }
-}
-
-impl ScalarUDFImpl for Arithmetic {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, types: &[DataType]) -> PlanResult<DataType> {
-        Ok(self.result(&types[0], &types[1]))
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs) -> PlanResult<FieldRef> {
-        let result = self.result(args.arg_fields[0].data_type(), args.arg_fields[1].data_type());
-        let nullable = args.arg_fields.iter().any(|field| field.is_nullable());
-        Ok(Arc::new(Field::new(self.name(), result, nullable)))
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
-        let scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let rows = if scalar { 1 } else { args.number_rows };
-        let left = args.args[0].to_array(rows)?;
-        let right = args.args[1].to_array(rows)?;
-        let result = compute(self.op, &left, &right, args.return_field.data_type())?;
-        Ok(if scalar {
-            ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)
-        } else {
-            ColumnarValue::Array(result)
-        })
-    }
-}
-
-fn compute(op: Operator, left: &ArrayRef, right: &ArrayRef, result: &DataType) -> PlanResult<ArrayRef> {
-    Ok(match (left.data_type(), right.data_type()) {
-        (DataType::Int16, DataType::Int16) => integers::<Int16Type>(
-            op,
-            left,
-            right,
-            "smallint",
-            i16::checked_add,
-            i16::checked_sub,
-            i16::checked_mul,
-            i16::checked_div,
-            i16::checked_rem,
-        )?,
-        (DataType::Int32, DataType::Int32) => integers::<Int32Type>(
-            op,
-            left,
-            right,
-            "integer",
-            i32::checked_add,
-            i32::checked_sub,
-            i32::checked_mul,
-            i32::checked_div,
-            i32::checked_rem,
-        )?,
-        (DataType::Int64, DataType::Int64) => integers::<Int64Type>(
-            op,
-            left,
-            right,
-            "bigint",
-            i64::checked_add,
-            i64::checked_sub,
-            i64::checked_mul,
-            i64::checked_div,
-            i64::checked_rem,
-        )?,
-        (DataType::Float32, DataType::Float32) => {
-            each::<Float32Type, Float32Type, Float32Type>(left, right, |a, b| {
-                Ok(float(op, a.into(), b.into(), |value| (value as f32).is_infinite())? as f32)
-            })?
-        }
-        (DataType::Float64, DataType::Float64) => {
-            each::<Float64Type, Float64Type, Float64Type>(left, right, |a, b| float(op, a, b, f64::is_infinite))?
-        }
-        (DataType::Date32, DataType::Int32) => each::<Date32Type, Int32Type, Date32Type>(left, right, |date, days| {
-            let moved = if op == Operator::Plus {
-                date.checked_add(days)
-            } else {
-                date.checked_sub(days)
-            };
-            moved.ok_or_else(|| SqlError::new(SqlErrorKind::DatetimeOverflow, "date out of range"))
-        })?,
-        (DataType::Date32, DataType::Date32) => each::<Date32Type, Date32Type, Int32Type>(left, right, |a, b| {
-            a.checked_sub(b)
-                .ok_or_else(|| SqlError::new(SqlErrorKind::NumericOutOfRange, "integer out of range"))
-        })?,
-        (DataType::Timestamp(..), DataType::Timestamp(..)) => each::<
-            TimestampMicrosecondType,
-            TimestampMicrosecondType,
-            IntervalMonthDayNanoType,
-        >(left, right, |a, b| {
-            let infinite = |micros| {
-                matches!(
-                    micros,
-                    datetime::TIMESTAMP_INFINITY | datetime::TIMESTAMP_MINUS_INFINITY
-                )
-            };
-            if infinite(a) || infinite(b) {
-                return Err(SqlError::new(
-                    SqlErrorKind::DatetimeOverflow,
-                    "cannot subtract infinite timestamps",
-                ));
-            }
-            let overflow = || SqlError::new(SqlErrorKind::DatetimeOverflow, "interval out of range");
-            let micros = a.checked_sub(b).ok_or_else(overflow)?;
-            let days = i32::try_from(micros / datetime::MICROS_PER_DAY).map_err(|_| overflow())?;
-            Ok(IntervalMonthDayNanoType::make_value(
-                0,
-                days,
-                micros % datetime::MICROS_PER_DAY * 1_000,
-            ))
-        })?,
-        (_, _) if matches!(result, DataType::Decimal256(..)) => quotient(left, right, result)?,
-        (a, b) => {
-            return Err(external(SqlError::internal(format!(
-                "arithmetic between {a} and {b} was not planned"
-            ))));
-        }
-    })
-}
-
-fn each<L: ArrowPrimitiveType, R: ArrowPrimitiveType, O: ArrowPrimitiveType>(
-    left: &ArrayRef,
-    right: &ArrayRef,
-    compute: impl Fn(L::Native, R::Native) -> Result<O::Native, SqlError>,
-) -> PlanResult<ArrayRef> {
-    let result: PrimitiveArray<O> = try_binary(left.as_primitive::<L>(), right.as_primitive::<R>(), |a, b| {
-        compute(a, b).map_err(|error| ArrowError::ExternalError(Box::new(error)))
-    })?;
-    Ok(Arc::new(result))
-}
-
-type Checked<T> = fn(T, T) -> Option<T>;
-
-#[expect(clippy::too_many_arguments, reason = "one checked function per operator")]
-fn integers<T: ArrowPrimitiveType>(
-    op: Operator,
-    left: &ArrayRef,
-    right: &ArrayRef,
-    type_name: &'static str,
-    add: Checked<T::Native>,
-    sub: Checked<T::Native>,
-    mul: Checked<T::Native>,
-    div: Checked<T::Native>,
-    rem: Checked<T::Native>,
-) -> PlanResult<ArrayRef>
-where
-    T::Native: Default + PartialEq,
-{
-    let zero = T::Native::default();
-    each::<T, T, T>(left, right, |a, b| {
-        let result = match op {
-            Operator::Plus => add(a, b),
-            Operator::Minus => sub(a, b),
-            Operator::Multiply => mul(a, b),
-            _ if b == zero => return Err(division_by_zero()),
-            Operator::Divide => div(a, b),
-            // The smallest integer modulo -1 has no overflow in it: nothing remains.
-            _ => Some(rem(a, b).unwrap_or(zero)),
-        };
-        result.ok_or_else(|| SqlError::new(SqlErrorKind::NumericOutOfRange, format!("{type_name} out of range")))
-    })
-}
-
-fn float(op: Operator, a: f64, b: f64, overflows: impl Fn(f64) -> bool) -> Result<f64, SqlError> {
-    let result = match op {
-        Operator::Plus => a + b,
-        Operator::Minus => a - b,
-        Operator::Multiply => a * b,
-        _ if b == 0.0 && !a.is_nan() => return Err(division_by_zero()),
-        _ => a / b,
-    };
-    if overflows(result) && a.is_finite() && b.is_finite() {
-        return Err(SqlError::new(
-            SqlErrorKind::NumericOutOfRange,
-            "value out of range: overflow",
-        ));
-    }
-    if result == 0.0 && matches!(op, Operator::Multiply | Operator::Divide) && a != 0.0 && b != 0.0 && b.is_finite() {
-        return Err(SqlError::new(
-            SqlErrorKind::NumericOutOfRange,
-            "value out of range: underflow",
-        ));
-    }
-    Ok(result)
-}
-
-/// Quotient of two decimals, rounded half away from zero to the result's scale.
-fn quotient(left: &ArrayRef, right: &ArrayRef, result: &DataType) -> PlanResult<ArrayRef> {
-    let DataType::Decimal256(precision, scale) = *result else {
-        return Err(external(SqlError::internal("a quotient of numerics is a wide decimal")));
-    };
-    let (left, left_scale) = wide(left)?;
-    let (right, right_scale) = wide(right)?;
-    let (left, right) = (
-        left.as_primitive::<Decimal256Type>(),
-        right.as_primitive::<Decimal256Type>(),
-    );
-    // left / 10^ls / (right / 10^rs) * 10^scale
-    let shift = u32::try_from(i32::from(scale) + i32::from(right_scale) - i32::from(left_scale)).unwrap_or(0);
-    let overflow = || SqlError::new(SqlErrorKind::NumericOutOfRange, "value overflows numeric format");
-    let factor = i256::from_i128(10)
-        .checked_pow(shift)
-        .ok_or_else(|| external(overflow()))?;
-    let quotients: PrimitiveArray<Decimal256Type> = try_binary(left, right, |a, b| {
-        let divide = || {
-            if b == i256::ZERO {
-                return Err(division_by_zero());
-            }
-            let scaled = a.checked_mul(factor).ok_or_else(overflow)?;
-            let whole = scaled.checked_div(b).ok_or_else(overflow)?;
-            let rest = scaled.checked_rem(b).ok_or_else(overflow)?.wrapping_abs();
-            let away = if (a < i256::ZERO) == (b < i256::ZERO) {
-                i256::ONE
-            } else {
-                i256::MINUS_ONE
-            };
-            let half = b.wrapping_abs().wrapping_sub(rest);
-            if rest >= half {
-                whole.checked_add(away).ok_or_else(overflow)
-            } else {
-                Ok(whole)
-            }
-        };
-        divide().map_err(|error| ArrowError::ExternalError(Box::new(error)))
-    })?;
-    Ok(Arc::new(quotients.with_precision_and_scale(precision, scale)?))
-}
-
-fn wide(array: &ArrayRef) -> PlanResult<(ArrayRef, i8)> {
-    match array.data_type() {
-        DataType::Decimal256(_, scale) => Ok((Arc::clone(array), *scale)),
-        DataType::Decimal128(_, scale) => {
-            let narrow = array.as_primitive::<Decimal128Type>();
-            let digits: PrimitiveArray<Decimal256Type> = narrow.unary(i256::from_i128);
-            let digits = digits.with_precision_and_scale(Decimal256Type::MAX_PRECISION, *scale)?;
-            Ok((Arc::new(digits), *scale))
-        }
-        other => Err(external(SqlError::internal(format!("{other} is no decimal")))),
-    }
-}
-
-/// Wraps the argument of `sum` and `avg` so that the aggregate's result is what PostgreSQL's is: sums of integers do not
-/// wrap round (smallint and integer give bigint, bigint gives numeric), averages of integers and numerics are numeric.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub struct AggregateArgument {
-    name: &'static str,
-    signature: Signature,
-}
-
-pub const SUM_ARGUMENT: &str = "\u{1}sum";
-pub const AVG_ARGUMENT: &str = "\u{1}avg";
-
-impl AggregateArgument {
-    pub fn new(name: &'static str) -> AggregateArgument {
-        AggregateArgument {
-            name,
-            signature: Signature::any(1, Volatility::Immutable),
-        }
-    }
-
-    fn result(&self, argument: &DataType) -> PlanResult<DataType> {
-        use DataType::{
-            Decimal128, Decimal256, Duration, Float32, Float64, Int8, Int16, Int32, Int64, Interval, Null, UInt64,
-        };
-        Ok(match (self.name, argument) {
-            (_, Null) => Int64,
-            (SUM_ARGUMENT, Int8 | Int16 | Int32) => Int64,
-            (SUM_ARGUMENT, Int64 | UInt64) => Decimal256(40, 0),
-            (SUM_ARGUMENT, Decimal128(_, scale) | Decimal256(_, scale)) => Decimal256(66, *scale),
-            (AVG_ARGUMENT, Int8 | Int16 | Int32 | Int64 | UInt64) => Decimal256(72, QUOTIENT_SCALE - 4),
-            // An average has four more digits behind the point than its argument.
-            (AVG_ARGUMENT, Decimal128(_, scale) | Decimal256(_, scale)) => {
-                Decimal256(72, (*scale).clamp(QUOTIENT_SCALE - 4, 23))
-            }
-            (_, Float32 | Float64) => Float64,
-            (_, Interval(_) | Duration(_)) => argument.clone(),
-            (name, _) => {
-                let words = arrow::words_of(&arrow::pg_type_of(&Field::new("argument", argument.clone(), true)).0);
-                return Err(external(super::error::undefined_function(&format!(
-                    "{}({words})",
-                    &name[1..]
-                ))));
-            }
-        })
-    }
-}
-
-impl ScalarUDFImpl for AggregateArgument {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, types: &[DataType]) -> PlanResult<DataType> {
-        self.result(&types[0])
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
-        args.args[0].cast_to(args.return_field.data_type(), None)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quotients_of_numerics_are_rounded_half_away_from_zero() {
-        for (a, b, expected) in [
-            ("10.0", "3", "3.3333333333333333"),
-            ("-2", "3", "-0.6666666666666667"),
-            ("1", "8", "0.1250000000000000"),
-        ] {
-            let side = |text: &str| {
-                let value = crate::version::Value::Numeric(text.parse().unwrap());
-                arrow::array(&DataType::Decimal128(20, 1), std::iter::once(&value)).unwrap()
-            };
-            let result = quotient(&side(a), &side(b), &DataType::Decimal256(76, QUOTIENT_SCALE)).unwrap();
-            let cell = crate::sql::text::Cell::of_array(&result, 0).unwrap();
-            let mut out = String::new();
-            crate::sql::text::write_cell(&mut out, &cell, &PgType::NUMERIC, &Style::DEFAULT).unwrap();
-            assert_eq!(out, expected);
-        }
-    }
-
-    #[test]
-    fn floats_fail_where_postgres_fails() {
-        assert_eq!(
-            float(Operator::Divide, 1.0, 0.0, f64::is_infinite).unwrap_err().kind,
-            SqlErrorKind::DivisionByZero
-        );
-        assert_eq!(
-            float(Operator::Multiply, 1e300, 1e300, f64::is_infinite)
-                .unwrap_err()
-                .kind,
-            SqlErrorKind::NumericOutOfRange
-        );
-        assert_eq!(
-            float(Operator::Plus, f64::INFINITY, 1.0, f64::is_infinite).unwrap(),
-            f64::INFINITY
-        );
     }
 }

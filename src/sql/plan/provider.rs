@@ -16,11 +16,12 @@ use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner};
 use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
 use datafusion::physical_plan::ExecutionPlan;
 
+use super::aggregate::{AVG_ARGUMENT, AggregateArgument, SUM_ARGUMENT};
 use super::arrow;
 use super::cast::{CastFunction, cast_target};
 use super::error::external;
 use super::functions::{FUNCTIONS, REGCLASS_CAST, REGNAMESPACE_CAST, REGROLE_CAST, REGTYPE_CAST};
-use super::operators::{AVG_ARGUMENT, AggregateArgument, PgExprPlanner, SUM_ARGUMENT};
+use super::operators::PgExprPlanner;
 use super::rewrite::{ARRAY_OR_EMPTY, WHOLE_NUMBER};
 use super::row_function::BoundFunction;
 use super::scan::UserTable;

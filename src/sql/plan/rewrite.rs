@@ -1,25 +1,29 @@
 //! From PostgreSQL's syntax to what DataFusion's planner takes, statement by statement, before any name is resolved.
 //!
 //! Everything here is decided by the text alone. Casts become calls of functions whose names say the type
-//! ([`cast_name`]), number constants get PostgreSQL's types the same way, columns get PostgreSQL's names, parameters become
+//! ([`super::cast`]), number constants get PostgreSQL's types the same way, columns get PostgreSQL's names, parameters become
 //! constants of their types, and a few constructs are said in other words that mean the same.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, CaseWhen, CastKind, DataType, Distinct, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, Interval, LimitClause, ObjectName,
-    ObjectNamePart, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableAlias, TableAliasColumnDef,
-    TableFactor, TableFunctionArgs, UnaryOperator, Value as Constant, ValueWithSpan, VisitMut, VisitorMut,
+    FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, Interval, LimitClause, ObjectName, ObjectNamePart,
+    OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableAliasColumnDef, TableFactor, TableFunctionArgs,
+    UnaryOperator, Value as Constant, ValueWithSpan, VisitMut, VisitorMut,
 };
-use datafusion::sql::sqlparser::{dialect::PostgreSqlDialect, parser::Parser};
 
+use super::aggregate::{AVG_ARGUMENT, SUM_ARGUMENT};
 use super::arrow;
-use super::cast::{cast_name, cast_target};
+use super::constant::{
+    constant_text, digits_of, digits_typmod, negated, number, number_constant, plain_number, quoted,
+};
 use super::error::undefined_function;
-use super::names::{self, first_argument};
-use super::operators::{AVG_ARGUMENT, SUM_ARGUMENT};
+use super::names;
 use super::subquery;
+use super::syntax::{
+    binary, call, compared_rows, folded, last_name, no_arguments, parsed_query, row_in_list, table_alias, typed,
+};
 use crate::sql::text::{self, Style};
 use crate::sql::{PgType, SqlError, SqlErrorKind, types};
 use crate::version::Value;
@@ -180,7 +184,7 @@ impl Rewriter<'_> {
             ));
         };
         let typmod = match value {
-            Value::Numeric(value) => numeric_typmod(*value),
+            Value::Numeric(value) => digits_typmod(*value),
             _ => -1,
         };
         let literal = match text::to_text(value, &pg_type, &self.style) {
@@ -196,7 +200,7 @@ impl Rewriter<'_> {
         Ok(match constant_text(&inner) {
             // A constant numeric keeps its digits, which the type of unconstrained columns would pad.
             Some(text) if pg_type == PgType::NUMERIC && typmod < 0 => match text::number::parse_numeric(text) {
-                Ok(value) => typed(inner, &pg_type, numeric_typmod(value)),
+                Ok(value) => typed(inner, &pg_type, digits_typmod(value)),
                 Err(_) => typed(quoted(text), &pg_type, typmod),
             },
             // A float is read from its own digits, not by way of a numeric.
@@ -464,22 +468,6 @@ impl VisitorMut for Rewriter<'_> {
     }
 }
 
-pub(super) fn folded(ident: &Ident) -> String {
-    if ident.quote_style.is_some() {
-        ident.value.clone()
-    } else {
-        ident.value.to_lowercase()
-    }
-}
-
-pub(super) fn last_name(name: &ObjectName) -> String {
-    name.0
-        .last()
-        .and_then(ObjectNamePart::as_ident)
-        .map(folded)
-        .unwrap_or_default()
-}
-
 fn is_bare_function(name: &str) -> bool {
     [
         "current_schema",
@@ -498,90 +486,6 @@ fn is_bare_function(name: &str) -> bool {
     .any(|bare| name.eq_ignore_ascii_case(bare))
 }
 
-pub(super) fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
-    Expr::BinaryOp {
-        left: Box::new(left),
-        op,
-        right: Box::new(right),
-    }
-}
-
-pub(super) fn no_arguments() -> FunctionArgumentList {
-    FunctionArgumentList {
-        duplicate_treatment: None,
-        args: Vec::new(),
-        clauses: Vec::new(),
-    }
-}
-
-/// A call of a function by its exact name.
-pub fn call(name: &str, arguments: Vec<Expr>) -> Expr {
-    let args = arguments
-        .into_iter()
-        .map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)))
-        .collect();
-    Expr::Function(Function {
-        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name))]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList { args, ..no_arguments() }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
-}
-
-pub(super) fn typed(inner: Expr, pg_type: &PgType, typmod: i32) -> Expr {
-    call(&cast_name(pg_type, typmod), vec![inner])
-}
-
-pub(super) fn table_alias(name: &str) -> TableAlias {
-    TableAlias {
-        explicit: true,
-        name: Ident::with_quote('"', name),
-        columns: Vec::new(),
-        at: None,
-    }
-}
-
-pub(super) fn parsed_query(sql: &str) -> Query {
-    match Parser::parse_sql(&PostgreSqlDialect {}, sql).map(|mut statements| statements.pop()) {
-        Ok(Some(Statement::Query(query))) => *query,
-        _ => unreachable!("the text of our own query parses: {sql}"),
-    }
-}
-
-pub(super) fn quoted(text: &str) -> Expr {
-    Expr::Value(Constant::SingleQuotedString(text.to_string()).into())
-}
-
-fn number_constant(digits: &str) -> Expr {
-    Expr::Value(Constant::Number(digits.to_string(), false).into())
-}
-
-/// The text of a constant, quoted or a number.
-fn constant_text(expr: &Expr) -> Option<&str> {
-    match expr {
-        Expr::Value(ValueWithSpan {
-            value: Constant::SingleQuotedString(text),
-            ..
-        }) => Some(text),
-        other => digits_of(other).map(String::as_str),
-    }
-}
-
-/// The type modifier that says just the digits of a value.
-fn numeric_typmod(value: rust_decimal::Decimal) -> i32 {
-    let scale = value.scale() as i32;
-    let digits = value
-        .mantissa()
-        .unsigned_abs()
-        .checked_ilog10()
-        .map_or(1, |log| log as i32 + 1);
-    ((digits.max(scale + 1) << 16) | scale) + 4
-}
-
 /// Functions that are another way to write an operator.
 fn operator_function(name: &str) -> Option<BinaryOperator> {
     Some(match name {
@@ -590,131 +494,6 @@ fn operator_function(name: &str) -> Option<BinaryOperator> {
         "texteq" | "int4eq" | "int8eq" => BinaryOperator::Eq,
         _ => return None,
     })
-}
-
-/// `(a, b) = (c, d)` column by column.
-fn compared_rows(left: Box<Expr>, op: BinaryOperator, right: Box<Expr>) -> Expr {
-    let join = match op {
-        BinaryOperator::Eq => BinaryOperator::And,
-        BinaryOperator::NotEq => BinaryOperator::Or,
-        _ => return Expr::BinaryOp { left, op, right },
-    };
-    match (*left, *right) {
-        (Expr::Tuple(a), Expr::Tuple(b)) if a.len() == b.len() && !a.is_empty() => {
-            let pairs = a.into_iter().zip(b).map(|(a, b)| binary(a, op.clone(), b));
-            let all = pairs.reduce(|all, next| binary(all, join.clone(), next));
-            Expr::Nested(Box::new(all.unwrap_or_else(|| number_constant("0"))))
-        }
-        (left, right) => binary(left, op, right),
-    }
-}
-
-/// `(a, b) IN ((1, 2), (3, 4))`.
-fn row_in_list(row: Expr, list: Vec<Expr>, negated: bool) -> Expr {
-    let (op, join) = if negated {
-        (BinaryOperator::NotEq, BinaryOperator::And)
-    } else {
-        (BinaryOperator::Eq, BinaryOperator::Or)
-    };
-    let equal = list
-        .into_iter()
-        .map(|item| compared_rows(Box::new(row.clone()), op.clone(), Box::new(item)));
-    let any = equal.reduce(|any, next| binary(any, join.clone(), next));
-    Expr::Nested(Box::new(any.unwrap_or(row)))
-}
-
-/// Constants with a larger power of ten than this cannot be the planner's decimals.
-const NUMERIC_POWER_MAX: i32 = 28;
-
-/// What stands behind the `e` of a number constant; as much as fits when it is absurd.
-fn power_of_ten(digits: &str) -> Option<i32> {
-    let (_, power) = digits.split_once(['e', 'E'])?;
-    let bound = if power.starts_with('-') { i32::MIN + 1 } else { i32::MAX };
-    Some(power.parse().unwrap_or(bound))
-}
-
-/// Integers that fit are integer, others bigint or numeric: the planner makes the latter two of plain constants.
-fn number(constant: Expr) -> Expr {
-    match &constant {
-        Expr::Value(ValueWithSpan {
-            value: Constant::Number(digits, _),
-            ..
-        }) if digits.parse::<i32>().is_ok() => typed(constant, &PgType::INT4, -1),
-        // A power of ten beyond what a numeric holds, like 1e300, is a double precision.
-        Expr::Value(ValueWithSpan {
-            value: Constant::Number(digits, _),
-            ..
-        }) if power_of_ten(digits).is_some_and(|power| power.abs() > NUMERIC_POWER_MAX) => {
-            let text = Expr::Value(Constant::SingleQuotedString(digits.clone()).into());
-            typed(text, &PgType::FLOAT8, -1)
-        }
-        _ => constant,
-    }
-}
-
-fn is_integer_cast(function: &Function) -> bool {
-    function
-        .name
-        .0
-        .last()
-        .and_then(ObjectNamePart::as_ident)
-        .and_then(|name| cast_target(&name.value))
-        .is_some_and(|(pg_type, _)| pg_type == PgType::INT4)
-}
-
-/// The digits of a number constant, wrapped or not.
-fn digits_of(expr: &Expr) -> Option<&String> {
-    match expr {
-        Expr::Value(ValueWithSpan {
-            value: Constant::Number(digits, _),
-            ..
-        }) => Some(digits),
-        Expr::Function(function) if is_integer_cast(function) => match first_argument(function)? {
-            Expr::Value(ValueWithSpan {
-                value: Constant::Number(digits, _),
-                ..
-            }) => Some(digits),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// A minus before a constant belongs to the constant, so that the smallest integer can be written.
-fn negated(inner: Box<Expr>) -> Expr {
-    match digits_of(&inner) {
-        Some(digits) if !digits.starts_with('-') && digits.bytes().all(|b| b.is_ascii_digit()) && digits.len() < 20 => {
-            number(Expr::Value(Constant::Number(format!("-{digits}"), false).into()))
-        }
-        _ => Expr::UnaryOp {
-            op: UnaryOperator::Minus,
-            expr: inner,
-        },
-    }
-}
-
-/// Where a number means a position or a count, it stays a plain one.
-fn plain_number(expr: &mut Expr) {
-    if let Some(digits) = digits_of(expr) {
-        *expr = Expr::Value(Constant::Number(digits.clone(), false).into());
-        return;
-    }
-    // A parameter's value in LIMIT and OFFSET.
-    if let Expr::Function(function) = expr
-        && function
-            .name
-            .0
-            .last()
-            .and_then(ObjectNamePart::as_ident)
-            .is_some_and(|name| cast_target(&name.value).is_some())
-        && let Some(Expr::Value(ValueWithSpan {
-            value: Constant::SingleQuotedString(text),
-            ..
-        })) = first_argument(function)
-        && text.parse::<i64>().is_ok()
-    {
-        *expr = Expr::Value(Constant::Number(text.clone(), false).into());
-    }
 }
 
 /// The type that SQL text names, also those only expressions can have.

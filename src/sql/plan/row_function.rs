@@ -11,10 +11,12 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
+use super::arrow;
 use super::error::{external, undefined_function};
-use super::{arrow, cast};
+use crate::sql::cast::explicit;
 use crate::sql::catalog::Catalog;
 use crate::sql::text::{Cell, Style};
+use crate::sql::types::{is_text, words_of};
 use crate::sql::{PgType, SqlError};
 use crate::version::Value;
 
@@ -76,11 +78,11 @@ impl BoundFunction {
                 Value::Text(text) if *from == PgType::BPCHAR => Value::Text(text.trim_end_matches(' ').to_string()),
                 value => value,
             };
-            let same_family = *wanted == PgType::ANY || (cast::is_text(wanted) && cast::is_text(from));
+            let same_family = *wanted == PgType::ANY || (is_text(wanted) && is_text(from));
             values.push(if same_family {
                 value
             } else {
-                cast::convert(value, from, wanted, -1, style)?
+                explicit(value, from, wanted, -1, style)?
             });
         }
         (self.declared.body)(&self.catalog, &values)
@@ -124,7 +126,7 @@ impl ScalarUDFImpl for BoundFunction {
             let types: Vec<String> = args
                 .arg_fields
                 .iter()
-                .map(|field| arrow::words_of(&arrow::pg_type_of(field).0))
+                .map(|field| words_of(&arrow::pg_type_of(field).0))
                 .collect();
             return Err(external(undefined_function(&format!(
                 "{}({})",

@@ -17,6 +17,7 @@ use super::arrow;
 use super::error::{external, more_than_one_row, undefined_function};
 use super::rewrite::{ARRAY_OR_EMPTY, SINGLE_VALUE, WHOLE_NUMBER};
 use crate::sql::PgType;
+use crate::sql::types::words_of;
 use crate::version::Value;
 
 /// `ARRAY(SELECT ...)` without rows is an empty array, not NULL.
@@ -165,7 +166,7 @@ impl ScalarUDFImpl for Undefined {
         let types: Vec<String> = args
             .arg_fields
             .iter()
-            .map(|field| arrow::words_of(&arrow::pg_type_of(field).0))
+            .map(|field| words_of(&arrow::pg_type_of(field).0))
             .collect();
         self.fail(&types)
     }

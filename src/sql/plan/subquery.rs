@@ -8,7 +8,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::names;
-use super::rewrite::{ARRAY_OR_EMPTY, SINGLE_VALUE, binary, call, folded, last_name, parsed_query};
+use super::rewrite::{ARRAY_OR_EMPTY, SINGLE_VALUE};
+use super::syntax::{binary, call, folded, last_name, parsed_query};
 use crate::sql::SqlError;
 
 /// `ARRAY(SELECT ...)`.

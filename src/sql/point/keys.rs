@@ -8,7 +8,7 @@ use super::expression::{Comparison, Compiled, Compiler, Declined, Parameters};
 use crate::sql::cast;
 use crate::sql::error::SqlError;
 use crate::sql::result::PgType;
-use crate::sql::types::pg_type;
+use crate::sql::types::{is_integer, pg_type};
 use crate::version::{ColumnType, TableSchema, Value, encode_key_values, prefix_end};
 
 /// The keys for which a condition can be true. The condition itself still has to be asked of every row.
@@ -138,11 +138,10 @@ fn exactly(value: Value, from: &PgType, to: ColumnType, compiler: &Compiler<'_>)
     if *from == PgType::UNKNOWN {
         return cast::cast(value, from, plain, style).map(Some);
     }
-    let integer = |pg_type: &PgType| matches!(*pg_type, PgType::INT2 | PgType::INT4 | PgType::INT8);
     let string = |pg_type: &PgType| matches!(*pg_type, PgType::TEXT | PgType::VARCHAR);
     let target = pg_type(plain);
     let same_order = *from == target
-        || integer(from) && (integer(&target) || target == PgType::NUMERIC)
+        || is_integer(from) && (is_integer(&target) || target == PgType::NUMERIC)
         || string(from) && string(&target);
     if !same_order {
         return Ok(None);

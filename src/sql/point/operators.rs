@@ -7,6 +7,7 @@ use rust_decimal::prelude::ToPrimitive;
 
 use crate::sql::error::{SqlError, SqlErrorKind};
 use crate::sql::result::PgType;
+use crate::sql::types::{is_float, is_number};
 use crate::version::Value;
 
 /// The operators of arithmetic that the point evaluator knows.
@@ -29,10 +30,6 @@ fn integer_width(pg_type: &PgType) -> Option<u8> {
     }
 }
 
-pub fn is_number(pg_type: &PgType) -> bool {
-    integer_width(pg_type).is_some() || matches!(*pg_type, PgType::NUMERIC | PgType::FLOAT4 | PgType::FLOAT8)
-}
-
 /// The type of `left op right`, both numbers; None when the evaluator leaves it to a plan.
 pub fn arithmetic_type(operator: Arithmetic, left: &PgType, right: &PgType) -> Option<PgType> {
     if let (Some(a), Some(b)) = (integer_width(left), integer_width(right)) {
@@ -45,8 +42,7 @@ pub fn arithmetic_type(operator: Arithmetic, left: &PgType, right: &PgType) -> O
     if !is_number(left) || !is_number(right) {
         return None;
     }
-    let float = |pg_type: &PgType| matches!(*pg_type, PgType::FLOAT4 | PgType::FLOAT8);
-    if float(left) || float(right) {
+    if is_float(left) || is_float(right) {
         let both_short = *left == PgType::FLOAT4 && *right == PgType::FLOAT4;
         return (operator != Arithmetic::Remainder).then_some(if both_short { PgType::FLOAT4 } else { PgType::FLOAT8 });
     }

@@ -9,7 +9,7 @@ pub enum Effect {
     Preflight,
     CloseWriters,
     OpenWriters,
-    /// End sessions and wait until they have ended.
+    /// End sessions and wait until they have ended, or until it is plain that one does not.
     KillSessions {
         spare: Spare,
     },

@@ -13,9 +13,10 @@ use crate::replication::cluster::{Cluster, stored_role};
 use crate::runtime;
 use crate::runtime::disk::simulated::SimDisk;
 use crate::runtime::net::TcpListener;
-use crate::version::{Column, ColumnType, TableName, TableSchema, Value};
+use crate::version::{Column, ColumnType, TableName, TableSchema, Value, encode_key};
 
-const LIMIT: Duration = Duration::from_secs(20);
+/// Longer than a session may take to end.
+const LIMIT: Duration = Duration::from_secs(30);
 /// What tests wait for a demotion that cannot succeed.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 
@@ -170,6 +171,16 @@ impl Server {
         database.commit(transaction).await.map(|_| ())
     }
 
+    /// Takes the row with this id out again.
+    pub async fn delete(&self, database: &str, id: i64) -> Result<(), EngineError> {
+        let database = self.engine().database(database)?;
+        let mut transaction = database.begin();
+        let schema = transaction.table_schema(&table())?.expect("the table was created");
+        let key = encode_key(&schema, &[Value::Int8(id), Value::Null]);
+        assert!(transaction.delete(&table(), &key)?, "row {id} is there");
+        database.commit(transaction).await.map(|_| ())
+    }
+
     /// The ids in the table.
     pub fn ids(&self, database: &str) -> Vec<i64> {
         self.table(database).expect("the database and its table are there")
@@ -200,6 +211,16 @@ impl Server {
             .database(database)
             .ok()
             .map(|database| database.store().published().root)
+    }
+
+    /// The newest root, durable or not.
+    pub fn pending(&self, database: &str) -> Hash {
+        self.engine().database(database).unwrap().store().pending().root
+    }
+
+    /// Waits until every standby has acknowledged everything, as the drain of a demotion does.
+    pub async fn drain(&self, limit: Duration) -> Result<(), Vec<String>> {
+        self.cluster().core().links.drain_all(limit).await
     }
 
     pub fn status(&self, database: &str) -> ClusterStatusRow {

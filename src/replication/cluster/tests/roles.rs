@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::harness::{DRAIN_LIMIT, free_ports, pair, server, stopped_pair, until};
 use crate::config::BootstrapRole::{Primary, Standby};
-use crate::engine::ClusterErrorKind;
+use crate::engine::{ClusterErrorKind, ReadOnlyReason};
 use crate::runtime;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -318,6 +318,36 @@ async fn c_026_a_role_that_cannot_be_stored_is_not_assumed() {
     b.power_off().await;
     b.start().await;
     assert_eq!(b.role(), "standby@1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_server_that_cannot_store_its_new_role_says_so_and_stays_broken() {
+    let [pa, pb] = free_ports().await;
+    let mut a = server(1, pa, &[pb], Primary, 10);
+    let mut b = server(2, pb, &[pa], Primary, 10);
+    a.start().await;
+    b.start().await;
+    b.is("detected_broken_config@10").await;
+    a.stop().await;
+    b.disk.kill();
+    let error = b.assume("standby", 11).await.unwrap_err();
+    assert_eq!(error.kind, ClusterErrorKind::NotStored);
+    assert_eq!(b.role(), "detected_broken_config@10");
+    assert_eq!(b.engine().gate().reason(), Some(ReadOnlyReason::BrokenConfig));
+}
+
+/// A session that ignores what it is told (its statement computes and does not look up, say).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_does_not_end_holds_up_no_change_of_role() {
+    let [pa, pb] = free_ports().await;
+    let mut a = server(1, pa, &[pb], Primary, 15);
+    let mut b = server(2, pb, &[pa], Primary, 10);
+    b.start().await;
+    b.create_database("app").await;
+    let deaf = b.engine().sessions().register("postgres", "app");
+    a.start().await;
+    b.is("standby@15").await;
+    assert!(deaf.begin_statement().is_cancelled());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,7 @@ use crate::replication::cluster::message;
 use crate::replication::cluster::peer::Peer;
 use crate::replication::cluster::role::Standing;
 use crate::replication::cluster::token::{TokenSigner, parse_document};
+use crate::replication::cluster::visitors::{STRANGER_LIMIT, STRANGERS_MAX};
 use crate::replication::cluster::wire::replication_client::ReplicationClient;
 use crate::runtime;
 use crate::runtime::net::TcpStream;
@@ -129,6 +130,69 @@ async fn garbage_on_the_port_harms_nobody() {
     a.create_database("app").await;
     a.insert("app", [1]).await.unwrap();
     b.has("app", [1]).await;
+}
+
+/// Says this and waits for the server to close; gives what it answered.
+async fn until_closed(server: &Server, request: &[u8]) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let address = server.cluster().local_addr().to_string();
+    let mut stream = TcpStream::connect(&address).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_no_member_is_answered_once_and_hung_up_on() {
+    let (mut a, _b) = stopped_pair().await;
+    a.start().await;
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\nhost: x\r\n\r\n", "HTTP/1.1 400"),
+        ("GET /.well-known/jwks.json HTTP/1.1\r\nhost: x\r\n\r\n", "HTTP/1.1 200"),
+        (
+            "POST /.well-known/jwks.json HTTP/1.1\r\nhost: x\r\n\r\n",
+            "HTTP/1.1 405",
+        ),
+    ] {
+        let begun = runtime::now();
+        let answer = until_closed(&a, request.as_bytes()).await;
+        assert!(answer.starts_with(status), "{answer}");
+        assert!(begun.elapsed() < STRANGER_LIMIT, "not only when its time was over");
+    }
+    let begun = runtime::now();
+    assert_eq!(until_closed(&a, b"").await, "");
+    assert!(begun.elapsed() >= STRANGER_LIMIT);
+}
+
+/// Hundreds of strangers hold on to their connections; the primary starts after them and gets through at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_of_strangers_keeps_no_member_out() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (mut a, mut b) = stopped_pair().await;
+    b.start().await;
+    let address = b.cluster().local_addr().to_string();
+    let mut crowd = Vec::new();
+    for _ in 0..300 {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        // An HTTP/2 connection, which is not over with its first answer.
+        stream
+            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+            .await
+            .unwrap();
+        crowd.push(stream);
+    }
+    let begun = runtime::now();
+    a.start().await;
+    a.create_database("app").await;
+    a.insert("app", [1]).await.unwrap();
+    b.has("app", [1]).await;
+    assert!(begun.elapsed() < STRANGER_LIMIT, "the strangers' time is not over yet");
+    for mut displaced in crowd.drain(..300 - STRANGERS_MAX) {
+        let mut rest = Vec::new();
+        // Closed in one way or the other.
+        let _ = displaced.read_to_end(&mut rest).await;
+    }
 }
 
 /// B is restarted and has another key; A is demoted and must believe B's new key when B replicates to it.

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use super::harness::{pair, stopped_pair, until};
 use crate::runtime;
+use crate::runtime::disk::simulated::DiskFaults;
+
+/// Long enough for whatever does not wait for a sync to be done before it.
+const SLOW_SYNC: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn c_120_commits_reach_the_standby_with_the_same_root() {
@@ -235,4 +239,62 @@ async fn c_156_a_database_is_not_seen_before_its_first_root() {
     runtime::timeout(Duration::from_secs(20), both)
         .await
         .expect("all ten arrive");
+}
+
+/// B has applied a root and not synced it when the stream breaks: what it says on the next stream counts as saved.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_root_that_is_not_synced_is_not_acknowledged_on_a_new_stream() {
+    let (mut a, b) = pair().await;
+    a.create_database("app").await;
+    b.has("app", []).await;
+    b.disk.set_sync_latency(SLOW_SYNC..=SLOW_SYNC);
+    a.insert("app", [1]).await.unwrap();
+    let unsynced = || b.pending("app") == a.pending("app") && b.root("app") != a.root("app");
+    until("a root that is not synced", unsynced, || format!("{:?}", b.root("app"))).await;
+    a.power_off().await;
+    a.start().await;
+    a.drain(SLOW_SYNC * 4).await.unwrap();
+    assert_eq!(a.root("app"), b.root("app"), "acknowledged, so it is durable");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_root_whose_sync_failed_is_never_acknowledged() {
+    let (a, b) = pair().await;
+    a.create_database("app").await;
+    b.has("app", []).await;
+    b.disk.set_faults(DiskFaults {
+        fail_sync_after: Some(0),
+        ..DiskFaults::default()
+    });
+    a.insert("app", [1]).await.unwrap();
+    let row = || a.status("app");
+    until("an error", || row().current_error.is_some(), || format!("{:?}", row())).await;
+    assert_eq!(b.pending("app"), a.pending("app"), "written, and its sync failed");
+    let behind = a.drain(Duration::from_secs(2)).await.unwrap_err();
+    assert!(behind.iter().all(|link| link.contains("database app")), "{behind:?}");
+    assert!(a.assume("standby", 2).await.is_err());
+    assert_eq!(a.role(), "primary@1");
+}
+
+/// A row comes and goes: the root is the one the standby acknowledged before, and the one with the row is on its way.
+#[tokio::test(flavor = "multi_thread")]
+async fn content_that_comes_back_is_not_taken_for_what_was_acknowledged() {
+    let (a, b) = pair().await;
+    a.create_database("app").await;
+    a.drain(Duration::from_secs(20)).await.unwrap();
+    let before = a.root("app");
+    b.disk.set_sync_latency(SLOW_SYNC..=SLOW_SYNC);
+    a.insert("app", [1]).await.unwrap();
+    until(
+        "the row on its way",
+        || b.pending("app") == a.pending("app"),
+        || format!("{:?}", b.root("app")),
+    )
+    .await;
+    a.delete("app", 1).await.unwrap();
+    assert_eq!(a.root("app"), before);
+    a.drain(Duration::ZERO).await.unwrap_err();
+    assert_ne!(a.status("app").replication_lag_millis, Some(0));
+    a.drain(SLOW_SYNC * 4).await.unwrap();
+    assert_eq!((b.root("app"), b.pending("app")), (before, a.pending("app")));
 }

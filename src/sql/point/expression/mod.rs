@@ -8,13 +8,13 @@ mod evaluate;
 
 use std::cmp::Ordering;
 
-use super::operators::{self, Arithmetic, arithmetic_type, comparable};
+use super::operators::{Arithmetic, arithmetic_type, comparable};
 use crate::runtime::{self, WallTime};
 use crate::sql::cast;
 use crate::sql::error::{SqlError, SqlErrorKind};
 use crate::sql::result::PgType;
 use crate::sql::text::{self, Style};
-use crate::sql::types::{column_type, column_type_of, pg_type};
+use crate::sql::types::{column_type, column_type_of, is_number, pg_type};
 use crate::version::{ColumnType, TableSchema, Value};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, UnaryOperator,
@@ -343,7 +343,7 @@ impl<'a> Compiler<'a> {
                     return self.literal(&negative, wanted);
                 }
                 let inner = self.compile(inner, wanted)?;
-                if !operators::is_number(&inner.pg_type) {
+                if !is_number(&inner.pg_type) {
                     return Err(Declined::NeedsPlan);
                 }
                 Ok(Compiled {
@@ -353,7 +353,7 @@ impl<'a> Compiler<'a> {
             }
             UnaryOperator::Plus => {
                 let inner = self.compile(inner, wanted)?;
-                if operators::is_number(&inner.pg_type) {
+                if is_number(&inner.pg_type) {
                     Ok(inner)
                 } else {
                     Err(Declined::NeedsPlan)
@@ -408,7 +408,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn read_as_number(&self, side: Compiled, other: &Compiled) -> Result<Compiled, Declined> {
-        if side.pg_type == PgType::UNKNOWN && operators::is_number(&other.pg_type) {
+        if side.pg_type == PgType::UNKNOWN && is_number(&other.pg_type) {
             self.read_literal(side, &other.pg_type)
         } else {
             Ok(side)

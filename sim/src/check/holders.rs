@@ -1,0 +1,86 @@
+//! Who certainly holds which acknowledged write: what a forced failover may not lose.
+//!
+//! A server holds what it acknowledged to a client, and what it acknowledged to a primary that held it. It no longer
+//! has to hold what the primary does not hold whose root it receives: that history replaced its own.
+//!
+//! Nothing here looks at what a server has in the end: a server that loses what it acknowledged still owes it.
+
+use std::collections::BTreeMap;
+
+use super::writes::WORKLOAD_DATABASE;
+use crate::history::{Acknowledged, History, Origin, Outcome, Root, What};
+
+/// Operations by number.
+#[derive(Default)]
+struct Server {
+    /// Roots seen so far, of either origin.
+    roots: usize,
+    /// Sequence in the server's log -> which of its roots that is, and its hash. A number comes again when a power cut
+    /// took the root that had it.
+    by_sequence: BTreeMap<u64, (usize, String)>,
+    /// Operation -> with which of the server's roots at the latest.
+    holds: BTreeMap<u64, usize>,
+}
+
+/// The numbers of the operations that `server` has to hold at the end.
+pub fn owed(history: &History, server: &str) -> Vec<u64> {
+    let mut servers: BTreeMap<String, Server> = BTreeMap::new();
+    let mut committer: BTreeMap<String, String> = BTreeMap::new();
+    let mut asked: BTreeMap<u64, String> = BTreeMap::new();
+    for event in &history.events {
+        match &event.what {
+            What::Invoke(invoke) => {
+                asked.insert(invoke.op, invoke.server.clone());
+            }
+            What::Return {
+                op,
+                outcome: Outcome::Ok { .. },
+            } => {
+                let Some(name) = asked.get(op) else { continue };
+                let server = servers.entry(name.clone()).or_default();
+                // Its own root was appended before it was acknowledged; which one it was is not told.
+                server.holds.insert(*op, server.roots);
+            }
+            What::Root(root) if root.database == WORKLOAD_DATABASE => {
+                if root.origin == Origin::Received {
+                    let from = committer.get(&root.root).and_then(|name| servers.get(name));
+                    let theirs: Option<BTreeMap<u64, usize>> = from.map(|server| server.holds.clone());
+                    let ours = servers.entry(event.node.clone()).or_default();
+                    ours.holds
+                        .retain(|op, _| theirs.as_ref().is_some_and(|theirs| theirs.contains_key(op)));
+                } else {
+                    committer.insert(root.root.clone(), event.node.clone());
+                }
+                servers.entry(event.node.clone()).or_default().appended(root);
+            }
+            What::Acknowledged(acknowledged) if acknowledged.database == WORKLOAD_DATABASE => {
+                acknowledge(&mut servers, &event.node, acknowledged);
+            }
+            _ => {}
+        }
+    }
+    let server = servers.remove(server).unwrap_or_default();
+    server.holds.into_keys().collect()
+}
+
+impl Server {
+    fn appended(&mut self, root: &Root) {
+        self.roots += 1;
+        self.by_sequence.insert(root.sequence, (self.roots, root.root.clone()));
+    }
+}
+
+/// A standby told `primary` that it holds one of the primary's roots.
+fn acknowledge(servers: &mut BTreeMap<String, Server>, primary: &str, acknowledged: &Acknowledged) {
+    let Some(primary) = servers.get(primary) else { return };
+    let index = match primary.by_sequence.get(&acknowledged.sequence) {
+        Some((index, root)) if *root == acknowledged.root => *index,
+        _ => return,
+    };
+    let contained = primary.holds.iter().filter(|(_, since)| **since <= index);
+    let contained: Vec<u64> = contained.map(|(op, _)| *op).collect();
+    let standby = servers.entry(acknowledged.by.clone()).or_default();
+    for op in contained {
+        standby.holds.entry(op).or_insert(standby.roots);
+    }
+}
