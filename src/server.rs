@@ -22,6 +22,7 @@ use crate::engine::{Engine, EngineError, EngineOptions, ReadOnlyReason, Superuse
 use crate::pg::{self, SqlListener, SqlServer};
 use crate::replication::cluster::{Cluster, ClusterStartError, Role, stored_role};
 use crate::runtime::disk::Disk;
+use crate::sql::plan::QueryMemory;
 use crate::sql::settings::Settings;
 use crate::sql::{ServerSettings, SqlError};
 use std::sync::Arc;
@@ -176,6 +177,7 @@ fn server_settings(config: &Config, disk: &Disk, port: u16) -> ServerSettings {
         port,
         data_directory: disk.describe(""),
         max_connections: config.listener.max_connections,
+        query_memory: QueryMemory::new(config.query_memory_bytes),
     }
 }
 

@@ -151,7 +151,7 @@ impl Session {
                 self.truncate(&names, running)
             }
             Statement::Copy { .. } => {
-                let out = out.ok_or_else(|| SqlError::unsupported("COPY in the extended protocol"))?;
+                let out = out.ok_or_else(|| SqlError::internal("COPY without anybody to copy with"))?;
                 self.copy(statement, running, out).await
             }
             Statement::CreateTable(create) => {
