@@ -17,6 +17,7 @@ mod arithmetic;
 pub(in crate::sql) mod arrow;
 mod cast;
 mod constant;
+mod digits;
 mod error;
 mod functions;
 mod interval;
@@ -176,6 +177,7 @@ pub async fn query(
     let (plan, _) = logical_plan(&catalog, state, statement, known, Some(params))?;
     let fields = fields_of(&plan);
     let plan = with_shown_names(&catalog, plan)?;
+    let plan = digits::shown(plan).map_err(from_datafusion)?;
     let stream = runtime::compute(start(state, plan)).await?;
     let batches = futures::stream::unfold(Some(stream), |stream| async move {
         let mut stream = stream?;
