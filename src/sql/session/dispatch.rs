@@ -187,6 +187,10 @@ impl Session {
                 self.check_writable(Scope::Server, "ALTER ROLE")?;
                 self.alter_role(name, operation).await
             }
+            Statement::Grant { .. } | Statement::Revoke { .. } => {
+                self.check_writable(Scope::Server, "GRANT")?;
+                Err(SqlError::unsupported(statement_name(statement)))
+            }
             Statement::Call(function) => {
                 let call = functions::call_of_function(function).ok_or_else(|| {
                     let name = function.name.to_string().to_ascii_lowercase();
