@@ -22,7 +22,7 @@ mod reader;
 mod recovery;
 mod store;
 mod sync;
-#[cfg(test)]
+#[cfg(all(test, not(madsim)))]
 mod tests;
 
 pub use batch::{ChunkBatch, NoChunks, ReadChunks};

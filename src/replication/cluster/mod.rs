@@ -27,7 +27,7 @@ mod shipper;
 mod start;
 mod token;
 
-#[cfg(test)]
+#[cfg(all(test, not(madsim)))]
 mod tests;
 
 use std::net::SocketAddr;

@@ -398,5 +398,5 @@ async fn explain(
     ))
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(madsim)))]
 mod tests;

@@ -650,5 +650,5 @@ fn words_told(result: &QueryResult) -> Option<String> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(madsim)))]
 mod tests;
