@@ -56,6 +56,7 @@ say "unit and integration tests"
 cargo test --workspace --quiet
 
 say "the simulator"
+cargo sim-unit
 cargo sim-test
 # The same seeds each time: a red run is then the change's own. Two of them in two processes each, which must agree.
 cargo sim suite --base 1 --seeds "${UNDERSTUDY_SEEDS:-5}" --twice 2

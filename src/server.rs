@@ -23,6 +23,7 @@ use crate::engine::{AutoCollect, Engine, EngineError, EngineOptions, ReadOnlyRea
 use crate::pg::{self, SqlListener, SqlServer};
 use crate::replication::cluster::{Cluster, ClusterStartError, Role, stored_role};
 use crate::runtime::disk::Disk;
+use crate::sql::plan::QueryMemory;
 use crate::sql::settings::Settings;
 use crate::sql::{ServerSettings, SqlError};
 use std::sync::Arc;
@@ -193,6 +194,7 @@ fn server_settings(config: &Config, disk: &Disk, port: u16) -> ServerSettings {
         port,
         data_directory: disk.describe(""),
         max_connections: config.listener.max_connections,
+        query_memory: QueryMemory::new(config.query_memory_bytes),
     }
 }
 

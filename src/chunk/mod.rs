@@ -26,7 +26,7 @@ mod recovery;
 mod seal;
 mod store;
 mod sync;
-#[cfg(test)]
+#[cfg(all(test, not(madsim)))]
 mod tests;
 mod write;
 

@@ -107,6 +107,7 @@ pub(super) const KEYS: &[Key] = &[
     key("user.name", Text, "postgres", Full, "First superuser, made when the data folder is new"),
     key("user.password", Secret, "password", Full, "Its password"),
     key("performance.cache_bytes", int(0, i64::MAX), "0", Full, "Chunks kept in memory; 0 takes a quarter of it, at most 4 GiB"),
+    key("performance.query_memory_bytes", int(1 << 20, i64::MAX), "536870912", Full, "What sorts, groups and joins of all queries may hold together; more is refused with 53200"),
     key("performance.query_parallelism", int(0, i64::MAX), "", Ignored("parallelism follows the machine"), "Accepted for compatibility"),
 
     key("metrics.host", Text, "", Full, "Empty is off"),

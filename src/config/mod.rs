@@ -296,6 +296,7 @@ fn choose(choice: &mut Choice<'_>) -> Config {
     }
     let databases = ["UNDERSTUDY_DB", "DOLTGRES_DB", "POSTGRES_DB"];
     let first_database = choice.text("first database", None, &databases, &name);
+    let query_memory_bytes = choice.int("performance.query_memory_bytes");
     metrics_are_off(choice);
     let max_query_len_in_logs = choice.int("max_query_len_in_logs");
     let system_variables = choice.found.scalars("system_variables");
@@ -318,6 +319,7 @@ fn choose(choice: &mut Choice<'_>) -> Config {
             password: Secret::new(password),
         },
         first_database,
+        query_memory_bytes,
         system_variables,
         cluster: None,
         warnings: Vec::new(),

@@ -19,6 +19,8 @@ pub struct Config {
     pub user: FirstUser,
     /// The database created in an empty data folder.
     pub first_database: String,
+    /// What the queries of all sessions may hold together.
+    pub query_memory_bytes: u64,
     /// Applied before databases load. Names are lower-case; the values are as written.
     pub system_variables: IndexMap<String, String>,
     pub cluster: Option<ClusterConfig>,

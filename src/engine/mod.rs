@@ -59,5 +59,5 @@ pub use system::{RoleRecord, System};
 pub use transaction::{Savepoint, Transaction};
 pub use versioning::{CommitSpec, Revision, StatusRow, TableStatus};
 
-#[cfg(test)]
+#[cfg(all(test, not(madsim)))]
 mod tests;

@@ -121,6 +121,11 @@ fn write_binary(out: &mut BytesMut, cell: &Cell<'_>, pg_type: &PgType, style: &S
             out.put_u8(1);
             out.put_slice(text.as_bytes());
         }
+        // A query's numeric with the digits it is shown with.
+        (Cell::Text(text), &PgType::NUMERIC) => {
+            let scale = text.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+            write_numeric(out, &text.replace('.', ""), scale as i32);
+        }
         (Cell::Text(text), &PgType::CHAR) => out.put_u8(text.bytes().next().unwrap_or(0)),
         (Cell::Text(text), &PgType::UUID) => match text::parse_as(text, pg_type, style)? {
             Value::Uuid(bytes) => out.put_slice(&bytes),

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::client::Client;
 use super::encode::{Format, decode_parameter, encode_row};
 use super::message::{Bind, Target};
+use super::sink::Sink;
 use crate::sql::text::Style;
 use crate::sql::{
     CommandTag, Deallocated, PgType, Prepared, QueryResult, RowBatch, RowStream, Session, SqlError, SqlErrorKind,
@@ -186,7 +187,10 @@ impl Extended {
     ) -> Result<(), SqlError> {
         let portal = self.portals.get_mut(name).ok_or_else(|| no_portal(name))?;
         let rows = match std::mem::replace(&mut portal.state, PortalState::Broken) {
-            PortalState::Ready { parameters } => match session.execute(&portal.statement, parameters).await? {
+            PortalState::Ready { parameters } => match session
+                .execute(&portal.statement, parameters, &mut Sink { client })
+                .await?
+            {
                 QueryResult::Rows { rows, tag } => Rows {
                     stream: rows,
                     tag,

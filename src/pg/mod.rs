@@ -25,7 +25,7 @@ mod sink;
 pub mod sqlstate;
 mod startup;
 
-#[cfg(test)]
+#[cfg(all(test, not(madsim)))]
 mod tests;
 
 pub use listener::{Options, SqlListener, SqlServer};

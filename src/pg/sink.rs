@@ -1,4 +1,4 @@
-//! Where the results of a simple query go: straight to the client, all in text.
+//! Where the results of a simple query go, and the data of any COPY: straight to the client, all in text.
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -1,9 +1,11 @@
 //! The protocol against a real engine on a simulated disk, spoken by tokio-postgres and, where a driver is too polite,
 //! message by message.
 
+use std::pin::pin;
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
+use futures::{SinkExt, TryStreamExt};
 use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_postgres::{Client, Error, NoTls, SimpleQueryMessage};
@@ -15,6 +17,7 @@ use crate::runtime;
 use crate::runtime::disk::simulated::SimDisk;
 use crate::runtime::net::TcpStream;
 use crate::sql::ServerSettings;
+use crate::sql::plan::QueryMemory;
 
 /// No step of these tests waits longer than this when something is broken.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -47,6 +50,7 @@ async fn fixture(options: Options) -> Fixture {
         port,
         data_directory: "data".into(),
         max_connections: 100,
+        query_memory: QueryMemory::new(64 << 20),
     };
     let server = listener.serve(engine.clone(), settings, options);
     Fixture {
@@ -328,6 +332,42 @@ async fn a_portal_gives_its_rows_in_portions() {
         portions.push(transaction.query_portal(&portal, 2).await.unwrap().len());
     }
     assert_eq!(portions, [2, 2, 1, 0]);
+}
+
+/// Drivers copy by prepared statements: the Sync they send along is no end of the data, and after a failure everything
+/// up to the Sync behind the data is skipped.
+#[tokio::test]
+async fn copy_goes_both_ways_in_the_extended_protocol() {
+    let fixture = fixture(Options::default()).await;
+    let client = fixture.connect().await;
+    client
+        .batch_execute("CREATE TABLE t (id int PRIMARY KEY, note text)")
+        .await
+        .unwrap();
+    let copy_in = async |data: &'static [&'static str]| {
+        let sink = client.copy_in("COPY t FROM STDIN").await?;
+        let mut sink = pin!(sink);
+        for part in data {
+            sink.send(Bytes::from_static(part.as_bytes())).await?;
+        }
+        sink.finish().await
+    };
+    assert_eq!(copy_in(&["1\tone\n2\tt", "wo\n3\t\\N\n"]).await.unwrap(), 3);
+    assert_eq!(code(&copy_in(&["4\tfour\n", "x\ty\n"]).await.unwrap_err()), "22P02");
+    assert_eq!(code(&copy_in(&["1\tagain\n"]).await.unwrap_err()), "23505");
+    let rows = client
+        .copy_out("COPY (SELECT * FROM t ORDER BY id) TO STDOUT")
+        .await
+        .unwrap();
+    let parts: Vec<Bytes> = rows.try_collect().await.unwrap();
+    assert_eq!(parts.concat(), b"1\tone\n2\ttwo\n3\t\\N\n");
+    client.batch_execute("BEGIN").await.unwrap();
+    assert_eq!(copy_in(&["9\tnever\n"]).await.unwrap(), 1);
+    client.batch_execute("ROLLBACK").await.unwrap();
+    let row = client.query_one("SELECT count(*) FROM t", &[]).await.unwrap();
+    assert_eq!(row.get::<_, i64>(0), 3);
+    let missing = client.copy_in::<_, Bytes>("COPY nothing FROM STDIN").await;
+    assert_eq!(code(&missing.err().unwrap()), "42P01");
 }
 
 #[tokio::test]

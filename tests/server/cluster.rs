@@ -27,7 +27,7 @@ cluster:
 }
 
 impl Pair {
-    fn prepare(role_a: &str, epoch_a: u64, role_b: &str, epoch_b: u64) -> Pair {
+    pub fn prepare(role_a: &str, epoch_a: u64, role_b: &str, epoch_b: u64) -> Pair {
         let (a, b) = (free_port(), free_port());
         Pair {
             a: Server::prepare(Some(&config(0, a, b, role_a, epoch_a))),
@@ -53,7 +53,17 @@ pub async fn until(server: &Server, database: &str, sql: &str, expected: &str) {
     .await;
 }
 
-async fn role(server: &Server) -> (String, String) {
+/// A client of the primary, whose table `t` has one row that has reached the standby.
+pub async fn one_row(pair: &Pair) -> tokio_postgres::Client {
+    let a = pair.a.connect("postgres").await;
+    a.batch_execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+        .await
+        .unwrap();
+    until(&pair.b, "postgres", "SELECT count(*) FROM t", "1").await;
+    a
+}
+
+pub async fn role(server: &Server) -> (String, String) {
     let client = server.connect("dolt_cluster").await;
     (
         cell(&client, "SHOW dolt_cluster_role").await,
@@ -104,11 +114,7 @@ async fn c_120_rows_reach_the_standby_and_the_status_says_so() {
 #[tokio::test]
 async fn c_030_a_standby_refuses_writes_and_serves_reads() {
     let pair = Pair::start();
-    let a = pair.a.connect("postgres").await;
-    a.batch_execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
-        .await
-        .unwrap();
-    until(&pair.b, "postgres", "SELECT count(*) FROM t", "1").await;
+    one_row(&pair).await;
     let b = pair.b.connect("postgres").await;
     for sql in [
         "CREATE TABLE u (id int)",
@@ -135,11 +141,7 @@ async fn c_030_a_standby_refuses_writes_and_serves_reads() {
 #[tokio::test]
 async fn c_071_orderly_failover_there_and_back_loses_nothing() {
     let pair = Pair::start();
-    let a = pair.a.connect("postgres").await;
-    a.batch_execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
-        .await
-        .unwrap();
-    until(&pair.b, "postgres", "SELECT count(*) FROM t", "1").await;
+    let a = one_row(&pair).await;
     a.batch_execute("INSERT INTO t VALUES (2)").await.unwrap();
     let bystander = pair.a.connect("postgres").await;
 
@@ -243,11 +245,7 @@ async fn c_094_two_primaries_of_one_epoch_find_out_and_heal() {
     // C-095: a promotion at a higher epoch heals both.
     assert_eq!(cell(&a, "SELECT dolt_assume_cluster_role('primary', 11)").await, "0");
     until_role(&pair.b, "standby", 11).await;
-    let a = pair.a.connect("postgres").await;
-    a.batch_execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
-        .await
-        .unwrap();
-    until(&pair.b, "postgres", "SELECT count(*) FROM t", "1").await;
+    one_row(&pair).await;
 }
 
 #[tokio::test]
@@ -306,11 +304,7 @@ async fn c_125_c_127_databases_created_and_dropped_on_the_primary_follow_on_the_
 #[tokio::test]
 async fn c_150_a_standby_whose_data_was_replaced_is_sent_everything() {
     let mut pair = Pair::start();
-    let a = pair.a.connect("postgres").await;
-    a.batch_execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
-        .await
-        .unwrap();
-    until(&pair.b, "postgres", "SELECT count(*) FROM t", "1").await;
+    one_row(&pair).await;
     pair.b.kill();
     std::fs::remove_dir_all(pair.b.data_dir()).unwrap();
     pair.b.boot();

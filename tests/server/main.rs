@@ -11,6 +11,7 @@
 
 mod bad_input;
 mod cluster;
+mod cluster_sql;
 mod drivers;
 mod durability;
 mod failover;

@@ -57,6 +57,7 @@ fn backslash_commands_describe_what_is_there() {
     assert_eq!(tables, "public|t|table|postgres");
     let relations = server.psql("postgres", "\\d");
     assert_eq!(relations, "public|t|table|postgres");
+    assert_eq!(server.psql("postgres", "\\dp"), "public|t|table|||");
     let output = server.psql_output("postgres", &["-v", "ON_ERROR_STOP=1"], "\\d t");
     let described = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);

@@ -28,7 +28,7 @@ mod start;
 mod token;
 mod visitors;
 
-#[cfg(test)]
+#[cfg(all(test, not(madsim)))]
 mod tests;
 
 use std::net::SocketAddr;

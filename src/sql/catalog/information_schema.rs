@@ -239,12 +239,9 @@ fn numbers(pg_type: &PgType, typmod: i32) -> (Option<i32>, Option<i32>, Option<i
 
 fn constraints(catalog: &Catalog) -> Rows {
     let database = &catalog.context().database;
-    let objects = catalog.objects()?;
-    let indexes = objects
-        .relations()
-        .iter()
-        .filter_map(|relation| objects.index_with_table(relation.oid));
-    Ok(indexes
+    Ok(catalog
+        .objects()?
+        .indexes()
         .map(|(index, table)| {
             vec![
                 text(database),
@@ -264,13 +261,8 @@ fn constraints(catalog: &Catalog) -> Rows {
 
 fn key_columns(catalog: &Catalog) -> Rows {
     let database = &catalog.context().database;
-    let objects = catalog.objects()?;
     let mut rows = Vec::new();
-    for (index, table) in objects
-        .relations()
-        .iter()
-        .filter_map(|relation| objects.index_with_table(relation.oid))
-    {
+    for (index, table) in catalog.objects()?.indexes() {
         for (at, position) in index.key.iter().enumerate() {
             rows.push(vec![
                 text(database),

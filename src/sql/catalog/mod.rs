@@ -233,11 +233,7 @@ impl Catalog {
         let Some((index, table)) = objects.index_with_table(oid) else {
             return Ok(None);
         };
-        let columns: Vec<String> = index
-            .key
-            .iter()
-            .map(|position| quote_identifier(&table.columns[*position].name))
-            .collect();
+        let columns = objects::key_columns(index, table);
         if let Ok(column) = usize::try_from(column)
             && column > 0
         {
@@ -266,11 +262,7 @@ impl Catalog {
         let Some((index, table)) = found.and_then(|index| objects.index_with_table(index.oid)) else {
             return Ok(None);
         };
-        let columns: Vec<String> = index
-            .key
-            .iter()
-            .map(|position| quote_identifier(&table.columns[*position].name))
-            .collect();
+        let columns = objects::key_columns(index, table);
         Ok(Some(format!("PRIMARY KEY ({})", columns.join(", "))))
     }
 }

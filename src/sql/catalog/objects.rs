@@ -170,6 +170,13 @@ impl Objects {
             .find(|relation| Some(relation.oid) == index.table)?;
         Some((index, table))
     }
+
+    /// All indexes, each with its table.
+    pub fn indexes(&self) -> impl Iterator<Item = (&Relation, &Relation)> {
+        self.relations()
+            .iter()
+            .filter_map(|relation| self.index_with_table(relation.oid))
+    }
 }
 
 /// A table and, if it has a primary key, the index PostgreSQL would show for it.
@@ -318,6 +325,12 @@ pub fn split_name(written: &str) -> Option<Vec<String>> {
         }
     }
     (!quoted && parts.iter().all(|part| !part.is_empty())).then_some(parts)
+}
+
+/// The names of an index's columns, quoted where they need it.
+pub fn key_columns(index: &Relation, table: &Relation) -> Vec<String> {
+    let name = |position: &usize| quote_identifier(&table.columns[*position].name);
+    index.key.iter().map(name).collect()
 }
 
 /// The name as SQL text, quoted where it must be.

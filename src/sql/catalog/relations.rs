@@ -342,12 +342,9 @@ fn zeros(key: &[usize], zero: Value) -> Datum {
 }
 
 fn indexes(catalog: &Catalog) -> Rows {
-    let objects = catalog.objects()?;
-    let indexes = objects
-        .relations()
-        .iter()
-        .filter_map(|relation| objects.index_with_table(relation.oid));
-    Ok(indexes
+    Ok(catalog
+        .objects()?
+        .indexes()
         .map(|(index, table)| {
             let count = int2(index.key.len() as i16);
             vec![
@@ -378,12 +375,9 @@ fn indexes(catalog: &Catalog) -> Rows {
 }
 
 fn constraints(catalog: &Catalog) -> Rows {
-    let objects = catalog.objects()?;
-    let indexes = objects
-        .relations()
-        .iter()
-        .filter_map(|relation| objects.index_with_table(relation.oid));
-    Ok(indexes
+    Ok(catalog
+        .objects()?
+        .indexes()
         .map(|(index, table)| {
             vec![
                 oid(constraint_oid(&index.schema, &index.name)),
@@ -432,13 +426,8 @@ fn tables(catalog: &Catalog) -> Rows {
 }
 
 fn index_view(catalog: &Catalog) -> Rows {
-    let objects = catalog.objects()?;
     let mut rows = Vec::new();
-    for (index, table) in objects
-        .relations()
-        .iter()
-        .filter_map(|relation| objects.index_with_table(relation.oid))
-    {
+    for (index, table) in catalog.objects()?.indexes() {
         let definition = catalog.index_definition(index.oid, 0, false)?;
         rows.push(vec![
             text(&index.schema),

@@ -8,15 +8,18 @@ use crate::version::Value;
 
 const NAME: &str = "dolt_assume_cluster_role";
 
+/// Without a cluster its functions do not exist (spec/cluster.md 3.1).
+pub(super) fn not_found(name: &str) -> SqlError {
+    SqlError::new(SqlErrorKind::UndefinedFunction, format!("function {name} not found"))
+        .hint("This server is not part of a cluster: its configuration has no section \"cluster\".")
+}
+
 impl Session {
     /// 0 on success. If the role changed, this connection can be used for nothing more: what it knows of the server is
     /// stale. Source: spec/cluster.md 3.1, 3.2, 3.5.
     pub(super) async fn assume_cluster_role(&mut self, arguments: &[Option<String>]) -> Result<Value, SqlError> {
         let Some(cluster) = self.engine.cluster() else {
-            return Err(
-                SqlError::new(SqlErrorKind::UndefinedFunction, format!("function {NAME} not found"))
-                    .hint("This server is not part of a cluster: its configuration has no section \"cluster\"."),
-            );
+            return Err(not_found(NAME));
         };
         let [role, epoch] = arguments else {
             return Err(wrong_count(NAME, 2, arguments.len()));

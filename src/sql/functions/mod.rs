@@ -10,8 +10,8 @@ mod options;
 pub(in crate::sql) mod scalar;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, Query, SelectItem, SetExpr,
-    TableFactor,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, ObjectName, Query, SelectItem,
+    SetExpr, TableFactor,
 };
 
 use super::error::{SqlError, SqlErrorKind};
@@ -135,43 +135,27 @@ pub(in crate::sql) fn call_of_query(query: &Query) -> Option<Call<'_>> {
                 name,
                 args: Some(arguments),
                 ..
-            } => {
-                let (known, acting, column, pg_type) = function_named(&name.to_string())?;
-                let arguments = arguments
-                    .args
-                    .iter()
-                    .map(|argument| match argument {
-                        FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Some(expression),
-                        _ => None,
-                    })
-                    .collect::<Option<Vec<_>>>()?;
-                Some(Call {
-                    acting,
-                    name: known,
-                    arguments,
-                    field: FieldInfo::new(column, pg_type),
-                })
-            }
-            TableFactor::Function { name, args, .. } => {
-                let (known, acting, column, pg_type) = function_named(&name.to_string())?;
-                let arguments = args
-                    .iter()
-                    .map(|argument| match argument {
-                        FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Some(expression),
-                        _ => None,
-                    })
-                    .collect::<Option<Vec<_>>>()?;
-                Some(Call {
-                    acting,
-                    name: known,
-                    arguments,
-                    field: FieldInfo::new(column, pg_type),
-                })
-            }
+            } => call_with(name, &arguments.args),
+            TableFactor::Function { name, args, .. } => call_with(name, args),
             _ => None,
         },
         _ => None,
     }
+}
+
+/// `SELECT * FROM f(...)`.
+fn call_with<'a>(name: &ObjectName, arguments: &'a [FunctionArg]) -> Option<Call<'a>> {
+    let (name, acting, column, pg_type) = function_named(&name.to_string())?;
+    let expressions = arguments.iter().map(|argument| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => Some(expression),
+        _ => None,
+    });
+    Some(Call {
+        acting,
+        name,
+        arguments: expressions.collect::<Option<Vec<_>>>()?,
+        field: FieldInfo::new(column, pg_type),
+    })
 }
 
 /// The call itself, as `SELECT f(...)` and `CALL f(...)` have it: the column is named like the function.
@@ -207,6 +191,9 @@ impl Session {
         running: &Running,
     ) -> Result<QueryResult, SqlError> {
         if let Acting::Missing(name) = call.acting {
+            if name.starts_with("dolt_cluster_") && self.engine.cluster().is_none() {
+                return Err(cluster::not_found(name));
+            }
             return Err(SqlError::unsupported(format_args!("the function {name}")));
         }
         let arguments = self.arguments(&call.arguments, parameters, running).await?;

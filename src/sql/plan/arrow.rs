@@ -6,7 +6,7 @@
 //! | oid, regclass and its kin | Int64 |
 //! | real, double precision | Float32, Float64 |
 //! | numeric(p,s) | Decimal128(p, s) |
-//! | numeric | Decimal256(76, 28): holds every stored numeric exactly; zeros that padding added are not printed |
+//! | numeric | Decimal256(76, 28): holds every stored numeric exactly; which zeros are printed is told by `digits` |
 //! | text, varchar, char, name, json, jsonb, uuid | Utf8 (uuid in its canonical form, which sorts as its bytes do) |
 //! | bytea | Binary |
 //! | date, time, timestamp, timestamptz | Date32, Time64(us), Timestamp(us), Timestamp(us, UTC) |
@@ -325,7 +325,9 @@ pub fn value_of_cell(cell: &Cell<'_>, pg_type: &PgType) -> Result<Value, SqlErro
         Cell::Float4(value) => Value::Float4(*value),
         Cell::Float8(value) => Value::Float8(*value),
         Cell::Numeric { unscaled, scale } => Value::Numeric(decimal(*unscaled, *scale).ok_or_else(out_of_range)?),
-        Cell::Text(text) if *pg_type == PgType::UUID => text::parse_as(text, &PgType::UUID, &Style::DEFAULT)?,
+        Cell::Text(text) if matches!(*pg_type, PgType::UUID | PgType::NUMERIC) => {
+            text::parse_as(text, pg_type, &Style::DEFAULT)?
+        }
         Cell::Text(text) => Value::Text((*text).to_string()),
         Cell::Bytes(bytes) => Value::Bytea(bytes.to_vec()),
         Cell::Date(days) => Value::Date(*days),

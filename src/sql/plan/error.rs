@@ -33,10 +33,7 @@ pub fn from_datafusion(error: DataFusionError) -> SqlError {
         DataFusionError::ArrowError(inner, _) => from_arrow(*inner),
         DataFusionError::SchemaError(inner, _) => from_schema(&inner),
         DataFusionError::SQL(inner, _) => SqlError::new(SqlErrorKind::Syntax, inner.to_string()),
-        DataFusionError::ResourcesExhausted(_) => SqlError::new(
-            SqlErrorKind::OutOfMemory,
-            "out of memory: the query needs more than this server allows",
-        ),
+        DataFusionError::ResourcesExhausted(_) => out_of_memory(),
         DataFusionError::NotImplemented(words) => SqlError::new(SqlErrorKind::Unsupported, plain(&words)),
         DataFusionError::Plan(words) | DataFusionError::Execution(words) => from_words(&words),
         DataFusionError::Internal(words) => SqlError::new(
@@ -56,6 +53,7 @@ fn from_shared(error: &DataFusionError) -> SqlError {
             None => SqlError::internal(inner.to_string()),
         },
         DataFusionError::SchemaError(inner, _) => from_schema(inner),
+        DataFusionError::ResourcesExhausted(_) => out_of_memory(),
         DataFusionError::Plan(words) | DataFusionError::Execution(words) => from_words(words),
         DataFusionError::NotImplemented(words) => SqlError::new(SqlErrorKind::Unsupported, plain(words)),
         DataFusionError::ArrowError(inner, _) => match &**inner {
@@ -81,9 +79,15 @@ fn from_arrow(error: ArrowError) -> SqlError {
         ArrowError::CastError(words) | ArrowError::ParseError(words) => {
             SqlError::new(SqlErrorKind::InvalidText, plain(&words))
         }
-        ArrowError::MemoryError(_) => SqlError::new(SqlErrorKind::OutOfMemory, "out of memory"),
+        ArrowError::MemoryError(_) => out_of_memory(),
         other => SqlError::new(SqlErrorKind::Data, plain(&other.to_string())),
     }
+}
+
+fn out_of_memory() -> SqlError {
+    SqlError::new(SqlErrorKind::OutOfMemory, "out of memory")
+        .detail("What the queries of this server hold together would exceed performance.query_memory_bytes.")
+        .hint("Let the query sort, group or join fewer rows, try again when others have ended, or raise the limit.")
 }
 
 pub fn division_by_zero() -> SqlError {

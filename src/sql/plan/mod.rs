@@ -6,7 +6,7 @@
 //! become PostgreSQL's ([`error`]).
 //!
 //! Invariants
-//! - One partition, no spilling, no state between statements: the same snapshot and text give the same rows in the same
+//! - One partition, no spilling, no state between statements, and a bound on memory ([`QueryMemory`]): the same snapshot and text give the same rows in the same
 //!   order.
 //! - What a user can do wrong never surfaces as an internal error, and never in DataFusion's words.
 //!
@@ -17,9 +17,11 @@ mod arithmetic;
 pub(in crate::sql) mod arrow;
 mod cast;
 mod constant;
+mod digits;
 mod error;
 mod functions;
 mod interval;
+mod memory;
 mod names;
 mod operators;
 mod provider;
@@ -59,6 +61,7 @@ use error::from_datafusion;
 use provider::Names;
 use rewrite::Rewriter;
 
+pub use memory::QueryMemory;
 pub use rewrite::resolve_type;
 
 /// Name of the extra last column (bytea) that every user table of a query shows when [`PlanContext::expose_row_key`] is
@@ -90,8 +93,9 @@ pub struct PlanContext {
 
 /// What planning needs and no statement changes: DataFusion's functions, rules and options. Made on first use, because many
 /// sessions never plan anything; cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Planner {
+    memory: QueryMemory,
     state: Arc<OnceLock<SessionState>>,
 }
 
@@ -102,20 +106,23 @@ impl std::fmt::Debug for Planner {
 }
 
 impl Planner {
-    pub fn new() -> Planner {
-        Planner::default()
+    pub fn new(memory: QueryMemory) -> Planner {
+        Planner {
+            memory,
+            state: Arc::default(),
+        }
     }
 
     fn state(&self) -> Result<&SessionState, SqlError> {
         if let Some(state) = self.state.get() {
             return Ok(state);
         }
-        let state = session_state()?;
+        let state = session_state(&self.memory)?;
         Ok(self.state.get_or_init(|| state))
     }
 }
 
-fn session_state() -> Result<SessionState, SqlError> {
+fn session_state(memory: &QueryMemory) -> Result<SessionState, SqlError> {
     let mut config = SessionConfig::new()
         .with_target_partitions(1)
         .with_batch_size(scan::BATCH_ROWS)
@@ -129,6 +136,7 @@ fn session_state() -> Result<SessionState, SqlError> {
     let no_spilling = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
     let runtime = RuntimeEnvBuilder::new()
         .with_disk_manager_builder(no_spilling)
+        .with_memory_pool(memory.pool())
         .build_arc()
         .map_err(from_datafusion)?;
     let mut state = SessionStateBuilder::new()
@@ -169,6 +177,7 @@ pub async fn query(
     let (plan, _) = logical_plan(&catalog, state, statement, known, Some(params))?;
     let fields = fields_of(&plan);
     let plan = with_shown_names(&catalog, plan)?;
+    let plan = digits::shown(plan).map_err(from_datafusion)?;
     let stream = runtime::compute(start(state, plan)).await?;
     let batches = futures::stream::unfold(Some(stream), |stream| async move {
         let mut stream = stream?;
@@ -389,5 +398,5 @@ async fn explain(
     ))
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(madsim)))]
 mod tests;

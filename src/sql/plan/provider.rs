@@ -25,7 +25,7 @@ use super::operators::PgExprPlanner;
 use super::rewrite::{ARRAY_OR_EMPTY, WHOLE_NUMBER};
 use super::row_function::BoundFunction;
 use super::scan::UserTable;
-use super::special::{ArrayOrEmpty, CurrentSchemas, TypeOf, Undefined, WholeNumber};
+use super::special::{ArrayOrEmpty, CurrentSchemas, Round, TypeOf, Undefined, WholeNumber};
 use crate::sql::catalog::{CLUSTER_DATABASE, Catalog, Datum, SystemTable, system_table};
 use crate::sql::{PgType, SqlError, SqlErrorKind};
 use crate::version::{TableName, Value};
@@ -182,6 +182,10 @@ impl ContextProvider for Names<'_> {
             AVG_ARGUMENT => return Some(Arc::new(ScalarUDF::new_from_impl(AggregateArgument::new(AVG_ARGUMENT)))),
             WHOLE_NUMBER => return Some(Arc::new(ScalarUDF::new_from_impl(WholeNumber::new()))),
             ARRAY_OR_EMPTY => return Some(Arc::new(ScalarUDF::new_from_impl(ArrayOrEmpty::new()))),
+            "round" => {
+                let decimals = self.state.scalar_functions().get(name).cloned();
+                return decimals.map(|decimals| Arc::new(ScalarUDF::new_from_impl(Round::new(decimals))));
+            }
             "pg_typeof" => return Some(Arc::new(ScalarUDF::new_from_impl(TypeOf::new()))),
             "current_schemas" => {
                 return Some(Arc::new(ScalarUDF::new_from_impl(CurrentSchemas::new(Arc::clone(

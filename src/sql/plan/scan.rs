@@ -26,8 +26,8 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 
 use super::ROW_KEY_COLUMN;
-use super::arrow;
 use super::error::external;
+use super::{arrow, digits};
 use crate::engine::Transaction;
 use crate::sql::text::Cell;
 use crate::sql::{PgType, SqlError, types};
@@ -45,8 +45,18 @@ pub struct UserTable {
     name: TableName,
     table: Arc<TableSchema>,
     schema: SchemaRef,
+    /// What the schema has behind the table's columns.
+    extras: Vec<Extra>,
     /// The primary key, which lets GROUP BY name fewer columns.
     constraints: Constraints,
+}
+
+/// A column that is no column of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extra {
+    RowKey,
+    /// How many digits behind the point the numeric of this column has.
+    Digits(usize),
 }
 
 impl std::fmt::Debug for UserTable {
@@ -75,7 +85,25 @@ impl UserTable {
             name,
             table,
             schema,
+            extras: if row_key { vec![Extra::RowKey] } else { Vec::new() },
             constraints: Constraints::new_unverified(key.into_iter().collect()),
+        }
+    }
+}
+
+impl UserTable {
+    /// The same table with one more column: the digits behind the point of each numeric in this one.
+    pub fn with_digits(&self, column: usize) -> UserTable {
+        let name = digits::column_name(self.schema.field(column).name());
+        let fields = self.schema.fields().iter().cloned();
+        let digits = Arc::new(arrow::field(&name, &PgType::INT4, -1, true));
+        UserTable {
+            transaction: Arc::clone(&self.transaction),
+            name: self.name.clone(),
+            table: Arc::clone(&self.table),
+            schema: Arc::new(Schema::new(fields.chain([digits]).collect::<Vec<_>>())),
+            extras: self.extras.iter().copied().chain([Extra::Digits(column)]).collect(),
+            constraints: self.constraints.clone(),
         }
     }
 }
@@ -127,8 +155,13 @@ impl TableProvider for UserTable {
             transaction: Arc::clone(&self.transaction),
             name: self.name.clone(),
             schema: Arc::clone(&schema),
-            columns,
-            key_column: self.table.columns.len(),
+            sources: columns
+                .into_iter()
+                .map(|position| match position.checked_sub(self.table.columns.len()) {
+                    None => Source::Column(position),
+                    Some(extra) => Source::Extra(self.extras[extra]),
+                })
+                .collect(),
             ranges,
             limit: if filters.is_empty() { limit } else { None },
         };
@@ -148,11 +181,28 @@ struct TableRows {
     transaction: Arc<Transaction>,
     name: TableName,
     schema: SchemaRef,
-    columns: Vec<usize>,
-    /// The position that means the row's key.
-    key_column: usize,
+    sources: Vec<Source>,
     ranges: Vec<KeyRange>,
     limit: Option<usize>,
+}
+
+/// Where a column of the output comes from.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Column(usize),
+    Extra(Extra),
+}
+
+impl Extra {
+    fn of(self, key: &[u8], row: &[Value]) -> Value {
+        match self {
+            Extra::RowKey => Value::Bytea(key.to_vec()),
+            Extra::Digits(position) => match row.get(position) {
+                Some(Value::Numeric(value)) => Value::Int4(value.scale() as i32),
+                _ => Value::Null,
+            },
+        }
+    }
 }
 
 impl std::fmt::Debug for TableRows {
@@ -178,26 +228,27 @@ impl PartitionStream for TableRows {
             }
         });
         let mut rows = rows.take(self.limit.unwrap_or(usize::MAX)).fuse();
-        let (schema, columns, key_column) = (Arc::clone(&self.schema), self.columns.clone(), self.key_column);
+        let (schema, sources) = (Arc::clone(&self.schema), self.sources.clone());
         let batches = std::iter::from_fn(move || {
-            let mut decoded: Vec<Vec<Value>> = columns.iter().map(|_| Vec::new()).collect();
+            let mut decoded: Vec<Vec<Value>> = sources.iter().map(|_| Vec::new()).collect();
             let mut count = 0;
             for row in rows.by_ref().take(BATCH_ROWS) {
                 let (key, mut row) = match row {
                     Ok(row) => row,
                     Err(error) => return Some(Err(external(error))),
                 };
-                for (column, position) in decoded.iter_mut().zip(&columns) {
-                    column.push(match row.get_mut(*position) {
-                        Some(value) => std::mem::replace(value, Value::Null),
-                        None => {
-                            debug_assert_eq!(
-                                *position, key_column,
-                                "a plan asks for columns of the table or for the key"
-                            );
-                            Value::Bytea(key.clone())
-                        }
-                    });
+                for (column, source) in decoded.iter_mut().zip(&sources) {
+                    if let Source::Extra(extra) = source {
+                        column.push(extra.of(&key, &row));
+                    }
+                }
+                // Moved out, once nobody looks at the row any more.
+                for (column, source) in decoded.iter_mut().zip(&sources) {
+                    if let Source::Column(position) = source {
+                        let value = row.get_mut(*position);
+                        debug_assert!(value.is_some(), "a row has a value for each column of its table");
+                        column.push(value.map_or(Value::Null, |value| std::mem::replace(value, Value::Null)));
+                    }
                 }
                 count += 1;
             }

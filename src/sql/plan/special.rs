@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, ListArray};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, ListArray};
 use datafusion::arrow::buffer::OffsetBuffer;
-use datafusion::arrow::datatypes::{DataType, FieldRef};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as PlanResult;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDFImpl, ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature,
-    TypeSignature, Volatility,
+    Accumulator, AggregateUDFImpl, ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, TypeSignature, Volatility,
 };
 
 use super::arrow;
@@ -121,6 +121,83 @@ impl ScalarUDFImpl for WholeNumber {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
         args.args[0].cast_to(args.return_field.data_type(), None)
+    }
+}
+
+/// `round`: a double precision goes to the nearest whole number, halves to the even one; a numeric's halves go away from
+/// zero, which is DataFusion's rule too.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Round {
+    decimals: Arc<ScalarUDF>,
+    signature: Signature,
+}
+
+impl Round {
+    pub fn new(decimals: Arc<ScalarUDF>) -> Round {
+        Round {
+            decimals,
+            signature: Signature::user_defined(Volatility::Immutable),
+        }
+    }
+}
+
+impl ScalarUDFImpl for Round {
+    fn name(&self) -> &str {
+        "round"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> PlanResult<Vec<DataType>> {
+        use DataType::{Decimal128, Decimal256, Float64, Int32};
+        let decimal = |data_type: &DataType| matches!(data_type, Decimal128(..) | Decimal256(..));
+        match types {
+            [one] if decimal(one) => Ok(vec![one.clone()]),
+            [one] if one.is_numeric() || one.is_null() => Ok(vec![Float64]),
+            [one, places] if decimal(one) && places.is_integer() => Ok(vec![one.clone(), Int32]),
+            [one, places] if one.is_integer() && places.is_integer() => Ok(vec![Decimal128(19, 0), Int32]),
+            // Refused with their names, once the result's type is asked for.
+            other => Ok(other.to_vec()),
+        }
+    }
+
+    fn return_type(&self, types: &[DataType]) -> PlanResult<DataType> {
+        Ok(types[0].clone())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> PlanResult<FieldRef> {
+        use DataType::{Decimal128, Decimal256, Float64, Int32};
+        let types: Vec<&DataType> = args.arg_fields.iter().map(|field| field.data_type()).collect();
+        match types.as_slice() {
+            [Float64] => Ok(Arc::new(Field::new("round", Float64, true))),
+            [Decimal128(..) | Decimal256(..)] | [Decimal128(..) | Decimal256(..), Int32] => {
+                self.decimals.return_field_from_args(args)
+            }
+            _ => {
+                let types: Vec<String> = args
+                    .arg_fields
+                    .iter()
+                    .map(|field| words_of(&arrow::pg_type_of(field).0))
+                    .collect();
+                Err(external(undefined_function(&format!("round({})", types.join(", ")))))
+            }
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
+        match &args.args[0] {
+            ColumnarValue::Scalar(ScalarValue::Float64(value)) => {
+                let rounded = value.map(f64::round_ties_even);
+                Ok(ColumnarValue::Scalar(ScalarValue::Float64(rounded)))
+            }
+            ColumnarValue::Array(array) if *array.data_type() == DataType::Float64 => {
+                let rounded: Float64Array = array.as_primitive::<Float64Type>().unary(f64::round_ties_even);
+                Ok(ColumnarValue::Array(Arc::new(rounded)))
+            }
+            _ => self.decimals.invoke_with_args(args),
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Distinct, Expr, FunctionArg, FunctionArgExpr, GroupByExpr, Ident, JoinOperator, Query, Select,
-    SelectItem, SetExpr, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+    BinaryOperator, Distinct, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
+    GroupByExpr, Ident, JoinOperator, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Visit, VisitMut,
+    Visitor, VisitorMut,
 };
 
 use super::names;
@@ -13,7 +14,10 @@ use super::syntax::{binary, call, folded, last_name, parsed_query};
 use crate::sql::SqlError;
 
 /// `ARRAY(SELECT ...)`.
-pub fn array(query: Query) -> Result<Expr, SqlError> {
+pub fn array(mut query: Query) -> Result<Expr, SqlError> {
+    if gather(&mut query) {
+        return Ok(call(ARRAY_OR_EMPTY, vec![Expr::Subquery(Box::new(query))]));
+    }
     let mut outer = parsed_query("SELECT array_agg(x) FROM (SELECT 1) AS a(x)");
     let SetExpr::Select(select) = outer.body.as_mut() else {
         return Err(SqlError::internal("the text of our own query is a select"));
@@ -22,6 +26,54 @@ pub fn array(query: Query) -> Result<Expr, SqlError> {
         **subquery = query;
     }
     Ok(call(ARRAY_OR_EMPTY, vec![Expr::Subquery(Box::new(outer))]))
+}
+
+/// Makes a plain query of one column give the array of its values itself; false: it stays as it is. What it takes from
+/// the query around it is then one level away, not two, which DataFusion can take apart.
+fn gather(query: &mut Query) -> bool {
+    if query.limit_clause.is_some() || query.fetch.is_some() || query.with.is_some() {
+        return false;
+    }
+    let SetExpr::Select(select) = query.body.as_mut() else {
+        return false;
+    };
+    let (column, alias) = match select.projection.as_slice() {
+        [SelectItem::UnnamedExpr(column)] => (column.clone(), None),
+        [SelectItem::ExprWithAlias { expr, alias }] => (expr.clone(), Some(alias.clone())),
+        _ => return false,
+    };
+    if !is_plain(select) || has_aggregate(&column) {
+        return false;
+    }
+    let mut order = Vec::new();
+    match &query.order_by {
+        None => {}
+        Some(order_by) => match &order_by.kind {
+            OrderByKind::Expressions(exprs) => order.clone_from(exprs),
+            OrderByKind::All(_) => return false,
+        },
+    }
+    for by in &mut order {
+        let is_column = match &by.expr {
+            Expr::Identifier(name) => alias.as_ref().is_some_and(|alias| folded(alias) == folded(name)),
+            // `ORDER BY 1`: there is one column.
+            Expr::Value(_) => true,
+            _ => false,
+        };
+        if is_column {
+            by.expr = column.clone();
+        }
+    }
+    let mut gathered = call("array_agg", vec![column]);
+    if let Expr::Function(function) = &mut gathered
+        && let FunctionArguments::List(list) = &mut function.args
+        && !order.is_empty()
+    {
+        list.clauses = vec![FunctionArgumentClause::OrderBy(order)];
+    }
+    query.order_by = None;
+    select.projection = vec![SelectItem::UnnamedExpr(gathered)];
+    true
 }
 
 /// A subquery used as a value: more than one row is an error (21000), not a choice.

@@ -9,8 +9,11 @@ use async_trait::async_trait;
 use crate::chunk::{ChunkCache, StoreOptions};
 use crate::engine::{Engine, EngineOptions, Superuser};
 use crate::runtime::disk::simulated::SimDisk;
+use crate::sql::plan::QueryMemory;
 use crate::sql::text::{self, Cell, Style};
-use crate::sql::{FieldInfo, Notice, PgType, ResultSink, RowBatch, ServerSettings, Session, SessionStart, SqlError};
+use crate::sql::{
+    FieldInfo, Notice, PgType, ResultSink, RowBatch, ServerSettings, Session, SessionStart, SqlError, SqlErrorKind,
+};
 
 /// A server of one database, without network.
 struct Fixture {
@@ -79,6 +82,10 @@ impl ResultSink for Lines {
 
 impl Fixture {
     async fn new() -> Fixture {
+        Fixture::with_memory(64 << 20).await
+    }
+
+    async fn with_memory(bytes: u64) -> Fixture {
         let options = EngineOptions {
             superuser: Superuser {
                 name: "postgres".into(),
@@ -99,6 +106,7 @@ impl Fixture {
             port: 5432,
             data_directory: "/data".into(),
             max_connections: 10,
+            query_memory: QueryMemory::new(bytes),
         };
         let start = SessionStart {
             user: "postgres".into(),
@@ -167,6 +175,31 @@ async fn what_psql_asks_is_answered_as_postgres_does() {
         .await
         .check(include_str!("testdata/psql.txt"))
         .await;
+}
+
+#[tokio::test]
+async fn a_query_that_holds_too_much_is_53200_and_the_next_one_runs() {
+    let mut fixture = Fixture::with_memory(4 << 20).await;
+    for greedy in [
+        "SELECT count(*) FROM (SELECT DISTINCT x % 500000 FROM generate_series(1, 1000000) AS g(x)) AS d",
+        "SELECT x FROM generate_series(1, 1000000) AS g(x) ORDER BY x DESC",
+        "SELECT count(*) FROM generate_series(1, 1000000) AS a(x) JOIN generate_series(1, 1000000) AS b(y) ON x = y",
+    ] {
+        let mut lines = Lines::default();
+        let error = fixture
+            .session
+            .simple_query(greedy, &mut lines)
+            .await
+            .expect_err(greedy);
+        assert_eq!(
+            (error.kind, error.message.as_str()),
+            (SqlErrorKind::OutOfMemory, "out of memory"),
+            "{greedy}"
+        );
+        assert!(error.hint.is_some_and(|hint| hint.contains("limit")), "{greedy}");
+        let modest = "SELECT count(*) FROM (SELECT DISTINCT x FROM generate_series(1, 1000) AS g(x)) AS d";
+        assert_eq!(fixture.answer(modest).await, "count\n1000", "after {greedy}");
+    }
 }
 
 /// Results carry PostgreSQL's types, also those that Arrow does not know.

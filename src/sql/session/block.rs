@@ -49,7 +49,7 @@ pub(super) struct NamedSavepoint {
 pub(super) struct Executed {
     pub prepared: Arc<Prepared>,
     pub params: Vec<Value>,
-    /// The words of its completion; None when rows were sent, which a second run could not take back.
+    /// The words of its completion; None when rows or copied data were sent, which a second run could not take back.
     pub told: Option<String>,
 }
 

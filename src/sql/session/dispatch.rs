@@ -151,7 +151,7 @@ impl Session {
                 self.truncate(&names, running)
             }
             Statement::Copy { .. } => {
-                let out = out.ok_or_else(|| SqlError::unsupported("COPY in the extended protocol"))?;
+                let out = out.ok_or_else(|| SqlError::internal("COPY without anybody to copy with"))?;
                 self.copy(statement, running, out).await
             }
             Statement::CreateTable(create) => {
@@ -186,6 +186,10 @@ impl Session {
             Statement::AlterRole { name, operation } => {
                 self.check_writable(Scope::Server, "ALTER ROLE")?;
                 self.alter_role(name, operation).await
+            }
+            Statement::Grant { .. } | Statement::Revoke { .. } => {
+                self.check_writable(Scope::Server, "GRANT")?;
+                Err(SqlError::unsupported(statement_name(statement)))
             }
             Statement::Call(function) => {
                 let call = functions::call_of_function(function).ok_or_else(|| {

@@ -24,7 +24,7 @@ use self::block::{Block, Executed, Kind, OpenTransaction};
 pub(in crate::sql) use self::running::Running;
 use super::error::{SqlError, SqlErrorKind};
 use super::parse;
-use super::plan::{PlanContext, Planner};
+use super::plan::{PlanContext, Planner, QueryMemory};
 use super::point::expression::Surroundings;
 use super::result::{CommandTag, FieldInfo, Notice, PgType, QueryResult, ResultSink, RowStream, TransactionStatus};
 use super::settings::Settings;
@@ -40,13 +40,14 @@ const CONFLICT_TRIES_MAX: u32 = 100;
 /// been replicated.
 pub const CLUSTER_DATABASE: &str = "dolt_cluster";
 
-/// What SHOW tells about the server, fixed while it runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What all sessions of a server share, fixed while it runs.
+#[derive(Clone, Debug)]
 pub struct ServerSettings {
     pub host: String,
     pub port: u16,
     pub data_directory: String,
     pub max_connections: u32,
+    pub query_memory: QueryMemory,
 }
 
 /// Who begins a session, and where.
@@ -133,6 +134,7 @@ impl Session {
             )
         })?;
         let superuser = role.superuser;
+        let planner = Planner::new(server.query_memory.clone());
         let mut settings = Settings::new(engine.clone(), Arc::new(server), start.user.clone(), superuser);
         for (name, value) in &start.parameters {
             settings.set_at_start(name, value)?;
@@ -147,7 +149,7 @@ impl Session {
             database_name: start.database,
             database,
             settings: Arc::new(settings),
-            planner: Planner::new(),
+            planner,
             block: Block::Idle,
             statement_time: runtime::wall_clock(),
             notices: Vec::new(),
@@ -308,15 +310,27 @@ impl Session {
     ///
     /// An error fails the transaction. So does an error of the returned stream, once [`Session::statement_failed`] is
     /// told about it.
-    pub async fn execute(&mut self, prepared: &Prepared, params: Vec<Value>) -> Result<QueryResult, SqlError> {
-        let result = self.execute_inner(prepared, params).await;
+    ///
+    /// The sink is for what COPY says and is told; everything else is in the result.
+    pub async fn execute(
+        &mut self,
+        prepared: &Prepared,
+        params: Vec<Value>,
+        copy: &mut dyn ResultSink,
+    ) -> Result<QueryResult, SqlError> {
+        let result = self.execute_inner(prepared, params, copy).await;
         if result.is_err() {
             self.statement_failed();
         }
         result
     }
 
-    async fn execute_inner(&mut self, prepared: &Prepared, params: Vec<Value>) -> Result<QueryResult, SqlError> {
+    async fn execute_inner(
+        &mut self,
+        prepared: &Prepared,
+        params: Vec<Value>,
+        copy: &mut dyn ResultSink,
+    ) -> Result<QueryResult, SqlError> {
         self.check_usable()?;
         if params.len() != prepared.params.len() {
             return Err(SqlError::new(
@@ -334,15 +348,11 @@ impl Session {
             values: &params,
             types: &prepared.params,
         };
-        let result = self.run(&prepared, parameters, &running, None).await?;
+        let result = self.run(&prepared, parameters, &running, Some(copy)).await?;
         if let Block::Open(open) = &mut self.block
             && open.kind == Kind::Implicit
         {
-            let told = match &result {
-                QueryResult::Command { tag, affected } => Some(tag.complete(*affected)),
-                QueryResult::Empty => Some(String::new()),
-                QueryResult::Rows { .. } => None,
-            };
+            let told = words_told(&result);
             open.executed.push(Executed {
                 prepared: prepared.clone(),
                 params,
@@ -401,11 +411,7 @@ impl Session {
                 types: &one.prepared.params,
             };
             let prepared = one.prepared.clone();
-            let told = match self.run(&prepared, parameters, &running, None).await? {
-                QueryResult::Command { tag, affected } => Some(tag.complete(affected)),
-                QueryResult::Empty => Some(String::new()),
-                QueryResult::Rows { .. } => None,
-            };
+            let told = words_told(&self.run(&prepared, parameters, &running, None).await?);
             if told != one.told {
                 self.give_up();
                 return Ok(false);
@@ -631,5 +637,18 @@ impl Session {
     }
 }
 
-#[cfg(test)]
+/// The words in which a client hears of a result; None when there is more to it that a second run could not take back:
+/// rows, and the data of a COPY.
+fn words_told(result: &QueryResult) -> Option<String> {
+    match result {
+        QueryResult::Command {
+            tag: CommandTag::Copy, ..
+        }
+        | QueryResult::Rows { .. } => None,
+        QueryResult::Command { tag, affected } => Some(tag.complete(*affected)),
+        QueryResult::Empty => Some(String::new()),
+    }
+}
+
+#[cfg(all(test, not(madsim)))]
 mod tests;

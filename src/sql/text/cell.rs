@@ -186,16 +186,23 @@ fn narrow<'a>(unscaled: i128, scale: i8) -> Cell<'a> {
     }
 }
 
+/// A padded decimal without the zeros at its end, but with this many digits behind the point at least.
+pub(crate) fn without_padding(mut unscaled: i256, mut scale: i32, least: i32) -> (i256, i32) {
+    let ten = i256::from_i128(10);
+    while scale > least.max(0) && unscaled.checked_rem(ten) == Some(i256::ZERO) {
+        unscaled = unscaled.wrapping_div(ten);
+        scale -= 1;
+    }
+    (unscaled, scale)
+}
+
 /// Values of unconstrained columns are padded to a common scale; what was padded is taken off.
 fn wide<'a>(unscaled: i256, scale: i8) -> Cell<'a> {
-    let (mut unscaled, mut scale) = (unscaled, i32::from(scale));
-    if scale >= i32::from(UNCONSTRAINED_SCALE) {
-        let ten = i256::from_i128(10);
-        while scale > 0 && unscaled.checked_rem(ten) == Some(i256::ZERO) {
-            unscaled = unscaled.wrapping_div(ten);
-            scale -= 1;
-        }
-    }
+    let (unscaled, scale) = if scale >= UNCONSTRAINED_SCALE {
+        without_padding(unscaled, i32::from(scale), 0)
+    } else {
+        (unscaled, i32::from(scale))
+    };
     match unscaled.to_i128() {
         Some(narrow) => Cell::Numeric {
             unscaled: Digits::Narrow(narrow),

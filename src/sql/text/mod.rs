@@ -17,8 +17,8 @@ use super::result::PgType;
 use super::types;
 use crate::version::{ColumnType, Value};
 
-pub(crate) use cell::UNCONSTRAINED_SCALE;
 pub use cell::{Cell, Digits};
+pub(crate) use cell::{UNCONSTRAINED_SCALE, without_padding};
 
 /// The settings that change how values are printed and read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -116,19 +116,26 @@ pub fn parse_integer(text: &str, type_name: &str, min: i64, max: i64) -> Result<
 }
 
 pub fn parse_float8(text: &str) -> Result<f64, SqlError> {
-    let trimmed = checked_float_text(text, "double precision")?;
-    let value: f64 = trimmed.parse().map_err(|_| malformed("double precision", text))?;
-    if (value.is_infinite() && !names_infinity(trimmed)) || (value == 0.0 && has_nonzero_digit(trimmed)) {
-        return Err(float_out_of_range(text, "double precision"));
-    }
-    Ok(value)
+    parse_float(text, "double precision", |value: f64| {
+        (value.is_infinite(), value == 0.0)
+    })
 }
 
 pub fn parse_float4(text: &str) -> Result<f32, SqlError> {
-    let trimmed = checked_float_text(text, "real")?;
-    let value: f32 = trimmed.parse().map_err(|_| malformed("real", text))?;
-    if (value.is_infinite() && !names_infinity(trimmed)) || (value == 0.0 && has_nonzero_digit(trimmed)) {
-        return Err(float_out_of_range(text, "real"));
+    parse_float(text, "real", |value: f32| (value.is_infinite(), value == 0.0))
+}
+
+/// `extreme` says whether a value is infinite and whether it is zero: what the digits of a number must not become.
+fn parse_float<F: Copy + std::str::FromStr>(
+    text: &str,
+    type_name: &str,
+    extreme: impl Fn(F) -> (bool, bool),
+) -> Result<F, SqlError> {
+    let trimmed = checked_float_text(text, type_name)?;
+    let value: F = trimmed.parse().map_err(|_| malformed(type_name, text))?;
+    let (infinite, zero) = extreme(value);
+    if (infinite && !names_infinity(trimmed)) || (zero && has_nonzero_digit(trimmed)) {
+        return Err(float_out_of_range(text, type_name));
     }
     Ok(value)
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{MINUTE, SECOND, between, millis, pair, read};
+use super::{MINUTE, SECOND, between, millis, pair};
 use crate::runtime::disk::OpenMode;
 use crate::runtime::net::{TcpListener, TcpStream};
 use crate::runtime::simulated::{NodeStart, World};

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{MINUTE, SECOND, between, millis, pair, read};
+use super::{MINUTE, SECOND, between, millis, pair, read, steady};
 use crate::runtime::net::{TcpListener, TcpStream};
 use crate::runtime::simulated::LinkSettings;
 use crate::runtime::{now, sleep, spawn, timeout};

@@ -9,7 +9,7 @@ use rand::RngCore as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::oneshot;
 
-use super::{SECOND, between, millis, read};
+use super::{SECOND, between, millis, read, steady};
 use crate::runtime::disk::OpenMode;
 use crate::runtime::net::{TcpListener, TcpStream};
 use crate::runtime::simulated::{LinkSettings, NodeStart, World};

@@ -13,6 +13,7 @@ use super::*;
 use crate::chunk::StoreOptions;
 use crate::engine::{EngineOptions, ReadOnlyReason, Superuser};
 use crate::runtime::disk::simulated::SimDisk;
+use crate::sql::plan::QueryMemory;
 use crate::sql::result::{CopyInput, RowBatch};
 use crate::sql::text::{self, Style};
 
@@ -130,6 +131,7 @@ impl World {
             port: 5432,
             data_directory: "/data".to_string(),
             max_connections: 100,
+            query_memory: QueryMemory::new(64 << 20),
         };
         let start = SessionStart {
             user: user.to_string(),

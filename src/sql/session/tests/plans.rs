@@ -149,7 +149,10 @@ async fn point_queries_and_plans_agree() {
             .await
             .unwrap();
         assert_eq!(prepared.params, [PgType::INT8]);
-        let result = session.execute(&prepared, vec![Value::Int8(id)]).await.unwrap();
+        let result = session
+            .execute(&prepared, vec![Value::Int8(id)], &mut Transcript::default())
+            .await
+            .unwrap();
         let QueryResult::Rows { rows: stream, .. } = result else {
             panic!("{result:?}")
         };

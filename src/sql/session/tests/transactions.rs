@@ -132,7 +132,7 @@ async fn v_045_a_block_that_loses_gets_40001_and_a_single_statement_runs_again()
 
 async fn execute(session: &mut Session, sql: &str, params: Vec<Value>) -> Result<Vec<String>, SqlError> {
     let prepared = session.prepare(sql, &[]).await?;
-    let result = session.execute(&prepared, params).await?;
+    let result = session.execute(&prepared, params, &mut Transcript::default()).await?;
     let mut lines = Vec::new();
     match result {
         QueryResult::Empty => lines.push("(empty)".to_string()),
@@ -197,7 +197,10 @@ async fn prepared_statements_know_their_parameters_from_the_columns() {
     );
     let empty = session.prepare("", &[]).await.unwrap();
     assert!(matches!(
-        session.execute(&empty, Vec::new()).await.unwrap(),
+        session
+            .execute(&empty, Vec::new(), &mut Transcript::default())
+            .await
+            .unwrap(),
         QueryResult::Empty
     ));
 }
@@ -213,13 +216,19 @@ async fn an_implicit_transaction_that_loses_runs_again_at_sync() {
         .await
         .unwrap();
     let one = Value::Numeric("1".parse().unwrap());
-    session.execute(&prepared, vec![one.clone()]).await.unwrap();
+    session
+        .execute(&prepared, vec![one.clone()], &mut Transcript::default())
+        .await
+        .unwrap();
     run(&mut other, "UPDATE t SET price = price + 10 WHERE id = 1").await;
     session.sync().await.unwrap();
     assert_eq!(rows(&mut session, "SELECT price FROM t WHERE id = 1").await, ["11.00"]);
 
     // The row is gone when it runs again: the client was told otherwise, so it gets the conflict.
-    session.execute(&prepared, vec![one]).await.unwrap();
+    session
+        .execute(&prepared, vec![one], &mut Transcript::default())
+        .await
+        .unwrap();
     run(&mut other, "DELETE FROM t").await;
     assert_eq!(session.sync().await.unwrap_err().kind, SqlErrorKind::Conflict);
 }
