@@ -4,6 +4,8 @@
 
 #[path = "main/arguments.rs"]
 mod arguments;
+#[path = "main/maintenance.rs"]
+mod maintenance;
 #[cfg(not(madsim))]
 #[path = "main/playground.rs"]
 mod playground;
@@ -46,10 +48,25 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     if arguments.config_help {
         return say(&config::sample());
     }
-    if arguments.command == Some(Command::Playground) {
-        // Each server starts before the other: what they say about that would only worry a first-time user.
-        start_logging(LogLevel::Error);
-        return block_on(playground());
+    match arguments.command {
+        None => {}
+        Some(Command::Playground) => {
+            // Each server starts before the other: what they say about that would only worry a first-time user.
+            start_logging(LogLevel::Error);
+            return block_on(playground());
+        }
+        Some(Command::Fsck { folder, repair_from }) => {
+            start_logging(LogLevel::Error);
+            return block_on(maintenance::fsck(folder, repair_from));
+        }
+        Some(Command::Backup { folder, backup }) => {
+            start_logging(LogLevel::Warn);
+            return block_on(maintenance::back_up(folder, backup));
+        }
+        Some(Command::Restore { backup, folder }) => {
+            start_logging(LogLevel::Warn);
+            return block_on(maintenance::restore(backup, folder));
+        }
     }
     let file = read_config_file(arguments.config.as_deref())?;
     let source = Source {

@@ -34,10 +34,36 @@ pub struct Arguments {
     pub command: Option<Command>,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand, PartialEq, Eq)]
+#[derive(Clone, Debug, Subcommand, PartialEq, Eq)]
 pub enum Command {
     /// Start a primary and a standby in a temporary folder, to try a failover
     Playground,
+
+    /// Check every byte of a data folder, a backup or a single store; exit status 1 when something is damaged
+    Fsck {
+        /// The folder; no server may be running in it
+        folder: String,
+
+        /// Make damaged stores again with what this place has: `file:///folder` of another server's data or a backup
+        #[arg(long, value_name = "URL")]
+        repair_from: Option<String>,
+    },
+
+    /// Copy a data folder to a backup, or bring the backup up to date; the server may be running
+    Backup {
+        /// The data folder
+        folder: String,
+        /// Where the backup is kept, made when missing
+        backup: String,
+    },
+
+    /// Make a data folder from a backup
+    Restore {
+        /// The backup
+        backup: String,
+        /// The data folder, which must not hold databases yet
+        folder: String,
+    },
 }
 
 impl Arguments {

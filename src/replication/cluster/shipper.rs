@@ -33,7 +33,7 @@ use super::wire::to_primary::Body as Answer;
 use super::wire::to_standby::Body;
 use super::wire::{self, ToPrimary, ToStandby};
 use crate::chunk::{Hash, LogReader, RootRecord};
-use crate::engine::DatabaseId;
+use crate::engine::{DatabaseId, RootHold};
 use crate::runtime::{self, Instant};
 
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
@@ -210,6 +210,8 @@ struct Stream<'a> {
     outgoing: Option<Outgoing<LogReader>>,
     /// The standby walks from our root and asks.
     walking: bool,
+    /// Keeps the root on offer readable in full while the standby walks.
+    offered: Option<RootHold>,
     /// What it asked for and was not sent yet.
     wanted: Wanted,
     queue: VecDeque<Body>,
@@ -234,6 +236,7 @@ impl<'a> Stream<'a> {
             in_flight: VecDeque::new(),
             outgoing: None,
             walking: false,
+            offered: None,
             wanted: Wanted::default(),
             queue: VecDeque::from([Body::Hello(hello)]),
             beats: VecDeque::new(),
@@ -349,7 +352,11 @@ impl<'a> Stream<'a> {
 
     /// Whatever the standby has, it is to take our root and ask for what it lacks.
     fn offer(&mut self) {
-        let record = self.link.database.store().published();
+        let held = self.link.database.hold_published();
+        let (record, hold) = held.unzip();
+        self.offered = hold;
+        // A primary's databases have roots from the moment that they are made.
+        let record = record.unwrap_or(RootRecord::NONE);
         self.outgoing = None;
         self.wanted = Wanted::default();
         self.queue.retain(|body| matches!(body, Body::Heartbeat(_)));
@@ -417,6 +424,7 @@ impl<'a> Stream<'a> {
             Some(record) if record.root == root && record.sequence == acknowledged.sequence => {
                 self.in_flight.pop_front();
                 self.walking = false;
+                self.offered = None;
                 self.link.acknowledged(record);
                 Ok(())
             }

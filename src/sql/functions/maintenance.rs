@@ -1,6 +1,9 @@
-//! `dolt_gc`: upkeep of the store, from SQL.
+//! `dolt_gc` and `dolt_backup`: upkeep of the store, from SQL.
 
 use super::options::Syntax;
+use super::required;
+use crate::engine::Database;
+use crate::runtime::disk::Disk;
 use crate::sql::error::{SqlError, SqlErrorKind};
 use crate::sql::session::Session;
 use crate::version::Value;
@@ -9,6 +12,12 @@ const GC: Syntax = Syntax {
     function: "dolt_gc",
     flags: &[("shallow", None), ("full", None)],
     values: &[("archive-level", None), ("incremental-file-size", None)],
+};
+
+const BACKUP: Syntax = Syntax {
+    function: "dolt_backup",
+    flags: &[("force", None)],
+    values: &[("prune-with-grace-period", None)],
 };
 
 impl Session {
@@ -36,13 +45,72 @@ impl Session {
                 "dolt_gc: --shallow and --full exclude each other",
             ));
         }
-        let Some(database) = self.database.clone() else {
-            return Err(SqlError::new(
-                SqlErrorKind::NotInState,
-                format!("database \"{}\" has no store to collect garbage in", self.database_name),
-            ));
-        };
-        database.collect_garbage().await?;
+        self.stored()?.collect_garbage().await?;
         Ok(Value::Int8(0))
+    }
+
+    /// `('sync-url', url)` copies this database, as it is now, to the folder of a `file://` URL, or brings the backup
+    /// there up to date; `('restore', url, name)` makes a database from one. 0 when it is done and safe.
+    ///
+    /// Source: spec/remotes.md 3.6.
+    pub(super) async fn backup(&mut self, arguments: &[Option<String>]) -> Result<Value, SqlError> {
+        let given = BACKUP.read(arguments)?;
+        self.require_superuser("to back up a database")?;
+        if given.value("prune-with-grace-period").is_some() {
+            return Err(SqlError::unsupported("dolt_backup('--prune-with-grace-period')"));
+        }
+        let invalid = |message: String| SqlError::new(SqlErrorKind::InvalidParameter, message);
+        let positionals: Vec<&str> = given.positionals.iter().map(String::as_str).collect();
+        match positionals.as_slice() {
+            ["sync-url", url] => {
+                let target = self.folder_of_url(url)?;
+                self.stored()?.back_up(&target).await?;
+            }
+            ["restore", url, name] => {
+                if given.has("force") {
+                    return Err(SqlError::unsupported("dolt_backup('restore', ..., '--force')"));
+                }
+                self.refuse_in_block("dolt_backup")?;
+                let source = self.folder_of_url(url)?;
+                self.engine.restore_database(&source, name).await?;
+            }
+            ["add" | "rm" | "remove" | "sync", ..] => {
+                return Err(SqlError::unsupported(format_args!("dolt_backup('{}')", positionals[0]))
+                    .hint("Name the place in the call: dolt_backup('sync-url', 'file:///folder')."));
+            }
+            ["sync-url" | "restore", ..] => {
+                return Err(invalid(format!("dolt_backup('{}') takes a URL", positionals[0])).hint(
+                    "dolt_backup('sync-url', 'file:///folder'), dolt_backup('restore', 'file:///folder', 'name')",
+                ));
+            }
+            [other, ..] => return Err(invalid(format!("unrecognized dolt_backup parameter '{other}'"))),
+            [] => {
+                required("dolt_backup", &None)?;
+            }
+        }
+        Ok(Value::Int8(0))
+    }
+
+    /// This session's database, unless it is the virtual one.
+    fn stored(&self) -> Result<Database, SqlError> {
+        self.database.clone().ok_or_else(|| {
+            SqlError::new(
+                SqlErrorKind::NotInState,
+                format!(
+                    "database \"{}\" is not stored: connect to another one",
+                    self.database_name
+                ),
+            )
+        })
+    }
+
+    /// The folder on this server's machine that a `file://` URL names.
+    fn folder_of_url(&self, url: &str) -> Result<Disk, SqlError> {
+        let Some(path) = url.strip_prefix("file://").filter(|path| path.starts_with('/')) else {
+            return Err(SqlError::unsupported(format_args!("a backup at {url}"))
+                .hint("Use the URL of a folder on the server's machine: file:///path."));
+        };
+        let io = |error| SqlError::new(SqlErrorKind::Io, format!("cannot use the folder {path}: {error}"));
+        self.engine.disk().elsewhere(path).map_err(io)
     }
 }

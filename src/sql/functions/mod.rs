@@ -27,6 +27,7 @@ pub(in crate::sql) enum Acting {
     AssumeClusterRole,
     Commit,
     Add,
+    Backup,
     CollectGarbage,
     SetConfig,
     TerminateBackend,
@@ -43,6 +44,7 @@ const FUNCTIONS: &[(&str, Acting, &str, PgType)] = &[
         "dolt_assume_cluster_role",
         PgType::INT8,
     ),
+    ("dolt_backup", Acting::Backup, "status", PgType::INT8),
     ("dolt_commit", Acting::Commit, "hash", PgType::TEXT),
     ("dolt_gc", Acting::CollectGarbage, "status", PgType::INT8),
     (
@@ -56,7 +58,6 @@ const FUNCTIONS: &[(&str, Acting, &str, PgType)] = &[
 
 /// Functions of the specification that this server does not have; told apart from names nobody knows.
 const MISSING: &[&str] = &[
-    "dolt_backup",
     "dolt_branch",
     "dolt_checkout",
     "dolt_cherry_pick",
@@ -201,6 +202,7 @@ impl Session {
             Acting::AssumeClusterRole => self.assume_cluster_role(&arguments).await?,
             Acting::Commit => self.version_commit(&arguments).await?,
             Acting::Add => self.version_add(&arguments)?,
+            Acting::Backup => self.backup(&arguments).await?,
             Acting::CollectGarbage => self.collect_garbage(&arguments).await?,
             Acting::SetConfig => self.set_config(&arguments)?,
             Acting::TerminateBackend => self.terminate_backend(&arguments)?,

@@ -1,0 +1,214 @@
+//! `fsck`, `backup` and `restore`: work on a data folder from the command line, with progress on a terminal.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use understudy::chunk::{ReadChunks, StoreOptions};
+use understudy::engine::{CheckedStore, Copied, FolderCopied, check_folder, copy_folder, has_databases, repair_store};
+use understudy::runtime::disk::Disk;
+
+/// So many damages of one store are printed; the rest is counted.
+const SHOWN_MAX: usize = 20;
+
+/// Checks a folder and prints what is wrong; with `repair_from`, makes damaged stores again.
+pub async fn fsck(folder: String, repair_from: Option<String>) -> anyhow::Result<()> {
+    let (disk, single) = folder_of_stores(&folder)?;
+    let checked = check(&disk, single.as_deref())?;
+    let mut damaged = 0;
+    for store in &checked {
+        print_store(&disk, store);
+        damaged += usize::from(!store.is_sound());
+    }
+    if damaged == 0 {
+        println!("{} of {} stores are sound.", checked.len(), checked.len());
+        return Ok(());
+    }
+    let Some(url) = repair_from else {
+        bail!(
+            "{damaged} of {} stores in {folder} are damaged: run again with --repair-from file:///FOLDER (a backup, or \
+             the data folder of a server that replicated from this one), or restore from a backup",
+            checked.len()
+        );
+    };
+    repair(&disk, &checked, &url).await
+}
+
+/// The disk on which the stores lie, and the folder of the store when it is a single one.
+fn folder_of_stores(folder: &str) -> anyhow::Result<(Disk, Option<String>)> {
+    let path = std::path::absolute(folder).with_context(|| format!("{folder} is not a path"))?;
+    if !is_folder(&path) {
+        bail!("there is no folder {folder}");
+    }
+    let disk = Disk::production(&path).with_context(|| format!("cannot open {folder}"))?;
+    if !disk.exists("MANIFEST")? {
+        return Ok((disk, None));
+    }
+    // A store is replaced as a whole, so its place is its parent's.
+    let name = path.file_name().and_then(|name| name.to_str());
+    let (Some(parent), Some(name)) = (path.parent(), name) else {
+        bail!("{folder} has no name");
+    };
+    Ok((Disk::production(parent)?, Some(name.to_owned())))
+}
+
+#[expect(clippy::disallowed_methods, reason = "opening a disk would make the folder")]
+fn is_folder(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.is_dir())
+}
+
+fn check(disk: &Disk, single: Option<&str>) -> anyhow::Result<Vec<CheckedStore>> {
+    let bar = ProgressBar::new(0).with_style(bar_style());
+    let seen = match single {
+        Some(name) => disk.sub(name),
+        None => disk.clone(),
+    };
+    let checked = check_folder(&seen, &mut |store, done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+        bar.set_message(store.to_owned());
+    });
+    bar.finish_and_clear();
+    let mut stores = checked.map_err(|error| anyhow::anyhow!("{error}"))?.stores;
+    if let Some(name) = single {
+        stores.iter_mut().for_each(|store| store.path = name.to_owned());
+    }
+    Ok(stores)
+}
+
+fn bar_style() -> ProgressStyle {
+    ProgressStyle::with_template("{msg} [{bar:40}] {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn print_store(disk: &Disk, store: &CheckedStore) {
+    let files = &store.files;
+    let verdict = if store.is_sound() { "sound" } else { "DAMAGED" };
+    println!("{}: {verdict}", disk.describe(&store.path));
+    println!(
+        "  {} in {} files; {} chunks are right; root {} {} of epoch {} reaches {} chunks, {}",
+        HumanBytes(files.bytes),
+        files.files,
+        HumanCount(files.chunks()),
+        files.root.sequence,
+        files.root.root,
+        files.root.epoch,
+        HumanCount(store.reachable.chunks),
+        HumanBytes(store.reachable.bytes),
+    );
+    if files.unacknowledged_bytes > 0 {
+        println!(
+            "  {} behind the last root were never acknowledged; the next start cuts them",
+            HumanBytes(files.unacknowledged_bytes)
+        );
+    }
+    for damage in files.damage.iter().take(SHOWN_MAX) {
+        let chunk = damage.chunk.map(|hash| format!(" (chunk {hash})")).unwrap_or_default();
+        println!("  {}, offset {}: {}{chunk}", damage.file, damage.offset, damage.detail);
+    }
+    for missing in store.missing.iter().take(SHOWN_MAX) {
+        let by = missing
+            .referred_by
+            .map_or("the root".to_owned(), |hash| hash.to_string());
+        println!("  chunk {}, referred to by {by}: {}", missing.hash, missing.detail);
+    }
+    let rest = files.damage.len().saturating_sub(SHOWN_MAX) + store.missing.len().saturating_sub(SHOWN_MAX);
+    if rest > 0 {
+        println!("  and {rest} more");
+    }
+}
+
+async fn repair(disk: &Disk, checked: &[CheckedStore], url: &str) -> anyhow::Result<()> {
+    let Some(path) = url.strip_prefix("file://").filter(|path| path.starts_with('/')) else {
+        bail!("--repair-from {url}: this version repairs from folders only: file:///FOLDER");
+    };
+    let (source, single) = folder_of_stores(path)?;
+    println!("Reading {path}");
+    let sources = check(&source, single.as_deref())?;
+    let others: Vec<&dyn ReadChunks> = sources.iter().map(|store| &store.files as &dyn ReadChunks).collect();
+    let mut left = 0;
+    for store in checked.iter().filter(|store| !store.is_sound()) {
+        let place = disk.describe(&store.path);
+        let spinner = spinner();
+        let repaired = repair_store(disk, store, &others, &mut |copied| tell(&spinner, &place, copied)).await;
+        spinner.finish_and_clear();
+        match repaired {
+            Ok(kept) => println!(
+                "{place}: made again at root {}; the damaged one is kept in {}",
+                store.files.root.root,
+                disk.describe(&kept)
+            ),
+            Err(error) => {
+                left += 1;
+                println!("{place}: not repaired: {error}");
+            }
+        }
+    }
+    if left > 0 {
+        bail!("{left} stores are still damaged: {url} does not have what they lack");
+    }
+    Ok(())
+}
+
+fn spinner() -> ProgressBar {
+    let spinner = ProgressBar::new_spinner();
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    spinner
+}
+
+fn tell(spinner: &ProgressBar, what: &str, copied: Copied) {
+    let (chunks, bytes) = (HumanCount(copied.chunks), HumanBytes(copied.bytes));
+    spinner.set_message(format!("{what}: {chunks} chunks, {bytes}"));
+}
+
+/// Copies a data folder to a backup.
+pub async fn back_up(folder: String, backup: String) -> anyhow::Result<()> {
+    let (databases, copied) = copy(&folder, &backup).await?;
+    println!(
+        "{backup}: {databases} databases as they are now; {} chunks ({}) were new",
+        HumanCount(copied.chunks),
+        HumanBytes(copied.bytes)
+    );
+    Ok(())
+}
+
+/// Makes a data folder from a backup.
+pub async fn restore(backup: String, folder: String) -> anyhow::Result<()> {
+    if is_folder(Path::new(&folder)) && has_databases(&Disk::production(&folder)?)? {
+        bail!("{folder} holds databases already: move it away, or name another folder");
+    }
+    let (databases, copied) = copy(&backup, &folder).await?;
+    println!(
+        "{folder}: {databases} databases, {} chunks ({})",
+        HumanCount(copied.chunks),
+        HumanBytes(copied.bytes)
+    );
+    println!("Start it with: understudy --data-dir {folder}");
+    Ok(())
+}
+
+async fn copy(from: &str, to: &str) -> anyhow::Result<(usize, Copied)> {
+    if !is_folder(Path::new(from)) {
+        bail!("there is no folder {from}");
+    }
+    let (source, target) = (Disk::production(from)?, Disk::production(to)?);
+    let spinner = spinner();
+    let (mut all, mut databases) = (Copied::default(), 0);
+    let mut last = (0, Copied::default());
+    let mut progress = |state: FolderCopied| {
+        if state.number != last.0 {
+            last = (state.number, Copied::default());
+        }
+        all.chunks += state.copied.chunks - last.1.chunks;
+        all.bytes += state.copied.bytes - last.1.bytes;
+        last.1 = state.copied;
+        databases = state.of - 1;
+        let what = format!("{} ({} of {})", state.database, state.number, state.of);
+        tell(&spinner, &what, state.copied);
+    };
+    let done = copy_folder(&source, &target, &StoreOptions::default(), &mut progress).await;
+    spinner.finish_and_clear();
+    done.map_err(|error| anyhow::anyhow!("{error}"))?;
+    Ok((databases, all))
+}
