@@ -44,6 +44,17 @@ pub async fn compute<F: Future>(future: F) -> F::Output {
     platform::compute(future).await
 }
 
+/// Lets other tasks run before this one goes on: for work that takes long and waits for nothing.
+pub async fn yield_now() {
+    tokio::task::yield_now().await;
+}
+
+/// Runs work that keeps its thread for long and cannot be interrupted. Production hands the thread's other tasks to
+/// another one first, where there is one; in the simulator computing takes no time.
+pub fn busy<R>(work: impl FnOnce() -> R) -> R {
+    platform::busy(work)
+}
+
 /// Completes when this process is asked to stop: SIGINT or SIGTERM, or in the simulator a graceful stop requested by
 /// the scenario.
 pub async fn shutdown_signal() {

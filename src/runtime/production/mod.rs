@@ -35,6 +35,7 @@ pub(super) fn wall_micros() -> i64 {
     i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX)
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is runtime::sleep_until")]
 pub(super) async fn sleep_until(deadline: Instant) {
     tokio::time::sleep_until(deadline.0.into()).await;
 }
@@ -49,6 +50,14 @@ pub(super) fn entropy(_purpose: &'static str) -> [u8; 32] {
 
 pub(super) async fn compute<F: Future>(future: F) -> F::Output {
     future.await
+}
+
+pub(super) fn busy<R>(work: impl FnOnce() -> R) -> R {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
 }
 
 pub(super) async fn shutdown_signal() {

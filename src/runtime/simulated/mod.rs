@@ -126,6 +126,10 @@ pub(super) async fn compute<F: Future>(future: F) -> F::Output {
     }
 }
 
+pub(super) fn busy<R>(work: impl FnOnce() -> R) -> R {
+    work()
+}
+
 pub(super) async fn shutdown_signal() {
     world::current().stop_requested(world::current_host()).await;
 }
