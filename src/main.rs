@@ -11,7 +11,7 @@ mod maintenance;
 mod playground;
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use arguments::{Arguments, Command};
@@ -88,17 +88,12 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
 
 async fn serve(config: Config, settings: Vec<Setting>) -> anyhow::Result<()> {
     let data_dir = config.data_dir.clone();
-    let not_a_folder = |error| {
-        anyhow::anyhow!(
-            "cannot use file {} as the data directory (--data-dir, data_dir): {error}",
-            data_dir.display()
-        )
-    };
-    let disk = Disk::production(&data_dir).map_err(not_a_folder)?;
+    let folder = data_dir.clone();
+    let open = move || Disk::production(folder);
     let listener = config.listener.clone();
     let user = config.user.clone();
     // These messages tell their causes themselves; printed as a chain each would come twice.
-    let server = Server::start(config, disk)
+    let server = Server::start_in(config, open)
         .await
         .map_err(|error| anyhow::anyhow!("{error}"))?;
     let port = server.sql_addr().port();
@@ -206,6 +201,7 @@ fn start_logging(level: LogLevel) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
 }
 

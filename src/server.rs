@@ -23,6 +23,7 @@ use crate::engine::{AutoCollect, Engine, EngineError, EngineOptions, ReadOnlyRea
 use crate::pg::{self, SqlListener, SqlServer};
 use crate::replication::cluster::{Cluster, ClusterStartError, Role, stored_role};
 use crate::runtime::disk::Disk;
+use crate::runtime::net::TcpListener;
 use crate::sql::plan::QueryMemory;
 use crate::sql::settings::Settings;
 use crate::sql::{ServerSettings, SqlError};
@@ -57,6 +58,8 @@ pub enum StartError {
     PortInUse { host: String, port: u16 },
     #[error("cannot listen for SQL at {address} (listener.host, listener.port): {source}")]
     SqlPort { address: String, source: io::Error },
+    #[error("cannot use file {path} as the data directory (--data-dir, data_dir): {source}")]
+    DataDirectory { path: String, source: io::Error },
     #[error("system_variables.{name}: `{value}` is refused: {source}")]
     Variable {
         name: String,
@@ -66,6 +69,28 @@ pub enum StartError {
 }
 
 impl Server {
+    /// As [`Server::start`], making the data folder only once it is known that the ports are free: a start that is
+    /// refused for its configuration leaves nothing behind.
+    ///
+    /// # Errors
+    /// Nothing is left running or listening.
+    pub async fn start_in(config: Config, open: impl FnOnce() -> io::Result<Disk>) -> Result<Server, StartError> {
+        // Each is let go again: none may be open before everything behind it works.
+        drop(bind_sql(&config).await?);
+        if let Some(cluster) = &config.cluster {
+            let address = cluster.remotesapi.bind_address();
+            match TcpListener::bind(&address).await {
+                Ok(free) => drop(free),
+                Err(source) => return Err(ClusterStartError::Bind { address, source }.into()),
+            }
+        }
+        let disk = open().map_err(|source| StartError::DataDirectory {
+            path: config.data_dir.display().to_string(),
+            source,
+        })?;
+        Server::start(config, disk).await
+    }
+
     /// Opens the data folder at the root of `disk`, finds the role, and serves.
     ///
     /// # Errors
@@ -104,22 +129,10 @@ impl Server {
     }
 
     async fn open_sql(config: &Config, engine: &Engine, disk: &Disk) -> Result<SqlServer, StartError> {
-        let listener = &config.listener;
-        let bound = SqlListener::bind(&listener.host, listener.port)
-            .await
-            .map_err(|source| match source.kind() {
-                io::ErrorKind::AddrInUse => StartError::PortInUse {
-                    host: listener.host.clone(),
-                    port: listener.port,
-                },
-                _ => StartError::SqlPort {
-                    address: join_host_port(&listener.host, listener.port),
-                    source,
-                },
-            })?;
+        let bound = bind_sql(config).await?;
         let port = bound.local_addr().port();
         let sql = bound.serve(engine.clone(), server_settings(config, disk, port), options(config));
-        info!(host = %listener.host, port, "ready");
+        info!(host = %config.listener.host, port, "ready");
         Ok(sql)
     }
 
@@ -159,6 +172,22 @@ impl Server {
         drop(self.engine);
         info!("stopped");
     }
+}
+
+async fn bind_sql(config: &Config) -> Result<SqlListener, StartError> {
+    let listener = &config.listener;
+    SqlListener::bind(&listener.host, listener.port)
+        .await
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => StartError::PortInUse {
+                host: listener.host.clone(),
+                port: listener.port,
+            },
+            _ => StartError::SqlPort {
+                address: join_host_port(&listener.host, listener.port),
+                source,
+            },
+        })
 }
 
 fn engine_options(config: &Config) -> EngineOptions {

@@ -38,6 +38,9 @@ use reader::Found;
 /// Where data live when nothing says otherwise.
 pub const DEFAULT_DATA_DIR: &str = "understudy-data";
 
+/// Longest name of a role or database.
+const NAME_BYTES_MAX: usize = 63;
+
 /// Everything a configuration is made from.
 #[derive(Clone, Debug, Default)]
 pub struct Source<'a> {
@@ -195,6 +198,12 @@ impl Choice<'_> {
         value
     }
 
+    /// Where the value taken for this key came from.
+    fn origin(&self, key: &str) -> &str {
+        let setting = self.settings.iter().rfind(|setting| setting.key == key);
+        setting.map_or("", |setting| &setting.origin)
+    }
+
     fn refuse(&mut self, key: &str, value: &str, allowed: &str) {
         if self.found.was_refused(key, self.problems) {
             return;
@@ -289,6 +298,13 @@ fn choose(choice: &mut Choice<'_>) -> Config {
     let names = ["UNDERSTUDY_USER", "DOLTGRES_USER", "POSTGRES_USER"];
     let name = choice.text("user.name", None, &names, Choice::default_of("user.name"));
     let name = choice.not_empty("user.name", name, "the name of a role");
+    if name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) || name.starts_with("pg_") {
+        choice.refuse(
+            "user.name",
+            &name,
+            "up to 63 bytes without control characters that do not begin with pg_",
+        );
+    }
     let passwords = ["UNDERSTUDY_PASSWORD", "DOLTGRES_PASSWORD", "POSTGRES_PASSWORD"];
     let password = choice.text("user.password", None, &passwords, Choice::default_of("user.password"));
     if password.is_empty() {
@@ -297,6 +313,18 @@ fn choose(choice: &mut Choice<'_>) -> Config {
     let databases = ["UNDERSTUDY_DB", "DOLTGRES_DB", "POSTGRES_DB"];
     let first_database = choice.text("first database", None, &databases, &name);
     let query_memory_bytes = choice.int("performance.query_memory_bytes");
+    let is_wrong = first_database.is_empty()
+        || first_database.len() > NAME_BYTES_MAX
+        || first_database.chars().any(|c| c.is_control() || matches!(c, '/' | '@'))
+        || first_database.starts_with("dolt_cluster");
+    if is_wrong && choice.origin("first database") == "default" {
+        let allowed = "as the name of the first database too a name without / and @ that does not begin with \
+                       dolt_cluster, or another database in UNDERSTUDY_DB";
+        choice.refuse("user.name", &name, allowed);
+    } else if is_wrong {
+        let allowed = "up to 63 bytes without / and @ and control characters that do not begin with dolt_cluster";
+        choice.refuse("first database", &first_database, allowed);
+    }
     metrics_are_off(choice);
     let max_query_len_in_logs = choice.int("max_query_len_in_logs");
     let system_variables = choice.found.scalars("system_variables");

@@ -306,6 +306,42 @@ fn s_016_one_of_the_tls_pair_names_the_other() {
 }
 
 #[test]
+fn names_that_could_not_be_made_are_refused_with_key_and_variable() {
+    let refused = |variables: &[(&str, &str)]| {
+        let environment = environment(variables);
+        load(&Source {
+            environment,
+            ..Source::default()
+        })
+        .unwrap_err()
+        .to_string()
+    };
+    for name in ["a/b", "a@b", "dolt_cluster", "tab\there", &"x".repeat(64)] {
+        let error = refused(&[("UNDERSTUDY_DB", name)]);
+        assert!(
+            error.contains("UNDERSTUDY_DB") && error.contains("first database"),
+            "{error}"
+        );
+    }
+    for name in ["pg_ann", "tab\there", &"x".repeat(64), "a/b"] {
+        let error = refused(&[("POSTGRES_USER", name)]);
+        assert!(
+            error.contains("POSTGRES_USER") && error.contains("user.name"),
+            "{error}"
+        );
+    }
+    assert!(errors("user:\n  name: a/b\n").contains("user.name"));
+    let apart = environment(&[("UNDERSTUDY_USER", "a/b"), ("UNDERSTUDY_DB", "shop")]);
+    assert!(
+        load(&Source {
+            environment: apart,
+            ..Source::default()
+        })
+        .is_ok()
+    );
+}
+
+#[test]
 fn s_020_the_first_user_comes_from_the_file_then_the_environment() {
     let variables = environment(&[
         ("DOLTGRES_USER", "d"),

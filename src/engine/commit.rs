@@ -19,6 +19,9 @@ use crate::chunk::{ChunkBatch, Hash, RootRecord};
 use crate::runtime::{self, WallTime};
 use crate::version::{Commit, MAIN_BRANCH, RootValue, WorkingSet, references};
 
+/// Putting this many edits into their maps and writing them takes long enough to be felt by others.
+const EDITS_FELT: usize = 5_000;
+
 /// What a commit did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CommitOutcome {
@@ -71,7 +74,12 @@ impl Database {
                 reason,
             })?;
             self.refuse_when_dropped()?;
-            match self.append(&transaction) {
+            let appended = if transaction.edits.rows() < EDITS_FELT {
+                self.append(&transaction)
+            } else {
+                runtime::busy(|| self.append(&transaction))
+            };
+            match appended {
                 Ok(Some((record, version))) => Turn::Appended {
                     record,
                     version,

@@ -66,6 +66,11 @@ impl TableEdits {
 }
 
 impl EditSet {
+    /// How many rows are edited.
+    pub fn rows(&self) -> usize {
+        self.tables.values().map(|table| table.rows.len()).sum()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.tables.values().all(TableEdits::is_empty)
     }

@@ -101,7 +101,7 @@ impl Engine {
     /// database.
     ///
     /// # Errors
-    /// `FolderLocked`, `NewerFormat`, `DamagedFolder`; `Store` and `Object` when the system database cannot be read. A
+    /// `FolderLocked`, `NewerFormat`, `DamagedFolder`; `Store` when a newer version wrote a database; `Store` and `Object` when the system database cannot be read. A
     /// damaged user database is not an error: it is listed as unavailable.
     pub async fn open(disk: Disk, options: EngineOptions) -> Result<Engine, EngineError> {
         let lock = folder::enter(&disk).await?;
@@ -111,7 +111,7 @@ impl Engine {
         let mut databases = BTreeMap::new();
         let mut folders = Vec::new();
         for (name, id) in system.databases()? {
-            let opened = open_database(&disk, &options, &shared, &name, id).await;
+            let opened = open_database(&disk, &options, &shared, &name, id).await?;
             if let Err(reason) = &opened {
                 tracing::error!(database = name, reason, "database unavailable");
             }
@@ -413,27 +413,38 @@ async fn make_system(disk: &Disk, options: &EngineOptions) -> Result<(), EngineE
     folder::sync_folder(disk, folder::CONTROL_FOLDER).await
 }
 
-/// Opens a listed database; the error is what users are told.
+/// Opens a listed database; the inner error is what users are told of one that is damaged.
+///
+/// # Errors
+/// When a newer version wrote it: then it is not the database that is wrong but the program, and what that version put
+/// into the other databases is not known either.
 async fn open_database(
     disk: &Disk,
     options: &EngineOptions,
     shared: &Arc<Shared>,
     name: &str,
     id: DatabaseId,
-) -> Result<Database, String> {
+) -> Result<Result<Database, String>, EngineError> {
     let path = folder::database_folder(name, id);
-    if !folder::exists(disk, &path).map_err(|error| error.to_string())? {
-        return Err(format!(
-            "its folder {} is missing: restore it from a backup",
-            disk.describe(&path)
-        ));
+    match folder::exists(disk, &path) {
+        Ok(true) => {}
+        Ok(false) => {
+            return Ok(Err(format!(
+                "its folder {} is missing: restore it from a backup",
+                disk.describe(&path)
+            )));
+        }
+        Err(error) => return Ok(Err(error.to_string())),
     }
     let opened = async {
         let (store, recovery) = ChunkStore::open(disk, &path, &options.store).await?;
         tracing::debug!(database = name, ?recovery, "database opened");
         Database::open(name, id, store, shared.clone())
     };
-    opened.await.map_err(|error: EngineError| error.to_string())
+    match opened.await {
+        Err(error @ EngineError::Store(ChunkError::NewerFormat { .. })) => Err(error),
+        opened => Ok(opened.map_err(|error: EngineError| error.to_string())),
+    }
 }
 
 /// Gives a new store branch `main` with its two commits. Source: spec/version-control.md 1.3.

@@ -15,14 +15,14 @@ use tracing::{debug, info};
 use super::client::{self, Client, ClientLimits, End, unreadable};
 use super::extended::Extended;
 use super::link::Link;
-use super::listener::Slots;
+use super::listener::{Slots, Stranger};
 use super::message::Message;
 use super::reply::Report;
-use super::sink::Sink;
+use super::sink::{Sink, log_statement};
 use super::startup::{self, Beginning, Refusal};
 use crate::engine::Engine;
 use crate::runtime;
-use crate::sql::{ServerSettings, Session, SessionStart, SqlError};
+use crate::sql::{ServerSettings, Session, SessionStart, SqlError, SqlErrorKind};
 
 /// What all connections of a server share.
 pub(super) struct Shared {
@@ -40,7 +40,7 @@ pub(super) struct Shared {
 }
 
 /// Serves a connection until one side ends it.
-pub(super) async fn serve<S>(shared: Arc<Shared>, stream: S, client_address: Option<String>)
+pub(super) async fn serve<S>(shared: Arc<Shared>, stream: S, client_address: Option<String>, stranger: Stranger)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -48,10 +48,12 @@ where
     let begun = tokio::select! {
         biased;
         () = shared.stop.cancelled() => Begun::Refused(Refusal::ShuttingDown),
+        () = stranger.sent_away() => Begun::Refused(Refusal::TooManyStrangers),
         begun = runtime::timeout(shared.startup_timeout, begin(&shared, &mut link)) => {
             begun.unwrap_or(Begun::Refused(Refusal::Timeout))
         }
     };
+    drop(stranger);
     let (slot, request) = match begun {
         Begun::Authenticated(slot, request) => (slot, request),
         Begun::Over => return,
@@ -123,14 +125,15 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin>(shared: &Shared, link: &mut Li
         Beginning::Refused(refusal) => return Begun::Refused(refusal),
         Beginning::Gone => return Begun::Over,
     };
-    // Taken after the start-up packet: cancel requests get through when all slots are in use.
-    let Some(slot) = shared.slots.take() else {
-        return Begun::Refused(Refusal::TooManyConnections);
-    };
     match startup::authenticate(link, &shared.engine, &shared.mock_secret, &request).await {
         None => Begun::Over,
         Some(Err(refusal)) => Begun::Refused(refusal),
-        Some(Ok(())) => Begun::Authenticated(slot, request),
+        // Taken last: cancel requests get through when all slots are in use, and who has not proved who they are keeps
+        // no slot from others.
+        Some(Ok(())) => match shared.slots.take() {
+            Some(slot) => Begun::Authenticated(slot, request),
+            None => Begun::Refused(Refusal::TooManyConnections),
+        },
     }
 }
 
@@ -201,14 +204,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     async fn simple_query(&mut self, sql: &str) -> Result<(), End> {
-        self.log_statement(sql);
         self.extended.forget_unnamed();
         let mut sink = Sink {
             client: &mut self.client,
+            query_log_bytes_max: self.shared.query_log_bytes_max,
         };
         let result = self.session.simple_query(sql, &mut sink).await;
         if let Err(error) = result {
-            debug!(session = self.client.handle.id().0, error = %error, "statement failed");
+            // A syntax error quotes the text, of which nobody knows whether it holds a password.
+            let message = (error.kind != SqlErrorKind::Syntax).then_some(error.message.as_str());
+            debug!(session = self.client.handle.id().0, kind = ?error.kind, message, "statement failed");
             self.client.tell(&error)?;
         }
         self.ready().await
@@ -218,8 +223,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let (client, session) = (&mut self.client, &mut self.session);
         match message {
             Message::Parse { name, sql, types } => {
-                self.extended.parse(client, session, name, &sql, &types).await?;
-                self.log_statement(&sql);
+                let prepared = self.extended.parse(client, session, name, &sql, &types).await?;
+                log_statement(
+                    client.handle.id(),
+                    &prepared.loggable(&sql),
+                    self.shared.query_log_bytes_max,
+                );
             }
             Message::Bind(bind) => self.extended.bind(client, session, bind)?,
             Message::Describe { target, name } => self.extended.describe(client, target, &name)?,
@@ -270,19 +279,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Ok(()) => Ok(()),
             Err(error) => self.client.tell(&error),
         }
-    }
-
-    fn log_statement(&self, sql: &str) {
-        if !tracing::enabled!(tracing::Level::DEBUG) {
-            return;
-        }
-        let mut end = match self.shared.query_log_bytes_max {
-            0 => sql.len(),
-            max => max.min(sql.len()),
-        };
-        while !sql.is_char_boundary(end) {
-            end -= 1;
-        }
-        debug!(session = self.client.handle.id().0, sql = &sql[..end], "statement");
     }
 }

@@ -87,7 +87,7 @@ impl Extended {
         name: String,
         sql: &str,
         oids: &[u32],
-    ) -> Result<(), SqlError> {
+    ) -> Result<Arc<Prepared>, SqlError> {
         if name.is_empty() {
             self.statements.remove("");
         } else if self.statements.contains_key(&name) {
@@ -98,10 +98,10 @@ impl Extended {
             .iter()
             .map(|oid| parameter_type(*oid))
             .collect::<Result<Vec<_>, _>>()?;
-        let prepared = session.prepare(sql, &types).await?;
-        self.statements.insert(name, Arc::new(prepared));
+        let prepared = Arc::new(session.prepare(sql, &types).await?);
+        self.statements.insert(name, prepared.clone());
         client.reply().parse_complete();
-        Ok(())
+        Ok(prepared)
     }
 
     pub fn bind<S: AsyncRead + AsyncWrite + Unpin + Send>(

@@ -1,10 +1,13 @@
 //! The SQL port: accepts connections, bounds their number, and ends them when the server stops.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rand::RngCore;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +23,7 @@ use crate::sql::ServerSettings;
 /// How the SQL port behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Sessions and log-ins in progress; more are refused with 53300.
+    /// Sessions; more are refused with 53300.
     pub max_connections: u32,
     /// A client silent for longer is closed.
     pub read_timeout: Option<Duration>,
@@ -51,8 +54,8 @@ impl Default for Options {
     }
 }
 
-/// Connections that have not said who they are, beyond `max_connections`; more are closed unheard, so that silent
-/// strangers cannot fill the memory.
+/// Connections that have not proved who they are. When there are more, the oldest has to go: it has had the most time,
+/// and whoever fills the places with silence keeps nobody out.
 const STRANGERS_MAX: usize = 64;
 
 /// How long a failed accept (no file descriptors, say) is waited out.
@@ -70,6 +73,50 @@ impl Slots {
 
     pub fn take(&self) -> Option<Slot> {
         self.0.clone().try_acquire_owned().ok()
+    }
+}
+
+/// The connections that have not proved who they are, in the order of their coming.
+#[derive(Clone, Default)]
+struct Strangers(Arc<Mutex<BTreeMap<u64, CancellationToken>>>);
+
+/// A place among the strangers, given up when dropped.
+pub(super) struct Stranger {
+    all: Strangers,
+    number: u64,
+    sent_away: CancellationToken,
+}
+
+impl Strangers {
+    /// A place for one more, the oldest one's if need be. `number` counts connections.
+    fn enter(&self, number: u64) -> Stranger {
+        let sent_away = CancellationToken::new();
+        let mut places = self.0.lock();
+        if places.len() >= STRANGERS_MAX
+            && let Some((_, oldest)) = places.pop_first()
+        {
+            oldest.cancel();
+        }
+        places.insert(number, sent_away.clone());
+        drop(places);
+        Stranger {
+            all: self.clone(),
+            number,
+            sent_away,
+        }
+    }
+}
+
+impl Stranger {
+    /// Completes when the place was needed for somebody else.
+    pub async fn sent_away(&self) {
+        self.sent_away.cancelled().await;
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.all.0.lock().remove(&self.number);
     }
 }
 
@@ -121,13 +168,14 @@ impl SqlListener {
             mock_secret,
             stop: CancellationToken::new(),
         });
-        let strangers = Arc::new(Semaphore::new(options.max_connections as usize + STRANGERS_MAX));
+        let strangers = Strangers::default();
+        let count = Arc::new(AtomicU64::new(0));
         let live = watch::Sender::new(0);
         let accepting = self
             .sockets
             .into_iter()
             .map(|socket| {
-                let accept = accept(socket, shared.clone(), strangers.clone(), live.clone());
+                let accept = accept(socket, shared.clone(), strangers.clone(), count.clone(), live.clone());
                 runtime::spawn("sql listener", accept).abort_on_drop()
             })
             .collect();
@@ -164,7 +212,13 @@ impl Drop for Live {
     }
 }
 
-async fn accept(socket: TcpListener, shared: Arc<Shared>, strangers: Arc<Semaphore>, live: watch::Sender<usize>) {
+async fn accept(
+    socket: TcpListener,
+    shared: Arc<Shared>,
+    strangers: Strangers,
+    count: Arc<AtomicU64>,
+    live: watch::Sender<usize>,
+) {
     loop {
         let (stream, peer): (TcpStream, SocketAddr) = match socket.accept().await {
             Ok(accepted) => accepted,
@@ -174,14 +228,11 @@ async fn accept(socket: TcpListener, shared: Arc<Shared>, strangers: Arc<Semapho
                 continue;
             }
         };
-        let Ok(place) = strangers.clone().try_acquire_owned() else {
-            debug!(%peer, "too many connections at once, one is closed");
-            continue;
-        };
+        let stranger = strangers.enter(count.fetch_add(1, Ordering::Relaxed));
         let (shared, live) = (shared.clone(), Live::new(&live));
         runtime::spawn("sql connection", async move {
-            connection::serve(shared, stream, Some(peer.ip().to_string())).await;
-            drop((place, live));
+            connection::serve(shared, stream, Some(peer.ip().to_string()), stranger).await;
+            drop(live);
         })
         .detach();
     }

@@ -3,19 +3,27 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tracing::debug;
 
 use super::client::Client;
 use super::encode::{Format, encode_row};
 use super::reply::Report;
+use crate::engine::SessionId;
 use crate::sql::text::Style;
 use crate::sql::{CopyInput, FieldInfo, Notice, ResultSink, RowBatch, SqlError};
 
 pub(super) struct Sink<'a, S> {
     pub client: &'a mut Client<S>,
+    /// Logged SQL is cut to this; 0 does not cut.
+    pub query_log_bytes_max: usize,
 }
 
 #[async_trait]
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> ResultSink for Sink<'_, S> {
+    fn parsed(&mut self, loggable: &str) {
+        log_statement(self.client.handle.id(), loggable, self.query_log_bytes_max);
+    }
+
     async fn row_description(&mut self, fields: &[FieldInfo]) -> Result<(), SqlError> {
         self.client
             .reply()
@@ -77,4 +85,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> ResultSink for Sink<'_, S> {
         self.client.reply().copy_done();
         Ok(())
     }
+}
+
+/// Logs what of a statement's text may be logged.
+pub(super) fn log_statement(session: SessionId, loggable: &str, bytes_max: usize) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    let mut end = match bytes_max {
+        0 => loggable.len(),
+        max => max.min(loggable.len()),
+    };
+    while !loggable.is_char_boundary(end) {
+        end -= 1;
+    }
+    debug!(session = session.0, sql = &loggable[..end], "statement");
 }

@@ -97,6 +97,7 @@ pub fn sqlstate(kind: SqlErrorKind) -> (SqlState, Severity) {
         K::ConnectionLost => "08006",
         K::Protocol => "08P01",
         K::LimitExceeded => "54000",
+        K::TooComplex => "54001",
         K::OutOfMemory => "53200",
         K::DiskFull => "53100",
         K::Io => "58030",
@@ -118,7 +119,7 @@ pub(super) fn sqlstate_of_refusal(refusal: &Refusal) -> SqlState {
         Refusal::Version { .. } | Refusal::Replication | Refusal::Mechanism(_) => "0A000",
         Refusal::NoUser | Refusal::MayNotLogIn { .. } => "28000",
         Refusal::Password { .. } => "28P01",
-        Refusal::TooManyConnections => "53300",
+        Refusal::TooManyConnections | Refusal::TooManyStrangers => "53300",
         Refusal::Timeout => "57014",
         Refusal::ShuttingDown => "57P03",
         Refusal::Session(error) => sqlstate(error.kind).0.0,
@@ -133,6 +134,7 @@ pub fn sqlstate_of_notice(kind: NoticeKind) -> SqlState {
         NoticeKind::DuplicateTable => "42P07",
         NoticeKind::DuplicateDatabase => "42P04",
         NoticeKind::Skipped => "00000",
+        NoticeKind::NotProvided => "0A000",
         NoticeKind::Warning => "01000",
     })
 }

@@ -39,6 +39,8 @@ pub(super) enum Refusal {
     MayNotLogIn { user: String },
     #[error("sorry, too many clients already")]
     TooManyConnections,
+    #[error("sorry, too many clients are logging in already")]
+    TooManyStrangers,
     #[error("canceling authentication due to timeout")]
     Timeout,
     #[error("the database system is shutting down")]

@@ -571,6 +571,35 @@ async fn who_does_not_say_who_they_are_is_sent_away() {
 }
 
 #[tokio::test]
+async fn silent_strangers_keep_nobody_out() {
+    let fixture = fixture(Options {
+        max_connections: 2,
+        ..Options::default()
+    })
+    .await;
+    let mut strangers = Vec::new();
+    for number in 0..200 {
+        let mut stranger = fixture.raw().await;
+        if number % 2 == 0 {
+            // Further than silence, but no proof of anything.
+            stranger.startup(b"\0\x03\0\0user\0postgres\0\0").await;
+        }
+        strangers.push(stranger);
+    }
+    let client = runtime::timeout(LIMIT, fixture.connect())
+        .await
+        .expect("there is a place");
+    client.simple_query("SELECT 1").await.unwrap();
+    let told = strangers[1].receive().await.expect("who is sent away is told why").1;
+    assert_eq!(field(&told, b'C'), "53300");
+    let cancel = client.cancel_token();
+    runtime::timeout(LIMIT, cancel.cancel_query(NoTls))
+        .await
+        .expect("cancel requests get through")
+        .unwrap();
+}
+
+#[tokio::test]
 async fn a_silent_client_is_closed_after_the_read_timeout() {
     let options = Options {
         read_timeout: Some(Duration::from_millis(50)),

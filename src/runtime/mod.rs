@@ -54,6 +54,12 @@ pub fn memory_bytes() -> u64 {
     platform::memory_bytes()
 }
 
+/// Runs work that keeps its thread for long and cannot be interrupted. Production hands the thread's other tasks to
+/// another one first, where there is one; in the simulator computing takes no time.
+pub fn busy<R>(work: impl FnOnce() -> R) -> R {
+    platform::busy(work)
+}
+
 /// Completes when this process is asked to stop: SIGINT or SIGTERM, or in the simulator a graceful stop requested by
 /// the scenario.
 pub async fn shutdown_signal() {

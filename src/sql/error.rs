@@ -129,6 +129,8 @@ pub enum SqlErrorKind {
     Protocol,
     /// 54000: a limit of this server.
     LimitExceeded,
+    /// 54001: nested deeper than this server follows.
+    TooComplex,
     /// 53200
     OutOfMemory,
     /// 53100
@@ -207,6 +209,7 @@ impl SqlErrorKind {
             ConnectionLost,
             Protocol,
             LimitExceeded,
+            TooComplex,
             OutOfMemory,
             DiskFull,
             Io,

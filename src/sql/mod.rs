@@ -11,6 +11,7 @@
 pub mod cast;
 mod catalog;
 mod definition;
+mod depth;
 mod dml;
 mod engine_error;
 pub mod error;

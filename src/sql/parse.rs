@@ -5,16 +5,40 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace};
 
+use super::depth::{self, Weight};
 use super::error::{SqlError, SqlErrorKind};
+use crate::runtime;
 
 /// Longest text of one message that is parsed; beyond it a client has gone astray, and tokens cost fifty times their text.
 const TEXT_BYTES_MAX: usize = 64 << 20;
 
+/// Parsing this much takes long enough to be felt by others.
+const LONG_TEXT_BYTES: usize = 256 << 10;
+
 /// The statements of a text, in order. Empty statements (`;;`) are none.
 ///
 /// # Errors
-/// `Syntax` with a position, `LimitExceeded` for expressions nested too deeply and texts that are too long.
+/// As of [`parse_weighed`].
 pub fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
+    Ok(parse_weighed(text)?
+        .into_iter()
+        .map(|(statement, _)| statement)
+        .collect())
+}
+
+/// The statements of a text, and what stack each needs.
+///
+/// # Errors
+/// `Syntax` with a position, `TooComplex` for statements nested too deeply, `LimitExceeded` for texts that are too long.
+pub(in crate::sql) fn parse_weighed(text: &str) -> Result<Vec<(Statement, Weight)>, SqlError> {
+    if text.len() < LONG_TEXT_BYTES {
+        parse_here(text)
+    } else {
+        runtime::busy(|| parse_here(text))
+    }
+}
+
+fn parse_here(text: &str) -> Result<Vec<(Statement, Weight)>, SqlError> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(SqlError::new(
             SqlErrorKind::LimitExceeded,
@@ -33,16 +57,24 @@ pub fn parse(text: &str) -> Result<Vec<Statement>, SqlError> {
     if let Err(error) = Tokenizer::new(&dialect, text).tokenize_with_location_into_buf(&mut tokens) {
         return Err(SqlError::new(SqlErrorKind::Syntax, sentence(&error.message)).at(position(text, error.location)));
     }
-    let tokens = respell(tokens);
-    Parser::new(&dialect)
-        .with_tokens_with_locations(tokens)
-        .parse_statements()
-        .map_err(|error| syntax(text, error))
+    let tokens = respell(tokens)?;
+    let bound = depth::bound(&tokens)?;
+    depth::with_stack_for(bound, || {
+        let statements = Parser::new(&dialect)
+            .with_tokens_with_locations(tokens)
+            .parse_statements()
+            .map_err(|error| syntax(text, error))?;
+        let weighed = statements.into_iter().map(|mut statement| {
+            let weight = depth::settle(&mut statement)?;
+            Ok((statement, weight))
+        });
+        weighed.collect()
+    })
 }
 
 /// Writes PostgreSQL's own spellings in words that the parser knows: ABORT as ROLLBACK, and users as roles, which is what
 /// they are (`CREATE USER` is `CREATE ROLE ... LOGIN`).
-fn respell(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+fn respell(tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>, SqlError> {
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len() + 2);
     let mut statement = Vec::new();
     let mut last_copies = false;
@@ -51,7 +83,7 @@ fn respell(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             statement.push(token);
             continue;
         }
-        last_copies = respell_statement(&mut statement);
+        last_copies = respell_statement(&mut statement)?;
         out.append(&mut statement);
         out.push(token);
     }
@@ -64,14 +96,14 @@ fn respell(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             out.pop();
         }
     } else {
-        respell_statement(&mut statement);
+        respell_statement(&mut statement)?;
     }
     out.append(&mut statement);
-    out
+    Ok(out)
 }
 
 /// Whether it is a COPY.
-fn respell_statement(tokens: &mut Vec<TokenWithSpan>) -> bool {
+fn respell_statement(tokens: &mut Vec<TokenWithSpan>) -> Result<bool, SqlError> {
     let words: Vec<usize> = (0..tokens.len())
         .filter(|at| !matches!(tokens[*at].token, Token::Whitespace(_)))
         .collect();
@@ -82,6 +114,18 @@ fn respell_statement(tokens: &mut Vec<TokenWithSpan>) -> bool {
         })
     };
     let copies = is(words.first(), "copy");
+    refuse_unparsed(&words, is)?;
+    let only: Vec<usize> = (1..words.len().saturating_sub(1))
+        .filter(|at| {
+            is(words.get(*at), "only")
+                && (matches!(tokens[words[at - 1]].token, Token::Comma)
+                    || ["from", "join", "update", "table", "truncate"]
+                        .iter()
+                        .any(|before| is(words.get(at - 1), before)))
+                && matches!(tokens[words[at + 1]].token, Token::Word(_) | Token::LParen)
+        })
+        .map(|at| words[at])
+        .collect();
     if is(words.first(), "abort") {
         tokens[words[0]].token = Token::make_keyword("ROLLBACK");
     } else if is(words.get(1), "user") && (is(words.first(), "create") || is(words.first(), "alter")) {
@@ -100,14 +144,61 @@ fn respell_statement(tokens: &mut Vec<TokenWithSpan>) -> bool {
             });
         }
     }
-    copies
+    // No table inherits from another, so ONLY says nothing; the parser takes it for a table's name.
+    for at in only {
+        tokens[at].token = Token::Whitespace(Whitespace::Space);
+    }
+    Ok(copies)
+}
+
+/// Names what PostgreSQL has and the parser does not know, which it would call a syntax error. `words` are a statement's
+/// tokens without the blanks.
+fn refuse_unparsed(words: &[usize], is: impl Fn(Option<&usize>, &str) -> bool) -> Result<(), SqlError> {
+    const DATABASE_OPTIONS: &[&str] = &[
+        "OWNER",
+        "TEMPLATE",
+        "ENCODING",
+        "STRATEGY",
+        "LOCALE",
+        "LC_COLLATE",
+        "LC_CTYPE",
+        "BUILTIN_LOCALE",
+        "ICU_LOCALE",
+        "ICU_RULES",
+        "LOCALE_PROVIDER",
+        "COLLATION_VERSION",
+        "TABLESPACE",
+        "ALLOW_CONNECTIONS",
+        "CONNECTION",
+        "IS_TEMPLATE",
+        "OID",
+    ];
+    if is(words.first(), "create") && is(words.get(1), "unlogged") {
+        return Err(SqlError::unsupported("CREATE UNLOGGED TABLE"));
+    }
+    if is(words.first(), "create") && is(words.get(1), "database") {
+        // Behind the name, an option begins with its word, after WITH or not.
+        for at in words.iter().skip(3) {
+            if let Some(option) = DATABASE_OPTIONS.iter().find(|option| is(Some(at), option)) {
+                return Err(SqlError::unsupported(format_args!("CREATE DATABASE ... {option}")));
+            }
+        }
+    }
+    if is(words.first(), "insert") || is(words.first(), "with") {
+        for at in words.windows(3) {
+            if is(at.first(), "overriding") && is(at.get(2), "value") {
+                let whose = if is(at.get(1), "system") { "SYSTEM" } else { "USER" };
+                return Err(SqlError::unsupported(format_args!("OVERRIDING {whose} VALUE")));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn syntax(text: &str, error: ParserError) -> SqlError {
     let message = match error {
         ParserError::RecursionLimitExceeded => {
-            return SqlError::new(SqlErrorKind::LimitExceeded, "the statement is nested too deeply")
-                .hint("Write long chains of AND, OR and operators as lists, or split the statement.");
+            return depth::too_deep();
         }
         ParserError::TokenizerError(message) | ParserError::ParserError(message) => message,
     };
@@ -191,7 +282,49 @@ mod tests {
     #[test]
     fn deep_nesting_is_an_error_and_no_overflow() {
         let deep = format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000));
-        assert_eq!(parse(&deep).unwrap_err().kind, SqlErrorKind::LimitExceeded);
+        assert_eq!(parse(&deep).unwrap_err().kind, SqlErrorKind::TooComplex);
+    }
+
+    #[test]
+    fn what_the_parser_does_not_know_is_unsupported_and_named() {
+        for (sql, construct) in [
+            ("CREATE UNLOGGED TABLE t (a int)", "CREATE UNLOGGED TABLE"),
+            ("create database d owner ann", "CREATE DATABASE ... OWNER"),
+            (
+                "CREATE DATABASE d WITH TEMPLATE = template0",
+                "CREATE DATABASE ... TEMPLATE",
+            ),
+            (
+                "INSERT INTO t (a) OVERRIDING SYSTEM VALUE VALUES (1)",
+                "OVERRIDING SYSTEM VALUE",
+            ),
+            ("INSERT INTO t OVERRIDING USER VALUE SELECT 1", "OVERRIDING USER VALUE"),
+        ] {
+            let error = parse(sql).unwrap_err();
+            assert_eq!(error.kind, SqlErrorKind::Unsupported, "{sql}: {error:?}");
+            assert_eq!(error.message, format!("{construct} is not supported"));
+        }
+        assert!(parse("CREATE DATABASE owner").is_ok());
+        assert_eq!(
+            parse("CREATE DATABASE d nonsense").unwrap_err().kind,
+            SqlErrorKind::Syntax
+        );
+    }
+
+    #[test]
+    fn only_says_nothing_before_a_table() {
+        let text = |sql: &str| parse(sql).unwrap().pop().unwrap().to_string();
+        assert_eq!(
+            text("SELECT a FROM ONLY t AS x, ONLY u"),
+            text("SELECT a FROM t AS x, u")
+        );
+        assert_eq!(text("UPDATE ONLY t SET a = 1"), text("UPDATE t SET a = 1"));
+        assert_eq!(text("DELETE FROM ONLY t"), text("DELETE FROM t"));
+        assert_eq!(
+            text("SELECT a FROM t FETCH FIRST 2 ROWS ONLY"),
+            "SELECT a FROM t FETCH FIRST 2 ROWS ONLY"
+        );
+        assert_eq!(text("SELECT a FROM \"only\""), "SELECT a FROM \"only\"");
     }
 
     #[test]

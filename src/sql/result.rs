@@ -143,6 +143,8 @@ pub enum NoticeKind {
     DuplicateDatabase,
     /// 00000: IF EXISTS found none.
     Skipped,
+    /// 0A000: less is done than was asked for.
+    NotProvided,
     /// 01000
     Warning,
 }
@@ -171,6 +173,8 @@ pub enum CopyInput {
 /// client is gone: the statement is given up and rolled back.
 #[async_trait]
 pub trait ResultSink: Send {
+    /// The text parsed, and this is what a log may say of it. Comes before everything else.
+    fn parsed(&mut self, _loggable: &str) {}
     async fn row_description(&mut self, fields: &[FieldInfo]) -> Result<(), SqlError>;
     /// `style` is what the session's settings are now: a SET earlier in the same text counts.
     async fn rows(&mut self, fields: &[FieldInfo], batch: RowBatch, style: &Style) -> Result<(), SqlError>;

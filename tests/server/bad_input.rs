@@ -127,6 +127,23 @@ fn s_015_a_port_in_use_is_named() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{errors}");
     assert!(errors.contains(&port) && errors.contains("in use"), "{errors}");
+    assert!(!folder.path().join("data").exists(), "a refused start leaves a folder");
+}
+
+#[test]
+fn names_that_cannot_be_made_are_refused_before_anything_is() {
+    for (variable, value) in [("UNDERSTUDY_DB", "a/b"), ("UNDERSTUDY_USER", "pg_me")] {
+        let folder = tempfile::tempdir().unwrap();
+        let output = run(
+            folder.path(),
+            &["--data-dir", "data", "--port", "0"],
+            &[(variable, value)],
+        );
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(errors.contains(variable) && errors.contains(value), "{errors}");
+        assert!(!folder.path().join("data").exists(), "a refused start leaves a folder");
+    }
 }
 
 #[tokio::test]

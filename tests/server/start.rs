@@ -70,6 +70,41 @@ async fn s_032_s_033_the_seeds_command_starts_in_an_empty_directory() {
     );
 }
 
+#[test]
+fn a_log_that_goes_to_a_file_has_no_colours() {
+    let mut server = Server::prepare(None);
+    server.set_environment(&[("RUST_LOG", "debug")]);
+    server.boot();
+    let log = server.log();
+    assert!(log.contains("ready host") && !log.contains('\u{1b}'), "{log:?}");
+}
+
+#[tokio::test]
+async fn passwords_do_not_reach_the_log() {
+    let mut server = Server::prepare(None);
+    server.set_environment(&[("RUST_LOG", "debug")]);
+    server.boot();
+    let client = server.connect("postgres").await;
+    for (sql, works) in [
+        ("CREATE USER ann PASSWORD 'hunter2'", true),
+        ("SELECT 1; ALTER ROLE ann PASSWORD 'hunter2'", true),
+        ("PREPARE p AS ALTER ROLE ann PASSWORD 'hunter2'", true),
+        ("ALTER ROLE ann 'hunter2'", false),
+        ("CREATE USER bob PASWORD 'hunter2'", false),
+        ("SELECT 'plain'", true),
+    ] {
+        assert_eq!(client.simple_query(sql).await.is_ok(), works, "{sql}");
+    }
+    client.execute("ALTER ROLE ann PASSWORD 'hunter2'", &[]).await.unwrap();
+    assert!(server.terminate().success());
+    let log = server.log();
+    assert!(!log.contains("hunter2"), "{log}");
+    assert!(
+        log.contains("sql=\"ALTER ROLE\"") && log.contains("SELECT 'plain'"),
+        "{log}"
+    );
+}
+
 #[tokio::test]
 async fn s_020_the_first_user_comes_from_the_environment_and_stays() {
     let mut server = Server::prepare(None);
@@ -156,6 +191,7 @@ fn c_017_a_cluster_port_in_use_is_named_and_no_sql_port_is_opened() {
         "{errors}"
     );
     assert!(!said(&output).contains("ready"));
+    assert!(!folder.path().join("d").exists(), "a refused start leaves a folder");
 }
 
 #[tokio::test]

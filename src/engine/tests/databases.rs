@@ -123,6 +123,34 @@ async fn a_newer_or_unknown_format_is_refused() {
 }
 
 #[tokio::test]
+async fn a_database_of_a_newer_format_stops_the_start_and_is_left_alone() {
+    let (disk, engine, shop_database) = shop(&[(1, 10)]).await;
+    let folder = folder::database_folder("shop", shop_database.id());
+    drop((engine, shop_database));
+    let handle = disk.disk();
+    for file in handle.list(&folder).unwrap().iter().filter(|file| file.len > 16) {
+        let path = format!("{folder}/{}", file.name);
+        let opened = handle.open(&path, crate::runtime::disk::OpenMode::ReadWrite).unwrap();
+        // All files have their version behind eight bytes of magic.
+        opened.write_all_at(&2u32.to_le_bytes(), 8).unwrap();
+        opened.sync().await.unwrap();
+    }
+    let refused = Engine::open(disk.disk(), options()).await.map(drop).unwrap_err();
+    assert!(
+        matches!(
+            &refused,
+            EngineError::Store(crate::chunk::ChunkError::NewerFormat { found: 2, .. })
+        ),
+        "{refused:?}"
+    );
+    let message = refused.to_string();
+    assert!(
+        message.contains(&folder) && message.contains("newer") && !message.contains('\n'),
+        "{message}"
+    );
+}
+
+#[tokio::test]
 async fn a_damaged_database_does_not_stop_the_others() {
     let (disk, engine, shop_database) = shop(&[(1, 10)]).await;
     engine.create_database("other").await.unwrap();

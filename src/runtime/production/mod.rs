@@ -35,6 +35,7 @@ pub(super) fn wall_micros() -> i64 {
     i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX)
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is runtime::sleep_until")]
 pub(super) async fn sleep_until(deadline: Instant) {
     tokio::time::sleep_until(deadline.0.into()).await;
 }
@@ -62,6 +63,14 @@ pub(super) fn memory_bytes() -> u64 {
     let group = group.and_then(|text| text.trim().parse::<u64>().ok());
     let machine = machine.map(|kibibytes| kibibytes << 10);
     machine.into_iter().chain(group).min().unwrap_or(1 << 30)
+}
+
+pub(super) fn busy<R>(work: impl FnOnce() -> R) -> R {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
 }
 
 pub(super) async fn shutdown_signal() {

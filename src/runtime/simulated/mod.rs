@@ -131,6 +131,10 @@ pub(super) fn memory_bytes() -> u64 {
     256 << 20
 }
 
+pub(super) fn busy<R>(work: impl FnOnce() -> R) -> R {
+    work()
+}
+
 pub(super) async fn shutdown_signal() {
     world::current().stop_requested(world::current_host()).await;
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
     ColumnDef, ColumnOption, CreateTable, CreateTableOptions, Expr, HiveDistributionStyle, IndexColumn, ObjectName,
-    PrimaryKeyConstraint, TableConstraint,
+    PrimaryKeyConstraint, SqlOption, TableConstraint,
 };
 
 use super::{done, skipped};
@@ -233,6 +233,14 @@ fn constraint_name(constraint: &TableConstraint) -> &'static str {
     }
 }
 
+fn is_tablespace(option: &SqlOption) -> bool {
+    match option {
+        SqlOption::TableSpace(_) => true,
+        SqlOption::KeyValue { key, .. } => key.value.eq_ignore_ascii_case("tablespace"),
+        _ => false,
+    }
+}
+
 fn refuse_clauses(create: &CreateTable) -> Result<(), SqlError> {
     let unknown = [
         (create.or_replace, "CREATE OR REPLACE TABLE"),
@@ -248,6 +256,10 @@ fn refuse_clauses(create: &CreateTable) -> Result<(), SqlError> {
         ),
         (create.on_commit.is_some(), "ON COMMIT"),
         (create.comment.is_some(), "COMMENT in CREATE TABLE"),
+        (
+            matches!(&create.table_options, CreateTableOptions::Plain(options) if options.iter().any(is_tablespace)),
+            "TABLESPACE",
+        ),
         (
             !matches!(create.table_options, CreateTableOptions::None),
             "storage parameters of a table",

@@ -19,6 +19,9 @@ use crate::version::Value;
 /// How many bytes of output are collected before they are sent.
 const OUTPUT_BYTES: usize = 64 << 10;
 
+/// How many rows are written between two pauses.
+const ROWS_BETWEEN_PAUSES: usize = 256;
+
 impl Session {
     pub(in crate::sql) async fn copy(
         &mut self,
@@ -124,7 +127,7 @@ impl Session {
         records: Vec<Record>,
         running: &Running,
     ) -> Result<(), SqlError> {
-        running.check()?;
+        running.pause().await?;
         let style = self.settings.style();
         let mut partial = Vec::with_capacity(records.len());
         for record in records {
@@ -155,7 +158,10 @@ impl Session {
         }
         let rows = self.fill_defaults(target, columns, partial, running).await?;
         let transaction = self.edit()?;
-        for row in rows {
+        for (index, row) in rows.into_iter().enumerate() {
+            if index % ROWS_BETWEEN_PAUSES == 0 {
+                running.pause().await?;
+            }
             transaction.insert(&target.name, row)?;
         }
         Ok(())
@@ -248,7 +254,7 @@ impl Output {
         format.write(&mut self.bytes, record);
         self.rows += 1;
         if self.bytes.len() >= OUTPUT_BYTES {
-            running.check()?;
+            running.pause().await?;
             out.copy_out_data(Bytes::from(std::mem::take(&mut self.bytes))).await?;
         }
         Ok(())

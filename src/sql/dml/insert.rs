@@ -19,7 +19,7 @@ use crate::sql::session::{Parameters, Running, Session};
 use crate::sql::types::pg_type;
 use crate::version::{Row, Value, encode_key};
 
-/// How many rows are made between two looks at whether the statement is to stop.
+/// How many rows are made between two pauses, in which others run and the statement learns whether it is to stop.
 const ROWS_BETWEEN_CHECKS: usize = 256;
 
 /// What to do with a row whose key exists.
@@ -99,7 +99,7 @@ impl Session {
         let mut planned: Vec<(usize, usize, Expr)> = Vec::new();
         for (index, expressions) in rows.iter().enumerate() {
             if index % ROWS_BETWEEN_CHECKS == 0 {
-                running.check()?;
+                running.pause().await?;
             }
             let mut row = vec![Value::Null; target.schema.columns.len()];
             for (position, default) in &defaults {
@@ -139,7 +139,10 @@ impl Session {
         }
         let expressions: Vec<Expr> = planned.iter().map(|(_, _, expression)| expression.clone()).collect();
         let values = self.evaluate_constants(&expressions, parameters, running).await?;
-        for ((index, position, _), (value, pg_type)) in planned.into_iter().zip(values) {
+        for (done, ((index, position, _), (value, pg_type))) in planned.into_iter().zip(values).enumerate() {
+            if done % ROWS_BETWEEN_CHECKS == 0 {
+                running.pause().await?;
+            }
             made[index][position] = cast::assign(value, &pg_type, &target.schema.columns[position], &style)?;
         }
         Ok(made)
@@ -184,6 +187,9 @@ impl Session {
         let mut planned = Vec::new();
         let mut made = Vec::with_capacity(partial.len());
         for (index, values) in partial.into_iter().enumerate() {
+            if index % ROWS_BETWEEN_CHECKS == 0 {
+                running.pause().await?;
+            }
             let mut row = vec![Value::Null; target.schema.columns.len()];
             for (position, default) in &defaults {
                 let none = Parameters::NONE;
@@ -316,7 +322,7 @@ impl Session {
         let mut written: BTreeSet<Vec<u8>> = BTreeSet::new();
         for (index, row) in rows.into_iter().enumerate() {
             if index % ROWS_BETWEEN_CHECKS == 0 {
-                running.check()?;
+                running.pause().await?;
             }
             let existing = match on_existing {
                 OnExisting::Fail => None,

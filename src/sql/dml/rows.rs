@@ -52,7 +52,7 @@ impl Session {
             Some(_) => None,
         };
         let changes = match direct {
-            Some(direct) => self.changes_by_scan(&target, direct, parameters, running)?,
+            Some(direct) => self.changes_by_scan(&target, direct, parameters, running).await?,
             None => {
                 let more = match &update.from {
                     Some(UpdateTableFromKind::AfterSet(tables) | UpdateTableFromKind::BeforeSet(tables)) => {
@@ -68,7 +68,7 @@ impl Session {
         let key_changes = assigned
             .iter()
             .any(|(position, _)| target.schema.primary_key.contains(position));
-        self.apply_updates(&target, &changes, key_changes, running)?;
+        self.apply_updates(&target, &changes, key_changes, running).await?;
         let rows: Vec<Row> = changes.into_iter().map(|change| change.new).collect();
         self.changed(CommandTag::Update, &target, rows, returning, parameters, running)
             .await
@@ -88,7 +88,7 @@ impl Session {
             Some(_) => None,
         };
         let changes = match direct {
-            Some(direct) => self.changes_by_scan(&target, direct, parameters, running)?,
+            Some(direct) => self.changes_by_scan(&target, direct, parameters, running).await?,
             None => {
                 let more = delete.using.as_deref().unwrap_or(&[]);
                 let selection = delete.selection.as_ref();
@@ -98,7 +98,7 @@ impl Session {
         };
         for (index, change) in changes.iter().enumerate() {
             if index % ROWS_BETWEEN_CHECKS == 0 {
-                running.check()?;
+                running.pause().await?;
             }
             self.edit()?.delete(&target.name, &change.key)?;
         }
@@ -108,7 +108,7 @@ impl Session {
     }
 
     /// TRUNCATE: every row of the tables goes.
-    pub(in crate::sql) fn truncate(
+    pub(in crate::sql) async fn truncate(
         &mut self,
         names: &[&ObjectName],
         running: &Running,
@@ -124,7 +124,13 @@ impl Session {
                 condition: None,
                 assignments: Vec::new(),
             };
-            for change in self.changes_by_scan(&target, everything, Parameters::NONE, running)? {
+            let changes = self
+                .changes_by_scan(&target, everything, Parameters::NONE, running)
+                .await?;
+            for (index, change) in changes.into_iter().enumerate() {
+                if index % ROWS_BETWEEN_CHECKS == 0 {
+                    running.pause().await?;
+                }
                 self.edit()?.delete(&target.name, &change.key)?;
             }
         }
@@ -199,7 +205,7 @@ impl Session {
         }
     }
 
-    fn changes_by_scan(
+    async fn changes_by_scan(
         &mut self,
         target: &Target,
         direct: Direct,
@@ -233,7 +239,7 @@ impl Session {
             Keys::Range(from, to) => {
                 for (index, entry) in transaction.scan(&target.name, (from, to))?.enumerate() {
                     if index % ROWS_BETWEEN_CHECKS == 0 {
-                        running.check()?;
+                        running.pause().await?;
                     }
                     let (key, row) = entry?;
                     consider(key, row)?;
@@ -296,7 +302,10 @@ impl Session {
         let style = self.settings.style();
         let transaction = self.edit()?;
         let mut changes = Vec::with_capacity(found.len());
-        for (key, values) in found {
+        for (index, (key, values)) in found.into_iter().enumerate() {
+            if index % ROWS_BETWEEN_CHECKS == 0 {
+                running.pause().await?;
+            }
             let Some(old) = transaction.get(&target.name, &key)? else {
                 continue;
             };
@@ -310,7 +319,7 @@ impl Session {
     }
 
     /// Writes new rows. When keys change, all old rows go first, so that `SET id = id + 1` does not meet itself.
-    fn apply_updates(
+    async fn apply_updates(
         &mut self,
         target: &Target,
         changes: &[Change],
@@ -320,13 +329,16 @@ impl Session {
         let transaction = self.edit()?;
         let name = &target.name;
         if key_changes {
-            for change in changes {
+            for (index, change) in changes.iter().enumerate() {
+                if index % ROWS_BETWEEN_CHECKS == 0 {
+                    running.pause().await?;
+                }
                 transaction.delete(name, &change.key)?;
             }
         }
         for (index, change) in changes.iter().enumerate() {
             if index % ROWS_BETWEEN_CHECKS == 0 {
-                running.check()?;
+                running.pause().await?;
             }
             if key_changes {
                 transaction.insert(name, change.new.clone())?;

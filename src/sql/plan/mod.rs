@@ -62,7 +62,7 @@ use provider::Names;
 use rewrite::Rewriter;
 
 pub use memory::QueryMemory;
-pub use rewrite::resolve_type;
+pub use rewrite::{refuse_waiting, resolve_type};
 
 /// Name of the extra last column (bytea) that every user table of a query shows when [`PlanContext::expose_row_key`] is
 /// set: the row's key in its table, by which UPDATE and DELETE find the row again.

@@ -402,6 +402,9 @@ impl VisitorMut for Rewriter<'_> {
     type Break = SqlError;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<SqlError> {
+        if let Err(error) = refuse_waiting(query) {
+            return ControlFlow::Break(error);
+        }
         query.locks.clear();
         if subquery::prune(&mut query.body, self.always_empty) {
             query.order_by = None;
@@ -484,6 +487,15 @@ fn is_bare_function(name: &str) -> bool {
     ]
     .iter()
     .any(|bare| name.eq_ignore_ascii_case(bare))
+}
+
+/// `FOR UPDATE SKIP LOCKED` and `NOWAIT` mean nothing where nothing is locked.
+pub fn refuse_waiting(query: &Query) -> Result<(), SqlError> {
+    match query.locks.iter().find_map(|lock| lock.nonblock.as_ref()) {
+        Some(nonblock) => Err(SqlError::unsupported(nonblock)
+            .hint("Rows are not locked: change the row and try again when the transaction gets 40001.")),
+        None => Ok(()),
+    }
 }
 
 /// Functions that are another way to write an operator.

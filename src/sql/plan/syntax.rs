@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::{dialect::PostgreSqlDialect, parser::Parser};
 use super::cast::cast_name;
 use super::constant::number_constant;
 use crate::sql::PgType;
+use crate::sql::depth::joined;
 
 pub fn folded(ident: &Ident) -> String {
     if ident.quote_style.is_some() {
@@ -107,6 +108,5 @@ pub fn row_in_list(row: Expr, list: Vec<Expr>, negated: bool) -> Expr {
     let equal = list
         .into_iter()
         .map(|item| compared_rows(Box::new(row.clone()), op.clone(), Box::new(item)));
-    let any = equal.reduce(|any, next| binary(any, join.clone(), next));
-    Expr::Nested(Box::new(any.unwrap_or(row)))
+    Expr::Nested(Box::new(joined(equal.collect(), &join)))
 }

@@ -65,7 +65,21 @@ impl Session {
             };
             settings.set(&format!("{prefix}{name}"), value, local)?;
         }
+        if modes.contains(&TransactionMode::IsolationLevel(
+            TransactionIsolationLevel::Serializable,
+        )) {
+            self.warn_of_snapshots();
+        }
         Ok(())
+    }
+
+    /// Every isolation level is snapshot isolation (spec/version-control.md 4); who asks for more is told.
+    fn warn_of_snapshots(&mut self) {
+        self.not_provided(
+            "SERIALIZABLE gives snapshot isolation".to_string(),
+            "Two transactions that change the same row conflict. What a transaction only read may be changed by another \
+             that commits before it (write skew).",
+        );
     }
 
     /// COMMIT and END. A failed block is rolled back, and says so by its tag.
@@ -209,6 +223,14 @@ impl Session {
                 "SET LOCAL can only be used in transaction blocks",
             );
             return Ok(());
+        }
+        if let Some(value) = value
+            && value.eq_ignore_ascii_case("serializable")
+            && ["transaction_isolation", "default_transaction_isolation"]
+                .iter()
+                .any(|setting| name.eq_ignore_ascii_case(setting))
+        {
+            self.warn_of_snapshots();
         }
         let settings = Arc::make_mut(&mut self.settings);
         match value {

@@ -9,12 +9,13 @@ use super::show;
 use super::{CLUSTER_DATABASE, Parameters, Prepared, Running, Session};
 use crate::engine::ReadOnlyReason;
 use crate::sql::cast;
+use crate::sql::depth::{Roomy, Weight};
 use crate::sql::error::{SqlError, SqlErrorKind};
 use crate::sql::functions::{self, Acting};
 use crate::sql::plan;
 use crate::sql::point::expression::folded;
 use crate::sql::point::select;
-use crate::sql::result::{CommandTag, FieldInfo, PgType, QueryResult, ResultSink};
+use crate::sql::result::{CommandTag, FieldInfo, PgType, QueryResult, ResultSink, RowStream};
 use crate::sql::types::column_type;
 use crate::version::Value;
 
@@ -69,9 +70,35 @@ impl Session {
                 values: &values,
                 types: &inner.params,
             };
-            return self.run_in_transaction(statement, parameters, running, out).await;
+            return self
+                .run_with_room(statement, inner.weight, parameters, running, out)
+                .await;
         }
-        self.run_in_transaction(statement, parameters, running, out).await
+        self.run_with_room(statement, prepared.weight, parameters, running, out)
+            .await
+    }
+
+    /// Runs on a stack that is large enough for the statement, as its rows will be read on one.
+    async fn run_with_room(
+        &mut self,
+        statement: &Statement,
+        weight: Weight,
+        parameters: Parameters<'_>,
+        running: &Running,
+        out: Option<&mut dyn ResultSink>,
+    ) -> Result<QueryResult, SqlError> {
+        let work = self.run_in_transaction(statement, weight, parameters, running, out);
+        Ok(match Roomy::new(weight, work).await? {
+            QueryResult::Rows { rows, tag } => {
+                let RowStream { fields, batches } = rows;
+                let batches = Box::pin(Roomy::new(weight, batches));
+                QueryResult::Rows {
+                    rows: RowStream { fields, batches },
+                    tag,
+                }
+            }
+            other => other,
+        })
     }
 
     /// Statements about the session and its transaction, which open none.
@@ -114,6 +141,7 @@ impl Session {
     async fn run_in_transaction(
         &mut self,
         statement: &Statement,
+        weight: Weight,
         parameters: Parameters<'_>,
         running: &Running,
         out: Option<&mut dyn ResultSink>,
@@ -148,7 +176,7 @@ impl Session {
             Statement::Truncate(truncate) => {
                 self.check_writable(Scope::Database, "TRUNCATE TABLE")?;
                 let names: Vec<&ObjectName> = truncate.table_names.iter().map(|target| &target.name).collect();
-                self.truncate(&names, running)
+                self.truncate(&names, running).await
             }
             Statement::Copy { .. } => {
                 let out = out.ok_or_else(|| SqlError::internal("COPY without anybody to copy with"))?;
@@ -156,6 +184,7 @@ impl Session {
             }
             Statement::CreateTable(create) => {
                 self.check_writable(Scope::Database, "CREATE TABLE")?;
+                weight.require_usual()?;
                 self.create_table(create)
             }
             Statement::Drop {
@@ -210,7 +239,7 @@ impl Session {
                 for data_type in data_types {
                     known.push(Some(crate::sql::types::pg_type(column_type(data_type)?)));
                 }
-                let prepared = self.describe((**statement).clone(), &known, running).await?;
+                let prepared = self.describe((**statement).clone(), weight, &known, running).await?;
                 self.keep_prepared(&folded(name), prepared)
             }
             other => Err(SqlError::unsupported(statement_name(other))),
@@ -228,6 +257,7 @@ impl Session {
             return self.acting(call, parameters, running).await;
         }
         refuse_writing_queries(query)?;
+        self.check_locks(query)?;
         if let Some(transaction) = self.read() {
             let surroundings = self.surroundings();
             if let Some(result) = select::select(query, &transaction, &self.settings, &surroundings, parameters)? {
@@ -235,6 +265,20 @@ impl Session {
             }
         }
         self.planned(statement, parameters, running, CommandTag::Select).await
+    }
+
+    /// FOR UPDATE takes no lock, as spec/version-control.md 4 says; who counts on one is told. What skips or refuses rows
+    /// that are locked would give every worker the same row, and is refused.
+    fn check_locks(&mut self, query: &Query) -> Result<(), SqlError> {
+        plan::refuse_waiting(query)?;
+        if let Some(lock) = query.locks.first() {
+            self.not_provided(
+                format!("FOR {} takes no lock", lock.lock_type),
+                "Transactions read a snapshot. Two that change the same row conflict, and the later one gets 40001; what was \
+                 only read is not protected.",
+            );
+        }
+        Ok(())
     }
 
     async fn planned(
@@ -327,6 +371,7 @@ impl Session {
     pub(super) async fn describe(
         &mut self,
         statement: Statement,
+        weight: Weight,
         known: &[Option<PgType>],
         running: &Running,
     ) -> Result<Prepared, SqlError> {
@@ -367,6 +412,7 @@ impl Session {
         };
         Ok(Prepared {
             statement: Some(Arc::new(statement)),
+            weight,
             params,
             columns,
         })
@@ -411,14 +457,32 @@ fn refuse_writing_queries(query: &Query) -> Result<(), SqlError> {
     }
 }
 
-/// The construct's name: the capital words a statement begins with.
-fn statement_name(statement: &Statement) -> String {
+/// The construct's name: the capital words a statement begins with, up to those that lead on to a name.
+pub(super) fn statement_name(statement: &Statement) -> String {
+    const LEAD_ON: &[&str] = &[
+        "IF",
+        "ON",
+        "TO",
+        "FROM",
+        "INTO",
+        "IN",
+        "OF",
+        "FOR",
+        "AS",
+        "USING",
+        "WITH",
+        "CONCURRENTLY",
+    ];
     let text = statement.to_string();
-    let words: Vec<&str> = text
+    let mut words: Vec<&str> = text
         .split_whitespace()
-        .take_while(|word| word.chars().all(|c| c.is_ascii_uppercase()))
-        .take(3)
+        .take_while(|word| word.chars().all(|c| c.is_ascii_uppercase()) && !LEAD_ON.contains(word))
+        .take(5)
         .collect();
+    if let ["CREATE", "OR", "REPLACE", ..] = words.as_slice() {
+        words.drain(1..3);
+    }
+    words.truncate(3);
     if words.is_empty() {
         "this statement".to_string()
     } else {

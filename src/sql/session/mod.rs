@@ -11,6 +11,7 @@
 mod block;
 mod control;
 mod dispatch;
+mod loggable;
 mod running;
 mod show;
 
@@ -22,11 +23,15 @@ use futures::StreamExt;
 
 use self::block::{Block, Executed, Kind, OpenTransaction};
 pub(in crate::sql) use self::running::Running;
+use super::depth::{Roomy, Weight};
 use super::error::{SqlError, SqlErrorKind};
 use super::parse;
 use super::plan::{PlanContext, Planner, QueryMemory};
 use super::point::expression::Surroundings;
-use super::result::{CommandTag, FieldInfo, Notice, PgType, QueryResult, ResultSink, RowStream, TransactionStatus};
+use super::result::{
+    CommandTag, FieldInfo, Notice, NoticeKind, NoticeSeverity, PgType, QueryResult, ResultSink, RowStream,
+    TransactionStatus,
+};
 use super::settings::Settings;
 use crate::engine::{CommitOutcome, Database, Engine, EngineError, SessionHandle, Transaction};
 use crate::runtime::{self, WallTime};
@@ -66,6 +71,7 @@ pub struct SessionStart {
 pub struct Prepared {
     /// None: the text was empty.
     pub(in crate::sql) statement: Option<Arc<Statement>>,
+    pub(in crate::sql) weight: Weight,
     pub params: Vec<PgType>,
     /// None: the statement returns no rows.
     pub columns: Option<Vec<FieldInfo>>,
@@ -216,16 +222,21 @@ impl Session {
 
     async fn simple_query_inner(&mut self, sql: &str, out: &mut dyn ResultSink) -> Result<(), SqlError> {
         self.check_usable()?;
-        let statements = parse::parse(sql)?;
+        let statements = parse::parse_weighed(sql)?;
+        out.parsed(&loggable::loggable(
+            sql,
+            statements.iter().map(|(statement, _)| statement),
+        ));
         if statements.is_empty() {
             return out.empty().await;
         }
         let alone = statements.len() == 1;
-        for statement in statements {
+        for (statement, weight) in statements {
             self.check_usable()?;
             let running = self.begin_statement();
             let prepared = Arc::new(Prepared {
                 statement: Some(Arc::new(statement)),
+                weight,
                 params: Vec::new(),
                 columns: None,
             });
@@ -287,10 +298,11 @@ impl Session {
 
     async fn prepare_inner(&mut self, sql: &str, param_types: &[Option<PgType>]) -> Result<Prepared, SqlError> {
         self.check_usable()?;
-        let mut statements = parse::parse(sql)?;
-        let Some(statement) = statements.pop() else {
+        let mut statements = parse::parse_weighed(sql)?;
+        let Some((statement, weight)) = statements.pop() else {
             return Ok(Prepared {
                 statement: None,
+                weight: Weight::default(),
                 params: Vec::new(),
                 columns: None,
             });
@@ -303,7 +315,7 @@ impl Session {
         }
         self.check_not_failed(&statement)?;
         let running = self.begin_statement();
-        self.describe(statement, param_types, &running).await
+        Roomy::new(weight, self.describe(statement, weight, param_types, &running)).await
     }
 
     /// Executes a prepared statement. Outside a block it joins the implicit transaction that [`Session::sync`] ends.
@@ -623,6 +635,16 @@ impl Session {
             Block::Open(open) => open.began,
             Block::Idle => self.statement_time,
         }
+    }
+
+    /// A warning with 0A000: the statement goes on and gives less than it asks for.
+    fn not_provided(&mut self, message: String, detail: &str) {
+        self.notice(Notice {
+            severity: NoticeSeverity::Warning,
+            kind: NoticeKind::NotProvided,
+            message,
+            detail: Some(detail.to_string()),
+        });
     }
 
     pub(in crate::sql) fn notice(&mut self, notice: Notice) {

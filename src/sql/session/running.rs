@@ -38,6 +38,14 @@ impl Running {
         Ok(())
     }
 
+    /// For loops over rows that wait for nothing: fails once the statement is to stop, and lets others run. Without it a
+    /// long statement would hold up everything else on its thread, links to standbys among them.
+    pub async fn pause(&self) -> Result<(), SqlError> {
+        self.check()?;
+        runtime::yield_now().await;
+        self.check()
+    }
+
     /// Waits for `work` or for what stops it, whichever is first. The work is dropped then: nothing that must not be left
     /// half done belongs here (a commit, a change of role).
     pub async fn interruptible<T>(&self, work: impl Future<Output = Result<T, SqlError>>) -> Result<T, SqlError> {

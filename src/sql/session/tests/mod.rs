@@ -1,8 +1,10 @@
 //! Sessions over an engine on a simulated disk, without any wire.
 
+mod depth;
 mod plans;
 mod server;
 mod transactions;
+mod unsupported;
 mod versions;
 mod writes;
 

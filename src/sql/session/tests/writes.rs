@@ -253,3 +253,41 @@ async fn rows_are_copied_in_and_out() {
         (SqlErrorKind::Cancelled, "COPY from stdin failed: no")
     );
 }
+
+#[tokio::test]
+async fn a_long_statement_lets_others_run() {
+    let (_world, mut session) = world_with_table().await;
+    let turns = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counting = turns.clone();
+    let _other = runtime::spawn("other", async move {
+        loop {
+            counting.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            runtime::yield_now().await;
+        }
+    })
+    .abort_on_drop();
+    let values: Vec<String> = (0..5_000).map(|number| format!("({number}, 'x')")).collect();
+    let lines: String = (5_000..10_000).map(|number| format!("{number}\ty\n")).collect();
+    assert_eq!(run(&mut session, "BEGIN").await, ["BEGIN"]);
+    for (sql, tag) in [
+        (
+            format!("INSERT INTO t (id, name) VALUES {}", values.join(", ")),
+            "INSERT 0 5000",
+        ),
+        ("COPY t (id, name) FROM STDIN".to_string(), "COPY 5000"),
+        ("UPDATE t SET name = 'z'".to_string(), "UPDATE 10000"),
+        ("UPDATE t SET id = id + 10000".to_string(), "UPDATE 10000"),
+        (
+            "INSERT INTO t SELECT id + 20000, name FROM t".to_string(),
+            "INSERT 0 10000",
+        ),
+        ("DELETE FROM t WHERE id < 15000".to_string(), "DELETE 5000"),
+        ("TRUNCATE t".to_string(), "TRUNCATE TABLE"),
+    ] {
+        let before = turns.load(std::sync::atomic::Ordering::Relaxed);
+        let done = run_with(&mut session, &sql, &[&lines]).await;
+        assert_eq!(done.last().unwrap(), tag);
+        let turns = turns.load(std::sync::atomic::Ordering::Relaxed) - before;
+        assert!(turns >= 15, "{tag}: {turns}");
+    }
+}

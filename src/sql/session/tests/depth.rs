@@ -1,0 +1,120 @@
+//! Statements as deep as they may be, in a session on a worker thread of tokio. A stack that overflows ends the process,
+//! so what fails here fails without a message.
+
+use super::*;
+
+/// Runs each text in a session of its own, by the simple protocol and by the extended one.
+async fn on_a_worker(texts: Vec<(String, bool)>) {
+    let world = World::new().await;
+    let work = async move {
+        let mut session = world.session();
+        let made = run(
+            &mut session,
+            "CREATE TABLE t (a int PRIMARY KEY, b int); INSERT INTO t VALUES (1, 2), (3, 4)",
+        )
+        .await;
+        assert_eq!(made.last().unwrap(), "INSERT 0 2");
+        for (sql, works) in texts {
+            let shown: String = sql.chars().take(60).collect();
+            let result = session.simple_query(&sql, &mut Transcript::default()).await;
+            match result {
+                Ok(()) => assert!(works, "{shown}"),
+                Err(error) => assert!(!works && error.kind == SqlErrorKind::TooComplex, "{shown}: {error:?}"),
+            }
+            if let Ok(prepared) = session.prepare(&sql, &[]).await {
+                match session.execute(&prepared, Vec::new()).await {
+                    Ok(QueryResult::Rows { mut rows, .. }) => {
+                        while let Some(batch) = rows.batches.next().await {
+                            batch.unwrap();
+                        }
+                    }
+                    Ok(_) => {}
+                    Err(error) => assert!(!works, "{shown}: {error:?}"),
+                }
+            }
+            session.sync().await.unwrap();
+        }
+        assert_eq!(rows(&mut session, "SELECT count(*) FROM t").await, ["2"]);
+    };
+    runtime::spawn("session", work).await.unwrap();
+}
+
+fn chain(first: &str, link: &str, links: usize) -> String {
+    format!("{first}{}", link.repeat(links))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn expressions_as_deep_as_they_may_be_do_not_overflow_the_stack() {
+    let mut texts = Vec::new();
+    for (first, link, links) in [
+        ("SELECT 1", "+1", 100),
+        ("SELECT 'a'", "||'b'", 300),
+        ("SELECT 1", "::int", 40),
+        ("SELECT b", "::text::int", 20),
+    ] {
+        let from = if first.ends_with('b') { " FROM t" } else { "" };
+        texts.push((format!("{}{from}", chain(first, link, links)), true));
+        texts.push((format!("{}{from}", chain(first, link, 3_000)), false));
+    }
+    texts.push((format!("UPDATE t SET b = {} WHERE a = 1", chain("1", "+1", 100)), true));
+    texts.push((
+        format!(
+            "INSERT INTO t VALUES (1, {}) ON CONFLICT DO NOTHING",
+            chain("1", "+1", 100)
+        ),
+        true,
+    ));
+    texts.push((format!("DELETE FROM t WHERE a = {}", chain("1000", "+1", 100)), true));
+    texts.push((
+        format!("CREATE TABLE d (a int DEFAULT {})", chain("1", "+1", 100)),
+        false,
+    ));
+    on_a_worker(texts).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn conditions_of_thousands_of_links_are_queries_like_any_other() {
+    let ors: Vec<String> = (0..2_000).map(|number| format!("b = {number}")).collect();
+    let ands: Vec<String> = (0..1_000).map(|number| format!("b <> {}", number + 10)).collect();
+    let list: Vec<String> = (0..10_000).map(|number| number.to_string()).collect();
+    let pairs: Vec<String> = (0..1_000).map(|number| format!("({number}, {number})")).collect();
+    on_a_worker(vec![
+        (format!("SELECT a FROM t WHERE {}", ors.join(" OR ")), true),
+        (format!("SELECT a FROM t WHERE {}", ands.join(" AND ")), true),
+        (format!("SELECT a FROM t WHERE b IN ({})", list.join(", ")), true),
+        (format!("SELECT a FROM t WHERE (a, b) IN ({})", pairs.join(", ")), true),
+        (format!("DELETE FROM t WHERE b > 100 AND ({})", ors.join(" OR ")), true),
+        (chain("SELECT a FROM t WHERE b = 1", " OR b = 1", 30_000), false),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn many_queries_and_tables_in_one_do_not_overflow_the_stack() {
+    let nested = |levels: usize| {
+        format!(
+            "SELECT * FROM {}t{}",
+            "(SELECT * FROM ".repeat(levels),
+            ") AS x".repeat(levels)
+        )
+    };
+    let common: Vec<String> = (1..100)
+        .map(|number| format!("c{number} AS (SELECT * FROM c{})", number - 1))
+        .collect();
+    let joins: Vec<String> = (0..60)
+        .map(|number| format!("CROSS JOIN (SELECT 1) AS x{number}"))
+        .collect();
+    on_a_worker(vec![
+        (chain("SELECT 1", " UNION ALL SELECT 1", 150), true),
+        (chain("SELECT 1", " UNION ALL SELECT 1", 2_000), false),
+        (nested(12), true),
+        (nested(40), false),
+        (format!("SELECT count(*) FROM t {}", joins.join(" ")), true),
+        (chain("SELECT 1 FROM t", " CROSS JOIN t", 1_000), false),
+        (
+            format!("WITH c0 AS (SELECT * FROM t), {} SELECT * FROM c99", common.join(", ")),
+            true,
+        ),
+    ])
+    .await;
+}
