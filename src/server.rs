@@ -202,7 +202,7 @@ fn engine_options(config: &Config) -> EngineOptions {
     });
     let cache_bytes = config
         .cache_bytes
-        .unwrap_or_else(|| (runtime::memory_bytes() / 4).min(CACHE_BYTES_MAX));
+        .unwrap_or_else(|| (crate::runtime::memory_bytes() / 4).min(CACHE_BYTES_MAX));
     EngineOptions {
         read_only: config.behavior.read_only.then_some(ReadOnlyReason::Configured),
         store: StoreOptions {

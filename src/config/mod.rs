@@ -29,8 +29,8 @@ use std::net::IpAddr;
 pub use help::sample;
 pub use problem::{ConfigErrors, Problem, ProblemKind};
 pub use values::{
-    Behavior, BootstrapRole, ClusterConfig, ClusterListener, Config, Endpoint, FirstUser, Listener, LogLevel, Secret,
-    StandbyRemote, join_host_port,
+    AutoGc, Behavior, BootstrapRole, ClusterConfig, ClusterListener, Config, Endpoint, FirstUser, Listener, LogLevel,
+    Secret, StandbyRemote, join_host_port,
 };
 
 use reader::Found;

@@ -233,7 +233,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Message::Bind(bind) => self.extended.bind(client, session, bind)?,
             Message::Describe { target, name } => self.extended.describe(client, target, &name)?,
             Message::Execute { portal, rows_max } => {
-                self.extended.execute(client, session, &portal, rows_max).await?;
+                let limit = self.shared.query_log_bytes_max;
+                self.extended.execute(client, session, &portal, rows_max, limit).await?;
                 self.tell_changes();
             }
             Message::Close { target, name } => self.extended.close(client, target, &name),

@@ -184,11 +184,19 @@ impl Extended {
         session: &mut Session,
         name: &str,
         rows_max: u32,
+        query_log_bytes_max: usize,
     ) -> Result<(), SqlError> {
         let portal = self.portals.get_mut(name).ok_or_else(|| no_portal(name))?;
         let rows = match std::mem::replace(&mut portal.state, PortalState::Broken) {
             PortalState::Ready { parameters } => match session
-                .execute(&portal.statement, parameters, &mut Sink { client })
+                .execute(
+                    &portal.statement,
+                    parameters,
+                    &mut Sink {
+                        client,
+                        query_log_bytes_max,
+                    },
+                )
                 .await?
             {
                 QueryResult::Rows { rows, tag } => Rows {

@@ -302,7 +302,7 @@ impl Follower {
             return Ok(());
         }
         self.room(stream).await?;
-        let staged = self.database.stage_chunks(chunks);
+        let staged = self.database.stage_chunks(chunks).await;
         staged.map_err(|error| engine_status(&error))
     }
 

@@ -193,6 +193,16 @@ enum Source {
     Extra(Extra),
 }
 
+impl Source {
+    /// The table's column that it needs.
+    fn column(self) -> Option<usize> {
+        match self {
+            Source::Column(position) | Source::Extra(Extra::Digits(position)) => Some(position),
+            Source::Extra(Extra::RowKey) => None,
+        }
+    }
+}
+
 impl Extra {
     fn of(self, key: &[u8], row: &[Value]) -> Value {
         match self {
@@ -220,7 +230,7 @@ impl PartitionStream for TableRows {
         let transaction = Arc::clone(&self.transaction);
         let name = self.name.clone();
         let ranges = self.ranges.clone().into_iter();
-        let wanted = self.columns.clone();
+        let wanted: Vec<usize> = self.sources.iter().filter_map(|source| source.column()).collect();
         let rows = ranges.flat_map(move |range| -> Box<dyn Iterator<Item = Result<_, SqlError>> + Send> {
             match transaction.scan_columns(&name, range, &wanted) {
                 Ok(scan) => Box::new(scan.map(|row| row.map_err(SqlError::from))),
