@@ -1,5 +1,6 @@
 //! The engine as its callers see it, over a simulated disk.
 
+mod backup;
 mod collection;
 mod conflicts;
 mod crashes;

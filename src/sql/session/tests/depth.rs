@@ -22,7 +22,8 @@ async fn on_a_worker(texts: Vec<(String, bool)>) {
                 Err(error) => assert!(!works && error.kind == SqlErrorKind::TooComplex, "{shown}: {error:?}"),
             }
             if let Ok(prepared) = session.prepare(&sql, &[]).await {
-                match session.execute(&prepared, Vec::new()).await {
+                let mut sink = Transcript::default();
+                match session.execute(&prepared, Vec::new(), &mut sink).await {
                     Ok(QueryResult::Rows { mut rows, .. }) => {
                         while let Some(batch) = rows.batches.next().await {
                             batch.unwrap();

@@ -1,0 +1,288 @@
+//! Backups, restores, checks and repairs.
+
+use super::*;
+use crate::chunk::ReadChunks;
+use crate::runtime;
+use crate::runtime::disk::{Disk, OpenMode};
+
+/// A file of a database's folder whose name begins and ends so.
+fn file_of(disk: &Disk, prefix: &str, suffix: &str) -> String {
+    let databases = disk.list("databases").unwrap();
+    let folder = format!("databases/{}", databases[0].name);
+    let files = disk.list(&folder).unwrap();
+    let found = files
+        .iter()
+        .find(|entry| entry.name.starts_with(prefix) && entry.name.ends_with(suffix));
+    format!("{folder}/{}", found.expect("such a file").name)
+}
+
+#[tokio::test]
+async fn a_backup_taken_under_writers_is_one_root_and_comes_back_as_a_database() {
+    let accounts: Vec<(i32, i32)> = (0..300).map(|id| (id, 0)).collect();
+    let (_disk, engine, shop) = shop(&accounts).await;
+    let backup = engine.disk().elsewhere("/backups/shop").unwrap();
+    let writer = {
+        let shop = shop.clone();
+        runtime::spawn("writer", async move {
+            // Two rows in one commit: a backup has both or neither.
+            for turn in 1..60 {
+                let mut transaction = shop.begin();
+                set_balance(&mut transaction, turn, turn);
+                set_balance(&mut transaction, 299 - turn, turn);
+                shop.commit(transaction).await.unwrap();
+            }
+        })
+    };
+    let mut rounds = 0;
+    while !writer.is_finished() || rounds == 0 {
+        shop.back_up(&backup).await.unwrap();
+        rounds += 1;
+        let name = format!("copy{rounds}");
+        let copy = engine.restore_database(&backup, &name).await.unwrap();
+        let seen: Vec<i32> = balances(&copy.begin())
+            .into_iter()
+            .map(|(_, balance)| balance)
+            .collect();
+        assert_eq!(seen.len(), 300);
+        assert!(
+            (1..60).all(|turn| seen[turn] == seen[299 - turn]),
+            "half a commit in backup {rounds}"
+        );
+        runtime::yield_now().await;
+    }
+    writer.await.unwrap();
+    let again = shop.back_up(&backup).await.unwrap();
+    let nothing = shop.back_up(&backup).await.unwrap();
+    assert!(
+        again.chunks < 1000 && nothing.chunks == 0,
+        "{again:?}, {nothing:?}: what is there is not copied again"
+    );
+    let last = engine.restore_database(&backup, "last").await.unwrap();
+    assert_eq!(balances(&last.begin()), balances(&shop.begin()));
+    write(&last, 5000, 1).await.unwrap();
+    let refused = engine.restore_database(&backup, "last").await;
+    assert!(matches!(refused, Err(EngineError::DuplicateDatabase { .. })));
+}
+
+#[tokio::test]
+async fn a_backup_goes_nowhere_else() {
+    let (disk, engine, shop) = shop(&[(1, 1)]).await;
+    let other = engine.disk().elsewhere("/home").unwrap();
+    other.open("letter.txt", OpenMode::Create).unwrap();
+    let refused = shop.back_up(&other).await;
+    assert!(matches!(refused, Err(EngineError::NotABackup { .. })), "{refused:?}");
+    assert!(other.exists("letter.txt").unwrap());
+    let empty = engine.disk().elsewhere("/empty").unwrap();
+    let refused = engine.restore_database(&empty, "copy").await;
+    assert!(matches!(refused, Err(EngineError::NotABackup { .. })), "{refused:?}");
+    assert!(engine.database("copy").is_err(), "nothing is left of it");
+    drop((shop, engine));
+    open(&disk).await;
+}
+
+#[tokio::test]
+async fn a_whole_folder_is_copied_beside_its_server_and_opens() {
+    let (_disk, engine, shop) = shop(&[(1, 100), (2, 200)]).await;
+    let other = engine.create_database("other").await.unwrap();
+    let (source, target) = (engine.disk().clone(), engine.disk().elsewhere("/backups/all").unwrap());
+    let copy = async || {
+        let mut told = Vec::new();
+        let options = StoreOptions::default();
+        copy_folder(&source, &target, &options, &mut |state| told.push(state.database))
+            .await
+            .unwrap();
+        told
+    };
+    let told = copy().await;
+    assert!(
+        told.contains(&"shop".to_owned()) && told.contains(&"other".to_owned()),
+        "{told:?}"
+    );
+    write(&shop, 2, 250).await.unwrap();
+    drop(other);
+    engine.drop_database("other").await.unwrap();
+    engine.create_database("third").await.unwrap();
+    copy().await;
+    let restored = Engine::open(target, options()).await.unwrap();
+    let names: Vec<String> = restored
+        .databases()
+        .iter()
+        .map(|database| database.name().to_owned())
+        .collect();
+    assert_eq!(names, ["shop", "third"]);
+    let shop = restored.database("shop").unwrap();
+    assert_eq!(balances(&shop.begin()), [(1, 100), (2, 250)]);
+    write(&shop, 3, 300).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_interrupted_backup_keeps_what_it_held() {
+    for syncs in 0.. {
+        let (disk, engine, shop) = shop(&[(1, 100)]).await;
+        let backup = engine.disk().elsewhere("/backups/shop").unwrap();
+        shop.back_up(&backup).await.unwrap();
+        for turn in 0..20 {
+            write(&shop, turn, turn).await.unwrap();
+        }
+        let newest = balances(&shop.begin());
+        disk.power_off_after_syncs(syncs);
+        let done = shop.back_up(&backup).await;
+        disk.power_off();
+        drop((engine, shop));
+        let engine = open(&disk).await;
+        let backup = engine.disk().elsewhere("/backups/shop").unwrap();
+        let copy = engine.restore_database(&backup, "copy").await.unwrap();
+        let held = balances(&copy.begin());
+        assert!(
+            held == newest || (done.is_err() && held == [(1, 100)]),
+            "after {syncs} syncs: {held:?}"
+        );
+        let shop = engine.database("shop").unwrap();
+        shop.back_up(&backup).await.unwrap();
+        if done.is_ok() {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sound_folder_is_called_sound() {
+    let (disk, engine, shop) = shop(&[(1, 100)]).await;
+    for turn in 0..50 {
+        write(&shop, turn, turn).await.unwrap();
+    }
+    let running = check_folder(&disk.disk(), &mut |_, _, _| {});
+    assert!(
+        matches!(running, Err(EngineError::FolderLocked { .. })),
+        "a server runs there"
+    );
+    shop.collect_garbage().await.unwrap();
+    write(&shop, 1, 1).await.unwrap();
+    drop((engine, shop));
+    let mut told = 0;
+    let checked = check_folder(&disk.disk(), &mut |_, done, total| {
+        assert!(done <= total);
+        told += 1;
+    });
+    let checked = checked.unwrap();
+    assert_eq!(checked.stores.len(), 2, "the system database and shop");
+    for store in &checked.stores {
+        assert!(
+            store.is_sound(),
+            "{}: {:?} {:?}",
+            store.path,
+            store.files.damage,
+            store.missing
+        );
+        assert!(store.reachable.chunks > 5);
+    }
+    assert!(told > 2);
+}
+
+#[tokio::test]
+async fn every_flipped_byte_is_found_by_a_check() {
+    // A smaller store, or there would be too many bytes.
+    let (disk, engine, shop) = shop(&[(1, 100)]).await;
+    write(&shop, 1, 1).await.unwrap();
+    shop.collect_garbage().await.unwrap();
+    write(&shop, 1, 2).await.unwrap();
+    drop((engine, shop));
+    let disk = disk.disk();
+    let databases = disk.list("databases").unwrap();
+    let folder = format!("databases/{}", databases[0].name);
+    for entry in disk.list(&folder).unwrap() {
+        let path = format!("{folder}/{}", entry.name);
+        let file = disk.open(&path, OpenMode::ReadWrite).unwrap();
+        for at in 0..entry.len {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at).unwrap();
+            file.write_all_at(&[byte[0] ^ (1 << (at % 8))], at).unwrap();
+            match check_folder(&disk, &mut |_, _, _| {}) {
+                Ok(checked) => {
+                    let found = checked.stores.iter().any(|store| !store.is_sound());
+                    let cut = checked.stores.iter().any(|store| store.files.unacknowledged_bytes > 0);
+                    assert!(found || cut, "byte {at} of {path}");
+                }
+                Err(EngineError::Store(error)) => assert!(error.to_string().contains("format version"), "{error}"),
+                Err(error) => panic!("byte {at} of {path}: {error}"),
+            }
+            file.write_all_at(&byte, at).unwrap();
+        }
+    }
+    assert!(
+        check_folder(&disk, &mut |_, _, _| {})
+            .unwrap()
+            .stores
+            .iter()
+            .all(CheckedStore::is_sound)
+    );
+}
+
+#[tokio::test]
+async fn a_damaged_store_is_made_again_from_a_backup_and_the_damaged_one_is_kept() {
+    let accounts: Vec<(i32, i32)> = (0..2000).map(|id| (id, id)).collect();
+    let (disk, engine, shop) = shop(&accounts).await;
+    let backup = engine.disk().elsewhere("/backups/shop").unwrap();
+    shop.back_up(&backup).await.unwrap();
+    // Newer than the backup: only the damaged store has it.
+    write(&shop, 7, 70).await.unwrap();
+    shop.collect_garbage().await.unwrap();
+    let expected = balances(&shop.begin());
+    drop((engine, shop));
+    let disk = disk.disk();
+    let path = file_of(&disk, "pack-", ".seg");
+    let file = disk.open(&path, OpenMode::ReadWrite).unwrap();
+    // In the middle of some leaf that has not changed since.
+    let middle = file.len().unwrap() / 2;
+    file.write_all_at(&[0xaa; 16], middle).unwrap();
+
+    let checked = check_folder(&disk, &mut |_, _, _| {}).unwrap();
+    let damaged = checked
+        .stores
+        .iter()
+        .find(|store| !store.is_sound())
+        .expect("damage is found");
+    assert!(
+        damaged.files.damage[0].file.ends_with(".seg"),
+        "{:?}",
+        damaged.files.damage
+    );
+    assert!(!damaged.missing.is_empty());
+    let alone = repair_store(&disk, damaged, &[], &mut |_| {}).await;
+    assert!(
+        matches!(alone, Err(EngineError::Store(_))),
+        "{alone:?}: nobody has the chunk"
+    );
+    let source = check_folder(&backup, &mut |_, _, _| {}).unwrap();
+    let others: Vec<&dyn ReadChunks> = source
+        .stores
+        .iter()
+        .map(|store| &store.files as &dyn ReadChunks)
+        .collect();
+    let kept = repair_store(&disk, damaged, &others, &mut |_| {}).await.unwrap();
+    assert!(disk.exists(&format!("{kept}/MANIFEST")).unwrap());
+    drop((checked, source));
+
+    let engine = Engine::open(disk, options()).await.unwrap();
+    let shop = engine.database("shop").unwrap();
+    assert_eq!(balances(&shop.begin()), expected);
+    write(&shop, 1, 1).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_without_its_manifest_is_made_again_from_its_own_files() {
+    let (disk, engine, shop) = shop(&[(1, 100), (2, 200)]).await;
+    write(&shop, 1, 150).await.unwrap();
+    drop((engine, shop));
+    let disk = disk.disk();
+    disk.remove_file(&file_of(&disk, "MANIFEST", "")).unwrap();
+    let checked = check_folder(&disk, &mut |_, _, _| {}).unwrap();
+    let damaged = checked.stores.iter().find(|store| !store.is_sound()).unwrap();
+    repair_store(&disk, damaged, &[], &mut |_| {}).await.unwrap();
+    drop(checked);
+    let engine = Engine::open(disk, options()).await.unwrap();
+    assert_eq!(
+        balances(&engine.database("shop").unwrap().begin()),
+        [(1, 150), (2, 200)]
+    );
+}
