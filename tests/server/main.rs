@@ -18,3 +18,4 @@ mod failover;
 mod harness;
 mod psql;
 mod start;
+mod upkeep;
