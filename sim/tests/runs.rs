@@ -194,6 +194,30 @@ fn bad_usage_names_what_is_allowed() {
 }
 
 #[test]
+fn a_suite_goes_by_its_name() {
+    let output = sim(&["suite", "storage", "--seeds", "2", "--base", "1"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let runs = "8 runs of storage-damage, storage-full, storage-power, storage-sync: 0 failed";
+    assert!(text(&output).contains(runs), "{}", text(&output));
+}
+
+/// An oracle that excuses too much would pass this too: a disk that lies, and errors that nobody expects.
+#[test]
+fn a_store_that_is_refused_without_leave_fails_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = altered(
+        folder.path(),
+        "storage-damage",
+        &[("store closed, database unavailable", "nothing")],
+    );
+    let failed = (1..=20)
+        .map(|seed| run(&scenario, seed))
+        .find(|output| !output.status.success());
+    let said = text(&failed.expect("twenty lying disks and no database became unavailable"));
+    assert!(said.contains("clean_logs: store logged an error: "), "{said}");
+}
+
+#[test]
 fn a_suite_counts_and_names_its_failures() {
     let folder = tempfile::tempdir().unwrap();
     let scenario = altered(folder.path(), "power-loss", &[("liveness]", "{ liveness: 0s }]")]);

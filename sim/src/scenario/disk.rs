@@ -174,10 +174,6 @@ impl DiskSpec {
 }
 
 impl DiskSettings {
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Whether the disk will be full at some point.
     pub fn fills(&self) -> bool {
         ["full_at", "full_after"]

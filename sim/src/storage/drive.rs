@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use rand::RngCore;
-use understudy::chunk::{ChunkCache, ChunkError, StoreOptions};
+use understudy::chunk::{ChunkCache, ChunkError};
 use understudy::engine::{
     CommitOutcome, CommitSpec, Database, DatabaseState, Engine, EngineError, EngineOptions, Superuser, Transaction,
 };
@@ -192,12 +192,10 @@ impl Driver<'_> {
             name: "postgres".to_owned(),
             password: "password".to_owned(),
         });
-        options.store = StoreOptions {
-            segment_bytes_max: self.plan.segment_bytes,
-            backlog_bytes_max: self.plan.backlog_bytes,
-            cache: ChunkCache::new(usize::try_from(self.plan.cache_bytes).expect("a cache fits into memory")),
-            ..StoreOptions::default()
-        };
+        options.store.segment_bytes_max = self.plan.segment_bytes;
+        options.store.backlog_bytes_max = self.plan.backlog_bytes;
+        let cache_bytes = usize::try_from(self.plan.cache_bytes).expect("a cache fits into memory");
+        options.store.cache = ChunkCache::new(cache_bytes);
         let text = |error: EngineError| error.to_string();
         let engine = Engine::open(process.clone(), options).await.map_err(text)?;
         let listing = engine.listing();

@@ -50,10 +50,12 @@ impl Failure {
     }
 }
 
-/// Codes that say that nothing was committed.
+/// Codes that say that nothing was committed. A disk that is full or takes no more writes has taken nothing of a
+/// commit that is refused for it; what may have been taken is 40003.
 fn certain(sqlstate: &str) -> bool {
     const CLASSES: [&str; 5] = ["22", "23", "25", "42", "0A"];
-    sqlstate == "40001" || CLASSES.contains(&&sqlstate[..2])
+    const CODES: [&str; 3] = ["40001", "53100", "58030"];
+    CODES.contains(&sqlstate) || CLASSES.contains(&&sqlstate[..2])
 }
 
 /// A table that was never made holds nothing; whether that is right is for the checks to say. Whatever else keeps it from
@@ -198,10 +200,10 @@ mod tests {
             sqlstate: code.to_owned(),
             message: String::new(),
         };
-        for code in ["40001", "25006", "25P02", "23505", "42P01"] {
+        for code in ["40001", "53100", "58030", "25006", "25P02", "23505", "42P01"] {
             assert!(matches!(refused(code).outcome(true), Outcome::Failed { .. }), "{code}");
         }
-        for code in ["40003", "57P01", "58030", "XX000", "XX001"] {
+        for code in ["40003", "57P01", "XX000", "XX001"] {
             assert!(matches!(refused(code).outcome(true), Outcome::Unknown { .. }), "{code}");
             assert!(matches!(refused(code).outcome(false), Outcome::Failed { .. }), "{code}");
         }
