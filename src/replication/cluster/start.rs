@@ -140,7 +140,7 @@ impl Cluster {
     }
 
     /// Ends everything without a word to anybody, as the end of the process would.
-    #[cfg(test)]
+    #[cfg(all(test, not(madsim)))]
     pub(super) async fn abandon(&self) {
         self.end().await;
     }
