@@ -383,7 +383,8 @@ impl Collection {
         let mut packs = self.keep_packs().await?;
         packs.extend(self.packer.done.iter().cloned());
         let synced = inner.disk.sync_dir("").await;
-        synced.map_err(ChunkError::io("sync", inner.disk.describe("")))?;
+        let synced = synced.map_err(ChunkError::io("sync", inner.disk.describe("")));
+        inner.heed(synced)?;
 
         let horizon = start_of(&self.horizon);
         let turn = inner.manifest_turn.lock().await;
@@ -400,7 +401,7 @@ impl Collection {
         // From here on the new files may be in force, whatever this returns: they must not be removed or overwritten.
         self.packer.keep_files = true;
         inner.segments.write().next_pack = self.packer.next_number;
-        write_manifest(&inner.disk, &next.manifest(inner.store, last)).await?;
+        inner.heed(write_manifest(&inner.disk, &next.manifest(inner.store, last)).await)?;
 
         // Readers find the new place before the old one goes.
         inner.segments.write().packs.extend(self.packer.done.iter().cloned());
@@ -453,7 +454,7 @@ impl Collection {
             let chunks: Vec<IndexedChunk> = contents.chunks.into_iter().filter(alive).collect();
             if chunks.len() < all {
                 pack.generation += 1;
-                write_pack_index(&inner.disk, &pack, chunks).await?;
+                inner.heed(write_pack_index(&inner.disk, &pack, chunks).await)?;
             }
             kept.push(pack);
         }
@@ -495,6 +496,20 @@ impl Drop for Collection {
     fn drop(&mut self) {
         self.packer.remove_files();
         self.store.inner.collecting.store(false, Ordering::Release);
+    }
+}
+
+impl Inner {
+    /// A disk that fails to make files durable is not to be trusted with the log either.
+    fn heed(&self, outcome: Result<(), ChunkError>) -> Result<(), ChunkError> {
+        if let Err(error) = &outcome
+            && !error.is_out_of_space()
+        {
+            tracing::error!(%error, "store closed: a sync failed");
+            self.log.lock().closed = Some(error.to_string().into());
+            self.rounds.send_modify(|round| *round += 1);
+        }
+        outcome
     }
 }
 
@@ -602,9 +617,11 @@ impl Packer {
             generation: 0,
         });
         open.write()?;
-        open.segment.file.sync().await.map_err(open.segment.io("sync"))?;
+        let synced = open.segment.file.sync().await.map_err(open.segment.io("sync"));
+        self.inner().heed(synced)?;
         let pack = self.done.last().expect("the pack was entered");
-        write_pack_index(&self.inner().disk, pack, open.chunks).await
+        let written = write_pack_index(&self.inner().disk, pack, open.chunks).await;
+        self.inner().heed(written)
     }
 
     fn remove_files(&mut self) {

@@ -6,11 +6,18 @@ use std::process::Output;
 use crate::harness::{Server, binary, cell};
 
 fn run(folder: &Path, arguments: &[&str]) -> Output {
-    binary().current_dir(folder).args(arguments).output().expect("the program starts")
+    binary()
+        .current_dir(folder)
+        .args(arguments)
+        .output()
+        .expect("the program starts")
 }
 
 fn said(output: &Output) -> String {
-    let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (out, error) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     format!("{out}{error}")
 }
 
@@ -25,8 +32,14 @@ fn bytes_below(folder: &Path) -> u64 {
 
 /// The largest file of a database's folder whose name ends so.
 fn largest(data: &Path, suffix: &str) -> std::path::PathBuf {
-    let database = std::fs::read_dir(data.join("databases")).unwrap().next().unwrap().unwrap();
-    let files = std::fs::read_dir(database.path()).unwrap().map(|entry| entry.unwrap().path());
+    let database = std::fs::read_dir(data.join("databases"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    let files = std::fs::read_dir(database.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     let files = files.filter(|path| path.to_str().unwrap().ends_with(suffix));
     files.max_by_key(|path| path.metadata().unwrap().len()).unwrap()
 }
@@ -52,15 +65,28 @@ async fn v_107_sessions_stay_open_across_a_collection_and_space_comes_back() {
     let data = server.folder().join("data/databases");
     let grown = bytes_below(&data);
     assert_eq!(cell(&client, "SELECT dolt_gc()").await, "0");
-    assert_eq!(cell(&reader, "SELECT count(*) FROM t WHERE note LIKE 'y%'").await, "0", "its snapshot is older");
+    assert_eq!(
+        cell(&reader, "SELECT count(*) FROM t WHERE note LIKE 'y%'").await,
+        "0",
+        "its snapshot is older"
+    );
     reader.batch_execute("COMMIT").await.unwrap();
-    assert_eq!(cell(&client, "SELECT count(*) FROM t WHERE note LIKE 'y%'").await, "150");
+    assert_eq!(
+        cell(&client, "SELECT count(*) FROM t WHERE note LIKE 'y%'").await,
+        "150"
+    );
     assert_eq!(cell(&client, "SELECT dolt_gc('--full')").await, "0");
     let left = bytes_below(&data);
     assert!(left * 3 < grown, "{left} of {grown} bytes are left");
-    let refused = client.batch_execute("SELECT dolt_gc('--archive-level', '1')").await.unwrap_err();
+    let refused = client
+        .batch_execute("SELECT dolt_gc('--archive-level', '1')")
+        .await
+        .unwrap_err();
     assert_eq!(refused.code().unwrap().code(), "0A000");
-    client.batch_execute("CREATE USER guest PASSWORD 'guest'").await.unwrap();
+    client
+        .batch_execute("CREATE USER guest PASSWORD 'guest'")
+        .await
+        .unwrap();
     let guest = server.connect_as("guest", "guest", "postgres").await;
     for sql in ["SELECT dolt_gc()", "SELECT dolt_backup('sync-url', 'file:///tmp/x')"] {
         let refused = guest.batch_execute(sql).await.unwrap_err();
@@ -74,9 +100,15 @@ async fn a_database_is_backed_up_and_restored_from_sql() {
     let client = filled(&server).await;
     let place = server.folder().join("backup");
     let url = format!("file://{}", place.display());
-    assert_eq!(cell(&client, &format!("SELECT dolt_backup('sync-url', '{url}')")).await, "0");
+    assert_eq!(
+        cell(&client, &format!("SELECT dolt_backup('sync-url', '{url}')")).await,
+        "0"
+    );
     client.batch_execute("DELETE FROM t WHERE id > 10").await.unwrap();
-    assert_eq!(cell(&client, &format!("SELECT dolt_backup('restore', '{url}', 'before')")).await, "0");
+    assert_eq!(
+        cell(&client, &format!("SELECT dolt_backup('restore', '{url}', 'before')")).await,
+        "0"
+    );
     let before = server.connect("before").await;
     assert_eq!(cell(&before, "SELECT count(*) FROM t").await, "3000");
     assert_eq!(cell(&client, "SELECT count(*) FROM t").await, "10");
@@ -84,7 +116,10 @@ async fn a_database_is_backed_up_and_restored_from_sql() {
         (format!("SELECT dolt_backup('restore', '{url}', 'before')"), "42P04"),
         ("SELECT dolt_backup('sync-url', 's3://bucket/x')".to_owned(), "0A000"),
         ("SELECT dolt_backup('bogus')".to_owned(), "22023"),
-        ("SELECT dolt_backup('restore', 'file:///nonexistent-folder-of-a-test', 'x')".to_owned(), "22023"),
+        (
+            "SELECT dolt_backup('restore', 'file:///nonexistent-folder-of-a-test', 'x')".to_owned(),
+            "22023",
+        ),
     ] {
         let refused = client.batch_execute(&sql).await.unwrap_err();
         assert_eq!(refused.code().unwrap().code(), code, "{sql}: {refused}");
@@ -100,9 +135,16 @@ async fn a_folder_is_backed_up_beside_its_server_checked_damaged_and_repaired() 
     let output = run(&folder, &["backup", "data", "kept"]);
     assert!(output.status.success(), "{}", said(&output));
     // Newer than the backup.
-    client.batch_execute("UPDATE t SET note = 'new' WHERE id = 1").await.unwrap();
+    client
+        .batch_execute("UPDATE t SET note = 'new' WHERE id = 1")
+        .await
+        .unwrap();
     let output = run(&folder, &["fsck", "data"]);
-    assert!(!output.status.success() && said(&output).contains("process"), "a server runs: {}", said(&output));
+    assert!(
+        !output.status.success() && said(&output).contains("process"),
+        "a server runs: {}",
+        said(&output)
+    );
     drop(client);
     assert!(server.terminate().success());
 
@@ -117,7 +159,11 @@ async fn a_folder_is_backed_up_beside_its_server_checked_damaged_and_repaired() 
     let output = run(&folder, &["fsck", "data"]);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     let name = file.file_name().unwrap().to_str().unwrap();
-    assert!(said(&output).contains(name) && said(&output).contains("offset "), "{}", said(&output));
+    assert!(
+        said(&output).contains(name) && said(&output).contains("offset "),
+        "{}",
+        said(&output)
+    );
     let output = run(&folder, &["fsck", "data", "--repair-from", "http://127.0.0.1:1/x"]);
     assert_eq!(output.status.code(), Some(1));
     let url = format!("file://{}", folder.join("kept").display());
@@ -128,7 +174,11 @@ async fn a_folder_is_backed_up_beside_its_server_checked_damaged_and_repaired() 
     server.boot();
     let client = server.connect("postgres").await;
     assert_eq!(cell(&client, "SELECT count(*) FROM t").await, "3000");
-    assert_eq!(cell(&client, "SELECT note FROM t WHERE id = 1").await, "new", "what only the damaged one had");
+    assert_eq!(
+        cell(&client, "SELECT note FROM t WHERE id = 1").await,
+        "new",
+        "what only the damaged one had"
+    );
 
     let output = run(&folder, &["restore", "kept", "again"]);
     assert!(output.status.success(), "{}", said(&output));
@@ -136,7 +186,11 @@ async fn a_folder_is_backed_up_beside_its_server_checked_damaged_and_repaired() 
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("holds databases already"), "{}", said(&output));
     let output = run(&folder, &["fsck", "nowhere"]);
-    assert!(said(&output).contains("there is no folder nowhere"), "{}", said(&output));
+    assert!(
+        said(&output).contains("there is no folder nowhere"),
+        "{}",
+        said(&output)
+    );
     let output = run(&folder, &["fsck", "again"]);
     assert!(output.status.success(), "{}", said(&output));
 }

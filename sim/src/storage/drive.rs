@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use rand::RngCore;
-use understudy::chunk::{ChunkCache, ChunkError};
+use understudy::chunk::{ChunkCache, ChunkError, Damage, check_store};
 use understudy::engine::{
     CommitOutcome, CommitSpec, Database, DatabaseState, Engine, EngineError, EngineOptions, Superuser, Transaction,
 };
@@ -19,7 +19,7 @@ use understudy::runtime::disk::simulated::{FaultKind, SimDisk};
 use understudy::version::Person;
 
 use super::event::{Refusal, StorageEvent};
-use super::plan::{End, Life, Operation, PlannedCommit, StoragePlan};
+use super::plan::{End, Life, Operation, PlannedCommit, StoragePlan, Upkeep};
 use super::rows;
 use crate::draw;
 use crate::history::What;
@@ -270,7 +270,13 @@ impl Driver<'_> {
             Operation::Pause(micros) => runtime::sleep(Duration::from_micros(*micros)).await,
             Operation::Free => self.disk.full_at(None),
             Operation::Rot => drop(self.disk.rot()),
-            Operation::Upkeep(upkeep) => unreachable!("no plan has {upkeep:?} yet"),
+            Operation::Upkeep(Upkeep::CollectGarbage) => desk.heed(desk.shop.collect_garbage().await.map(drop)),
+            Operation::Upkeep(Upkeep::Backup) => {
+                if let Ok(folder) = desk.process.elsewhere("/backup") {
+                    desk.heed(desk.shop.back_up(&folder).await.map(drop));
+                }
+            }
+            Operation::Upkeep(Upkeep::Fsck) => desk.check(),
         }
         Ok(())
     }
@@ -296,6 +302,38 @@ impl Desk {
             Ok(())
         } else {
             Err(Over::Dead)
+        }
+    }
+
+    /// What upkeep could not do for damage must be explained; a full disk and a closed store stop it as they stop commits.
+    fn heed(&self, outcome: Result<(), EngineError>) {
+        match outcome {
+            Err(error) if error.to_string().contains("No space left") => {}
+            Ok(()) | Err(EngineError::Store(ChunkError::Closed { .. })) => {}
+            Err(error) => self.read_failed(&error),
+        }
+    }
+
+    /// Checks the files of the database as they are; what is damaged must be explained.
+    fn check(&self) {
+        let Ok(folders) = self.process.list("databases") else {
+            return;
+        };
+        for folder in folders {
+            let path = format!("databases/{}", folder.name);
+            match check_store(&self.process, &path, &mut |_, _| {}) {
+                Ok(checked) => {
+                    for Damage {
+                        file, offset, detail, ..
+                    } in checked.damage
+                    {
+                        let error = format!("{file} is damaged at offset {offset}: {detail}");
+                        let injected = self.disk.injected();
+                        self.tell(StorageEvent::ReadFailed { error, injected });
+                    }
+                }
+                Err(error) => self.read_failed(&error.into()),
+            }
         }
     }
 

@@ -70,7 +70,7 @@ pub enum Operation {
     Upkeep(Upkeep),
 }
 
-/// What a store is asked to do for its own good. Each has its place in the driver, and weight once the store can do it.
+/// What a store is asked to do for its own good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Upkeep {
     CollectGarbage,
@@ -96,9 +96,9 @@ const WEIGHTS: [(Kind, u32); KINDS] = [
     (Kind::Hold, 1),
     (Kind::Look, 1),
     (Kind::Pause, 1),
-    (Kind::Upkeep(Upkeep::CollectGarbage), 0),
-    (Kind::Upkeep(Upkeep::Fsck), 0),
-    (Kind::Upkeep(Upkeep::Backup), 0),
+    (Kind::Upkeep(Upkeep::CollectGarbage), 2),
+    (Kind::Upkeep(Upkeep::Fsck), 1),
+    (Kind::Upkeep(Upkeep::Backup), 1),
 ];
 
 const KINDS: usize = 11;
