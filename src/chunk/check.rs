@@ -70,6 +70,7 @@ pub fn check_store(disk: &Disk, dir: &str, progress: CheckProgress<'_>) -> Resul
         total,
         proven: Position { segment: 0, offset: 0 },
         first_of_log: true,
+        broken: false,
     };
     for (at, file) in plan.files.iter().enumerate() {
         check.files += 1;
@@ -103,6 +104,8 @@ struct Walk<'a> {
     /// Up to here the log was synced, as its root records tell.
     proven: Position,
     first_of_log: bool,
+    /// Something of the log was damaged since the last root: the next one need not follow it.
+    broken: bool,
 }
 
 impl StoreCheck {
@@ -199,6 +202,7 @@ impl StoreCheck {
         let handle = match walk.disk.open(&file_name, OpenMode::Read) {
             Ok(handle) => handle,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                walk.broken |= file.number < PACK_NUMBER_BASE;
                 self.wrong(&name, 0, "the file is missing", None);
                 return Ok(());
             }
@@ -223,6 +227,7 @@ impl StoreCheck {
         ) {
             (Ok(header), _) => header,
             (Err(detail), store) => {
+                walk.broken |= file.number < PACK_NUMBER_BASE;
                 self.wrong(&name, 0, detail, None);
                 // Records tell by their checksums whether they belong here.
                 let Some(store) = store else { return Ok(()) };
@@ -259,12 +264,10 @@ impl StoreCheck {
         if std::mem::take(&mut walk.first_of_log) {
             self.root = header.base;
         } else if !header.base.is_state_of(&self.root) {
-            self.wrong(
-                &segment.name,
-                0,
-                "the segment does not continue the one before it",
-                None,
-            );
+            if !walk.broken {
+                let detail = "the segment does not continue the one before it";
+                self.wrong(&segment.name, 0, detail, None);
+            }
             if header.base.sequence > self.root.sequence {
                 self.root = header.base;
             }
@@ -317,6 +320,7 @@ impl StoreCheck {
                     Step::Record { offset, record } => {
                         if let Some((offset, detail)) = bad.take() {
                             let chunk = chunk_at(known, offset);
+                            walk.broken = true;
                             self.wrong(&segment.name, offset, detail, chunk);
                         }
                         self.take_record(walk, segment, offset, record);
@@ -343,6 +347,7 @@ impl StoreCheck {
                 self.unacknowledged_bytes += end - offset;
             } else {
                 let chunk = chunk_at(known, offset);
+                walk.broken = true;
                 self.wrong(&segment.name, offset, detail, chunk);
             }
         }
@@ -377,7 +382,8 @@ impl StoreCheck {
                 if synced <= here {
                     walk.proven = walk.proven.max(synced);
                 }
-                if root.previous != self.root.root || root.sequence != self.root.sequence + 1 {
+                let follows = root.previous == self.root.root && root.sequence == self.root.sequence + 1;
+                if !follows && !std::mem::take(&mut walk.broken) {
                     let detail = format!(
                         "root {} after {} does not follow root {} {}",
                         root.sequence, root.previous, self.root.sequence, self.root.root

@@ -486,9 +486,12 @@ impl Collection {
                 tracing::warn!(file = disk.describe(&name), %error, "a file that is no longer used is left");
             }
         }
-        if let Err(error) = disk.sync_dir("").await {
-            tracing::warn!(folder = disk.describe(""), %error, "removed files may come back until the next start");
-        }
+        // They may come back with a power cut, and go at the next start.
+        let synced = disk.sync_dir("").await;
+        let _ = self
+            .store
+            .inner
+            .heed(synced.map_err(ChunkError::io("sync", disk.describe(""))));
     }
 }
 

@@ -182,8 +182,10 @@ async fn open_or_create(disk: &Disk, path: &str) -> Result<ChunkStore, EngineErr
     match ChunkStore::open(disk, path, &options).await {
         Ok((store, _)) => Ok(store),
         Err(ChunkError::NotAStore { .. }) => {
+            // An interrupted creation leaves the beginning of a log, which is made again.
+            let ours = [LOCK, "MANIFEST.tmp", "log-00000001.seg"];
             let listing = disk.list(path).unwrap_or_default();
-            if listing.iter().any(|entry| entry.name != LOCK) {
+            if listing.iter().any(|entry| !ours.contains(&entry.name.as_str())) {
                 return Err(not_a_backup(disk, "it holds something else"));
             }
             Ok(ChunkStore::create(disk, path, &options).await?)
