@@ -76,7 +76,7 @@ pub fn directory(plan: &Plan, recorder: &Recorder) -> Directory {
 /// The configuration file of a server.
 fn config_text(server: &PlannedServer) -> String {
     let mut text = format!(
-        "log_level: debug\ndata_dir: data\nlistener:\n  host: 0.0.0.0\n  port: {SQL_PORT}\nuser:\n  name: postgres\n  password: password\n"
+        "log_level: debug\ndata_dir: data\nbehavior:\n  auto_gc_behavior:\n    log_bytes_min: 100000\nlistener:\n  host: 0.0.0.0\n  port: {SQL_PORT}\nuser:\n  name: postgres\n  password: password\n"
     );
     if let Some(member) = &server.member {
         text.push_str("cluster:\n  standby_remotes:\n");

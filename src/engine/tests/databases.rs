@@ -132,14 +132,14 @@ async fn a_database_of_a_newer_format_stops_the_start_and_is_left_alone() {
         let path = format!("{folder}/{}", file.name);
         let opened = handle.open(&path, crate::runtime::disk::OpenMode::ReadWrite).unwrap();
         // All files have their version behind eight bytes of magic.
-        opened.write_all_at(&2u32.to_le_bytes(), 8).unwrap();
+        opened.write_all_at(&3u32.to_le_bytes(), 8).unwrap();
         opened.sync().await.unwrap();
     }
     let refused = Engine::open(disk.disk(), options()).await.map(drop).unwrap_err();
     assert!(
         matches!(
             &refused,
-            EngineError::Store(crate::chunk::ChunkError::NewerFormat { found: 2, .. })
+            EngineError::Store(crate::chunk::ChunkError::NewerFormat { found: 3, .. })
         ),
         "{refused:?}"
     );

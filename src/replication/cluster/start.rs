@@ -50,7 +50,7 @@ pub enum ClusterStartError {
 
 /// The role that this server starts in: the stored one, or the configured one, which is stored then.
 ///
-/// To be asked before the engine is opened, because an empty standby makes no databases of its own.
+/// Asked once the data folder is locked and before any database is made, because an empty standby makes none of its own.
 pub async fn stored_role(config: &ClusterConfig, disk: &Disk) -> Result<Role, ClusterStartError> {
     let (_, standing) = RoleStore::open(disk, bootstrap(config)?).await?;
     Ok(standing.role)
