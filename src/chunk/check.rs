@@ -34,6 +34,8 @@ pub struct StoreCheck {
     /// The newest root whose record is right.
     pub root: RootRecord,
     pub damage: Vec<Damage>,
+    /// What is not as it should be and does no harm: the next start mends it.
+    pub mended_at_start: Vec<Damage>,
     /// Bytes behind the last root that were never acknowledged: opening the store cuts them.
     pub unacknowledged_bytes: u64,
     /// Files that were read, and their bytes.
@@ -55,6 +57,7 @@ pub fn check_store(disk: &Disk, dir: &str, progress: CheckProgress<'_>) -> Resul
     let mut check = StoreCheck {
         root: RootRecord::NONE,
         damage: Vec::new(),
+        mended_at_start: Vec::new(),
         unacknowledged_bytes: 0,
         files: 0,
         bytes: 0,
@@ -94,6 +97,8 @@ struct FileToRead {
     length: u64,
     /// What a manifest says of a pack.
     pack: Option<PackEntry>,
+    /// It follows the last segment that the manifest names: a power cut or a full disk may have come while it was begun.
+    unnamed: bool,
 }
 
 struct Walk<'a> {
@@ -155,6 +160,7 @@ impl StoreCheck {
                         number: pack.number,
                         length: length_of(pack.number).unwrap_or(0),
                         pack: Some(*pack),
+                        unnamed: false,
                     });
                 }
                 let last_named = *manifest.segments.last().expect("a manifest names a segment");
@@ -164,6 +170,7 @@ impl StoreCheck {
                         number,
                         length: length_of(number).unwrap_or(0),
                         pack: None,
+                        unnamed: number > last_named,
                     });
                 }
                 Ok(Plan {
@@ -180,6 +187,7 @@ impl StoreCheck {
                     number,
                     length,
                     pack: None,
+                    unnamed: false,
                 });
                 Ok(Plan {
                     store: None,
@@ -226,6 +234,10 @@ impl StoreCheck {
             plan.store.or(self.segments.first().map(|segment| segment.header.store)),
         ) {
             (Ok(header), _) => header,
+            (Err(_), _) if file.unnamed => {
+                self.unacknowledged_bytes += file.length;
+                return Ok(());
+            }
             (Err(detail), store) => {
                 walk.broken |= file.number < PACK_NUMBER_BASE;
                 self.wrong(&name, 0, detail, None);
@@ -290,13 +302,13 @@ impl StoreCheck {
         match (&contents, file.pack, there) {
             (Some(_), _, _) | (None, None, false) => {}
             (None, Some(_), _) => self.wrong(&shown, 0, "the index of a pack is missing or damaged", None),
-            // A later segment may have been begun, and this one's length is then not that of its file.
-            (None, None, true) => self.wrong(
-                &shown,
-                0,
-                "the index does not fit its segment; opening the store makes it again",
-                None,
-            ),
+            // What could not be written whole for want of space, or before a power cut.
+            (None, None, true) => self.mended_at_start.push(Damage {
+                file: shown,
+                offset: 0,
+                detail: "the index does not fit its segment and is made again".to_owned(),
+                chunk: None,
+            }),
         }
         contents
     }

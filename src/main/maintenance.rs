@@ -103,6 +103,9 @@ fn print_store(disk: &Disk, store: &CheckedStore) {
             HumanBytes(files.unacknowledged_bytes)
         );
     }
+    for mended in &files.mended_at_start {
+        println!("  {}: {}; no harm is done", mended.file, mended.detail);
+    }
     for damage in files.damage.iter().take(SHOWN_MAX) {
         let chunk = damage.chunk.map(|hash| format!(" (chunk {hash})")).unwrap_or_default();
         println!("  {}, offset {}: {}{chunk}", damage.file, damage.offset, damage.detail);
