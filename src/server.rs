@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::chunk::{ChunkCache, StoreOptions};
 use crate::config::{Config, join_host_port};
 use crate::engine::{AutoCollect, Engine, EngineError, EngineOptions, ReadOnlyReason, Superuser};
 use crate::pg::{self, SqlListener, SqlServer};
@@ -205,12 +204,8 @@ fn engine_options(config: &Config) -> EngineOptions {
         .unwrap_or_else(|| (crate::runtime::memory_bytes() / 4).min(CACHE_BYTES_MAX));
     EngineOptions {
         read_only: config.behavior.read_only.then_some(ReadOnlyReason::Configured),
-        store: StoreOptions {
-            cache: ChunkCache::new(usize::try_from(cache_bytes).unwrap_or(usize::MAX)),
-            ..StoreOptions::default()
-        },
         auto_collect,
-        ..EngineOptions::new(superuser)
+        ..EngineOptions::new(superuser).with_cache_bytes(cache_bytes)
     }
 }
 

@@ -78,12 +78,25 @@ pub fn check_store(disk: &Disk, dir: &str, progress: CheckProgress<'_>) -> Resul
     for (at, file) in plan.files.iter().enumerate() {
         check.files += 1;
         check.bytes += file.length;
-        let is_last = at + 1 == plan.files.len();
-        check.read_segment(&mut walk, &plan, file, is_last)?;
+        let told = plan.files.get(at + 1).and_then(|next| told_by(&disk, next));
+        check.read_segment(&mut walk, &plan, file, told)?;
         walk.done += file.length;
         (walk.progress)(walk.done, total);
     }
     Ok(check)
+}
+
+/// How long the segment before `next` is, as the header of `next` tells. What the file has beyond is the rest of a write
+/// that failed.
+fn told_by(disk: &Disk, next: &FileToRead) -> Option<u64> {
+    if next.number >= PACK_NUMBER_BASE {
+        return None;
+    }
+    let file = disk.open(&Segment::file_name(next.number), OpenMode::Read).ok()?;
+    let mut bytes = [0; SegmentHeader::BYTES];
+    file.read_exact_at(&mut bytes, 0).ok()?;
+    let header = SegmentHeader::parse(&bytes).ok()?;
+    (header.number == next.number).then_some(header.previous_bytes)
 }
 
 /// The files that should be there, in the order in which they are read.
@@ -203,7 +216,7 @@ impl StoreCheck {
         walk: &mut Walk<'_>,
         plan: &Plan,
         file: &FileToRead,
-        is_last: bool,
+        told: Option<u64>,
     ) -> Result<(), ChunkError> {
         let file_name = Segment::file_name(file.number);
         let name = walk.disk.describe(&file_name);
@@ -264,10 +277,19 @@ impl StoreCheck {
             let detail = format!("the pack has {} bytes and should have {}", file.length, pack.bytes);
             self.wrong(&name, file.length.min(pack.bytes), detail, None);
         }
-        let known = self.read_index_file(walk, &segment, file);
+        let told = told.filter(|_| !is_pack);
+        if let Some(told) = told.filter(|told| *told > file.length) {
+            let detail = format!(
+                "the file has {} bytes, the segment after it tells of {told}",
+                file.length
+            );
+            self.wrong(&name, file.length, detail, None);
+        }
+        let end = told.map_or(file.length, |told| told.min(file.length));
+        let known = self.read_index_file(walk, &segment, file, end);
         self.segments.push(segment.clone());
         self.segments.sort_by_key(|segment| segment.header.number);
-        self.read_records(walk, &segment, file.length, known.as_ref(), is_last && !is_pack)
+        self.read_records(walk, &segment, end, known.as_ref(), told.is_none() && !is_pack)
     }
 
     /// Checks that a segment of the log goes on where the one before it ended.
@@ -286,7 +308,7 @@ impl StoreCheck {
         }
     }
 
-    fn read_index_file(&mut self, walk: &Walk<'_>, segment: &Segment, file: &FileToRead) -> Option<Contents> {
+    fn read_index_file(&mut self, walk: &Walk<'_>, segment: &Segment, file: &FileToRead, end: u64) -> Option<Contents> {
         let number = segment.header.number;
         let name = match file.pack {
             Some(pack) => Segment::pack_index_name(number, pack.generation),
@@ -294,7 +316,7 @@ impl StoreCheck {
         };
         let there = walk.disk.exists(&name).unwrap_or(false);
         let contents = if there {
-            read_index(walk.disk, &name, &segment.header, file.length)
+            read_index(walk.disk, &name, &segment.header, end)
         } else {
             None
         };

@@ -13,7 +13,7 @@ use super::{
     AutoCollect, ClusterControl, Database, DatabaseId, EngineError, ReadOnlyReason, RoleRecord, SYSTEM_DATABASE,
     ScramVerifier, SessionRegistry, System, folder, system,
 };
-use crate::chunk::{ChunkBatch, ChunkError, ChunkStore, RootRecord, StoreOptions};
+use crate::chunk::{ChunkBatch, ChunkCache, ChunkError, ChunkStore, RootRecord, StoreOptions};
 use crate::runtime::disk::{Disk, LockGuard};
 use crate::runtime::{self, WallTime};
 use crate::version::{Commit, MAIN_BRANCH, Person, Refs, RootValue, WorkingSet};
@@ -39,6 +39,12 @@ impl EngineOptions {
             store: StoreOptions::default(),
             auto_collect: Some(AutoCollect::default()),
         }
+    }
+
+    /// All stores together keep at most so much of what they read in memory.
+    pub fn with_cache_bytes(mut self, bytes: u64) -> EngineOptions {
+        self.store.cache = ChunkCache::new(usize::try_from(bytes).unwrap_or(usize::MAX));
+        self
     }
 }
 

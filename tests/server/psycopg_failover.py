@@ -9,7 +9,15 @@ first, second = sys.argv[1:]
 
 
 def connect(server):
-    return psycopg.connect(server, autocommit=True)
+    """A standby has a database once its first root has come."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return psycopg.connect(server, autocommit=True)
+        except psycopg.OperationalError as error:
+            if "does not exist" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def until(connection, query, expected):

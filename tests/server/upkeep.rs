@@ -87,7 +87,10 @@ async fn v_107_sessions_stay_open_across_a_collection_and_space_comes_back() {
         .batch_execute("CREATE USER guest PASSWORD 'guest'")
         .await
         .unwrap();
-    let guest = server.connect_as("guest", "guest", "postgres").await;
+    let mut login = server.config("postgres");
+    login.user("guest").password("guest");
+    let (guest, connection) = login.connect(tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
     for sql in ["SELECT dolt_gc()", "SELECT dolt_backup('sync-url', 'file:///tmp/x')"] {
         let refused = guest.batch_execute(sql).await.unwrap_err();
         assert_eq!(refused.code().unwrap().code(), "42501", "{sql}");
