@@ -1,0 +1,9 @@
+#![no_main]
+
+#[path = "../../tests/fuzz/targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    let (_, target) = targets::TARGETS.iter().find(|(name, _)| *name == "tuple").expect("a target");
+    target(input);
+});
