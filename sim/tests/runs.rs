@@ -10,7 +10,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-const SCENARIOS: [&str; 12] = [
+const SCENARIOS: [&str; 13] = [
     "disk-full",
     "failed-sync",
     "orderly-failover",
@@ -18,6 +18,7 @@ const SCENARIOS: [&str; 12] = [
     "primary-lost",
     "stale-primary-returns",
     "standby-catches-up",
+    "standby-power-cut",
     "storage-damage",
     "storage-full",
     "storage-power",
