@@ -269,7 +269,7 @@ mod tests {
             }
             prop_assert_eq!(index.get(&Hash::of(b"absent")), None);
 
-            let place = |_: &Hash, at: Location| (at.segment % 3 != 0).then(|| location(at.segment + 1));
+            let place = |_: &Hash, at: Location| (!at.segment.is_multiple_of(3)).then(|| location(at.segment + 1));
             index.rearrange(place);
             model.retain(|hash, at| place(hash, *at).map(|moved| *at = moved).is_some());
             prop_assert_eq!(index.len(), model.len() as u64);

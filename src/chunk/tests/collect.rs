@@ -416,11 +416,11 @@ async fn damaged_or_missing_files_of_a_pack_are_refused() {
         let path = format!("db/main/{name}");
         let bytes = sim.disk().read(&path).unwrap();
         sim.disk().remove_file(&path).unwrap();
-        let error = open(&sim.disk()).await.err().expect("a missing file");
+        let error = open(&sim.disk()).await.expect_err("a missing file");
         assert!(error.to_string().contains(name.as_str()), "{error}");
         let file = sim.disk().open(&path, OpenMode::Create).unwrap();
         file.write_all_at(&bytes[..bytes.len() - 1], 0).unwrap();
-        let error = open(&sim.disk()).await.err().expect("a shortened file");
+        let error = open(&sim.disk()).await.expect_err("a shortened file");
         assert!(error.to_string().contains(name.as_str()), "{error}");
         file.write_all_at(&bytes, 0).unwrap();
         open(&sim.disk()).await.unwrap();
