@@ -1,7 +1,7 @@
 //! How the storage's costs grow with the table: from ten thousand to ten million rows, as a table in Markdown.
 //!
-//! `cargo bench --bench scaling` (or with the largest number of rows after `--`). Values look random, so nothing of them
-//! compresses: what a commit appends is what the nodes on its path take.
+//! `cargo bench --bench scaling` (or with the largest number of rows after `--`). Rows are 8 bytes of key and 60 of value,
+//! of which LZ4 saves about a third.
 
 use std::time::{Duration, Instant};
 
