@@ -6,7 +6,6 @@
 use super::record::RootRecord;
 use super::{FORMAT_VERSION, FormatError, check_envelope, damaged, seal_envelope};
 use crate::chunk::Hash;
-use crate::runtime::WallTime;
 
 /// Where a chunk lies in the segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,13 +82,7 @@ impl IndexFile {
         });
         let chunks = chunks.collect();
         let roots = (0..roots).map(|_| {
-            let root = RootRecord {
-                sequence: fields.u64(),
-                root: fields.hash(),
-                previous: fields.hash(),
-                epoch: fields.u64(),
-                time: WallTime::from_micros(i64::from_le_bytes(fields.take())),
-            };
+            let root = fields.root();
             (root, fields.u64())
         });
         Ok(IndexFile {

@@ -21,6 +21,7 @@ pub(super) use record::{
 pub(super) use segment::{PACK_NUMBER_BASE, Seed, SegmentHeader};
 
 use super::Hash;
+use crate::runtime::WallTime;
 
 /// Version of every file's layout. A store is refused by servers that know only smaller ones.
 pub(super) const FORMAT_VERSION: u32 = 2;
@@ -70,6 +71,17 @@ impl Fields<'_> {
 
     fn hash(&mut self) -> Hash {
         Hash::from_bytes(self.take())
+    }
+
+    /// As root records and index files have it.
+    fn root(&mut self) -> RootRecord {
+        RootRecord {
+            sequence: self.u64(),
+            root: self.hash(),
+            previous: self.hash(),
+            epoch: self.u64(),
+            time: WallTime::from_micros(i64::from_le_bytes(self.take())),
+        }
     }
 }
 

@@ -185,13 +185,7 @@ pub(in crate::chunk) fn parse_record(
             bytes: payload.slice(HASH_BYTES..),
         }));
     }
-    let root = RootRecord {
-        sequence: fields.u64(),
-        root: fields.hash(),
-        previous: fields.hash(),
-        epoch: fields.u64(),
-        time: WallTime::from_micros(i64::from_le_bytes(fields.take())),
-    };
+    let root = fields.root();
     let synced = Position {
         segment: fields.u64(),
         offset: fields.u64(),

@@ -3,7 +3,6 @@ use proptest::prelude::*;
 
 use super::record::Codec;
 use super::*;
-use crate::runtime::WallTime;
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
