@@ -21,6 +21,7 @@ mod error;
 mod format;
 mod hash;
 mod index;
+mod pack;
 mod reader;
 mod recovery;
 mod seal;
