@@ -314,6 +314,12 @@ impl SessionHandle {
         }
     }
 
+    /// Whether the statement that runs at this moment is asked to stop.
+    pub fn is_statement_cancelled(&self) -> bool {
+        let state = self.inner.session.state.lock();
+        state.statement.as_ref().is_some_and(CancellationToken::is_cancelled)
+    }
+
     /// Waits until the session is asked to end; gives why.
     pub async fn terminated(&self) -> &'static str {
         self.inner.session.terminated.cancelled().await;

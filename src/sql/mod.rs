@@ -12,6 +12,7 @@ pub mod cast;
 mod catalog;
 mod definition;
 mod depth;
+mod dialect;
 mod dml;
 mod engine_error;
 pub mod error;

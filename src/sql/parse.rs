@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer, Whitespace};
 
 use super::depth::{self, Weight};
+use super::dialect::PgDialect;
 use super::error::{SqlError, SqlErrorKind};
 use crate::runtime;
 
@@ -52,13 +53,13 @@ fn parse_here(text: &str) -> Result<Vec<(Statement, Weight)>, SqlError> {
             "invalid byte sequence for encoding \"UTF8\": 0x00",
         ));
     }
-    let dialect = PostgreSqlDialect {};
     let mut tokens = Vec::new();
-    if let Err(error) = Tokenizer::new(&dialect, text).tokenize_with_location_into_buf(&mut tokens) {
+    if let Err(error) = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location_into_buf(&mut tokens) {
         return Err(SqlError::new(SqlErrorKind::Syntax, sentence(&error.message)).at(position(text, error.location)));
     }
     let tokens = respell(tokens)?;
     let bound = depth::bound(&tokens)?;
+    let dialect = PgDialect::new(tokens.len());
     depth::with_stack_for(bound, || {
         let statements = Parser::new(&dialect)
             .with_tokens_with_locations(tokens)
@@ -277,6 +278,56 @@ mod tests {
             ("syntax error at end of input", Some(24))
         );
         assert_eq!(parse("SELECT 'open").unwrap_err().kind, SqlErrorKind::Syntax);
+    }
+
+    #[test]
+    fn whatever_is_nested_is_read_or_refused_at_once() {
+        let nested = |open: &str, inside: &str, close: &str, levels: usize| {
+            format!("{}{inside}{}", open.repeat(levels), close.repeat(levels))
+        };
+        for (open, inside, close, read) in [
+            ("f(", "1", ")", true),
+            ("f(1, ", "1", ", 2)", true),
+            ("f(a => ", "1", ")", true),
+            ("(", "1", ")", true),
+            ("(1, ", "1", ")", true),
+            ("ARRAY[", "1", "]", true),
+            ("CASE WHEN ", "true", " THEN 1 END", true),
+            ("CAST(", "1", " AS text)", true),
+            ("coalesce(NULL, ", "1", ")", true),
+            ("a IN (", "1", ")", true),
+            ("(SELECT ", "1", ")", true),
+            ("EXISTS (SELECT ", "1", ")", true),
+            ("a IN (SELECT ", "1", ")", true),
+            ("extract(year FROM ", "a", ")", true),
+            ("substring(", "a", " FROM 1)", true),
+            ("f(DISTINCT ", "a", ")", true),
+            ("position('a' IN ", "a", ")", true),
+        ] {
+            let text = format!("SELECT {}", nested(open, inside, close, 40));
+            let parsed = parse(&text).map(|statements| statements.len());
+            assert!(
+                matches!(parsed, Ok(1)) == read
+                    || matches!(&parsed, Err(error) if error.kind == SqlErrorKind::TooComplex),
+                "{open}: {parsed:?}"
+            );
+        }
+        for (open, inside, close) in [
+            ("(SELECT * FROM ", "t", ") AS x"),
+            ("(", "t", ")"),
+            ("(t JOIN ", "t", " ON true)"),
+            ("f(", "1", ")"),
+            ("LATERAL (SELECT * FROM ", "t", ") AS x"),
+        ] {
+            let text = format!("SELECT * FROM {}", nested(open, inside, close, 20));
+            match parse(&text) {
+                Ok(_) => {}
+                Err(error) => assert!(
+                    matches!(error.kind, SqlErrorKind::TooComplex | SqlErrorKind::Syntax),
+                    "{open}: {error:?}"
+                ),
+            }
+        }
     }
 
     #[test]

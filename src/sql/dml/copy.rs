@@ -19,6 +19,9 @@ use crate::version::Value;
 /// How many bytes of output are collected before they are sent.
 const OUTPUT_BYTES: usize = 64 << 10;
 
+/// How many bytes of input are taken in between two pauses.
+const INPUT_BYTES: usize = 64 << 10;
+
 /// How many rows are written between two pauses.
 const ROWS_BETWEEN_PAUSES: usize = 256;
 
@@ -97,9 +100,9 @@ impl Session {
         let mut reader = Reader::new(format);
         let mut rows = 0;
         loop {
-            let (records, done) = match running.interruptible(out.copy_in_next()).await? {
-                CopyInput::Data(bytes) => (reader.feed(&bytes), false),
-                CopyInput::Done => (reader.finish().map(|last| last.into_iter().collect()), true),
+            let input = match running.interruptible(out.copy_in_next()).await? {
+                CopyInput::Data(bytes) => Some(bytes),
+                CopyInput::Done => None,
                 CopyInput::Failed(reason) => {
                     return Err(SqlError::new(
                         SqlErrorKind::Cancelled,
@@ -107,17 +110,37 @@ impl Session {
                     ));
                 }
             };
-            let line = reader.line();
-            let place = |error: SqlError| within(error, &target, line);
-            let records: Vec<Record> = records.map_err(place)?;
-            rows += records.len() as u64;
-            self.copy_records(&target, &columns, records, running)
-                .await
-                .map_err(place)?;
-            if done {
+            // One message may hold a million rows: others have their turn between the pieces.
+            for piece in input.as_deref().unwrap_or_default().chunks(INPUT_BYTES) {
+                let records = reader.feed(piece);
+                rows += self
+                    .copy_piece(&target, &columns, records, reader.line(), running)
+                    .await?;
+            }
+            if input.is_none() {
+                let last = reader.finish().map(|last| last.into_iter().collect());
+                rows += self.copy_piece(&target, &columns, last, reader.line(), running).await?;
                 return Ok(rows);
             }
         }
+    }
+
+    /// Inserts what was read up to `line` and says how many rows that were.
+    async fn copy_piece(
+        &mut self,
+        target: &Target,
+        columns: &[usize],
+        records: Result<Vec<Record>, SqlError>,
+        line: u64,
+        running: &Running,
+    ) -> Result<u64, SqlError> {
+        let place = |error: SqlError| within(error, target, line);
+        let records = records.map_err(place)?;
+        let rows = records.len() as u64;
+        self.copy_records(target, columns, records, running)
+            .await
+            .map_err(place)?;
+        Ok(rows)
     }
 
     async fn copy_records(

@@ -20,33 +20,76 @@ use datafusion::logical_expr::{
 };
 
 use super::error::{division_by_zero, external};
+use super::names::{brief, brief_call};
 use crate::sql::text::datetime;
 use crate::sql::{SqlError, SqlErrorKind};
 
 /// `left op right` by [`Arithmetic`].
-pub fn arithmetic_expr(op: Operator, left: &Expr, right: &Expr) -> Expr {
-    let function = Arc::new(ScalarUDF::new_from_impl(Arithmetic::new(op)));
-    Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![left.clone(), right.clone()]))
+pub fn arithmetic_expr(op: Operator, left: Expr, right: Expr) -> Expr {
+    call(Arithmetic::new(vec![op], None), vec![left, right])
+}
+
+/// `left op right` where both are of one of the types that arithmetic does not leave: integers and floats. A chain
+/// `a + b - c` becomes one call with three arguments: planning asks every level of an expression for its name and type
+/// again and again, so what is flat is planned in time that grows with its length.
+pub fn chained_expr(op: Operator, left: Expr, right: Expr, both: &DataType) -> Expr {
+    let continued = chain_of(&left).filter(|(_, chained)| *chained == both);
+    let mut ops = continued.map_or(Vec::new(), |(ops, _)| ops.to_vec());
+    let mut args = match left {
+        Expr::ScalarFunction(function) if !ops.is_empty() => function.args,
+        left => vec![left],
+    };
+    ops.push(op);
+    args.push(right);
+    call(Arithmetic::new(ops, Some(both.clone())), args)
+}
+
+/// The type of a chain of arithmetic, without a look at its terms.
+pub fn chained_type(expr: &Expr) -> Option<&DataType> {
+    chain_of(expr).map(|(_, chained)| chained)
+}
+
+fn chain_of(expr: &Expr) -> Option<(&[Operator], &DataType)> {
+    let Expr::ScalarFunction(function) = expr else {
+        return None;
+    };
+    let arithmetic = function.func.inner().downcast_ref::<Arithmetic>()?;
+    Some((&arithmetic.ops, arithmetic.chained.as_ref()?))
+}
+
+fn call(function: Arithmetic, args: Vec<Expr>) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(
+        Arc::new(ScalarUDF::new_from_impl(function)),
+        args,
+    ))
 }
 
 /// Digits behind the point of a quotient of numerics. PostgreSQL chooses so that there are at least 16 significant ones;
 /// a column of a plan has one scale, so it is the one that PostgreSQL takes for quotients from 1 to 9999.
 pub const QUOTIENT_SCALE: i8 = 16;
 
-/// Arithmetic that fails instead of wrapping: integers, floats, dates and days, and quotients of numerics.
+/// Arithmetic that fails instead of wrapping: integers, floats, dates and days, and quotients of numerics. Its arguments
+/// are one more than its operators, and are taken from left to right.
 #[derive(Debug)]
 struct Arithmetic {
-    op: Operator,
+    ops: Vec<Operator>,
+    /// The type of all arguments and of the result, for chains.
+    chained: Option<DataType>,
     name: String,
     signature: Signature,
 }
 
 impl Arithmetic {
-    fn new(op: Operator) -> Arithmetic {
+    fn new(ops: Vec<Operator>, chained: Option<DataType>) -> Arithmetic {
+        let mut name = String::from("\u{1}");
+        for op in &ops {
+            name.push_str(&op.to_string());
+        }
         Arithmetic {
-            op,
-            name: format!("\u{1}{op}"),
-            signature: Signature::any(2, Volatility::Immutable),
+            signature: Signature::any(ops.len() + 1, Volatility::Immutable),
+            name: brief(name),
+            ops,
+            chained,
         }
     }
 
@@ -70,7 +113,7 @@ impl Arithmetic {
 
 impl PartialEq for Arithmetic {
     fn eq(&self, other: &Self) -> bool {
-        self.op == other.op
+        self.ops == other.ops && self.chained == other.chained
     }
 }
 impl Eq for Arithmetic {}
@@ -89,6 +132,10 @@ impl ScalarUDFImpl for Arithmetic {
         &self.signature
     }
 
+    fn schema_name(&self, args: &[Expr]) -> PlanResult<String> {
+        brief_call(&self.name, args)
+    }
+
     fn return_type(&self, types: &[DataType]) -> PlanResult<DataType> {
         Ok(self.result(&types[0], &types[1]))
     }
@@ -102,9 +149,10 @@ impl ScalarUDFImpl for Arithmetic {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
         let scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if scalar { 1 } else { args.number_rows };
-        let left = args.args[0].to_array(rows)?;
-        let right = args.args[1].to_array(rows)?;
-        let result = compute(self.op, &left, &right, args.return_field.data_type())?;
+        let mut result = args.args[0].to_array(rows)?;
+        for (op, right) in self.ops.iter().zip(&args.args[1..]) {
+            result = compute(*op, &result, &right.to_array(rows)?, args.return_field.data_type())?;
+        }
         Ok(if scalar {
             ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)
         } else {

@@ -19,6 +19,7 @@ use postgres_types::Kind;
 
 use super::arrow;
 use super::error::external;
+use super::names::brief_call;
 use crate::sql::cast::{cannot_cast, explicit};
 use crate::sql::catalog::Catalog;
 use crate::sql::text::{self, Cell, Style};
@@ -274,6 +275,10 @@ impl ScalarUDFImpl for CastFunction {
 
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> PlanResult<String> {
+        brief_call(&self.name, args)
     }
 
     fn return_type(&self, _: &[DataType]) -> PlanResult<DataType> {

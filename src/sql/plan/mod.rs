@@ -20,6 +20,7 @@ mod constant;
 mod digits;
 mod error;
 mod functions;
+mod interrupt;
 mod interval;
 mod memory;
 mod names;
@@ -41,7 +42,8 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{AggregateUDF, Expr as PlanExpr, LogicalPlan, LogicalPlanBuilder};
-use datafusion::physical_plan::{displayable, execute_stream};
+use datafusion::optimizer::Optimizer;
+use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast::{Expr, SelectItem, SetExpr, Statement};
@@ -61,6 +63,7 @@ use error::from_datafusion;
 use provider::Names;
 use rewrite::Rewriter;
 
+pub use interrupt::Interrupt;
 pub use memory::QueryMemory;
 pub use rewrite::{refuse_waiting, resolve_type};
 
@@ -87,6 +90,8 @@ pub struct PlanContext {
     pub transaction_time: WallTime,
     /// `statement_timestamp()`.
     pub statement_time: WallTime,
+    /// What stops the statement while it is planned; a running query is dropped.
+    pub interrupt: Interrupt,
     /// User tables have the extra column [`ROW_KEY_COLUMN`], last, not part of `*`'s promise to users.
     pub expose_row_key: bool,
 }
@@ -145,6 +150,7 @@ fn session_state(memory: &QueryMemory) -> Result<SessionState, SqlError> {
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
+        .with_optimizer_rules(interrupt::interruptible(&Optimizer::new().rules))
         .build();
     let single = Arc::new(AggregateUDF::new_from_impl(special::SingleValue::new()));
     datafusion::execution::FunctionRegistry::register_udaf(&mut state, single).map_err(from_datafusion)?;
@@ -178,7 +184,7 @@ pub async fn query(
     let fields = fields_of(&plan);
     let plan = with_shown_names(&catalog, plan)?;
     let plan = digits::shown(plan).map_err(from_datafusion)?;
-    let stream = runtime::compute(start(state, plan)).await?;
+    let stream = runtime::compute(start(state, plan, &context.interrupt)).await?;
     let batches = futures::stream::unfold(Some(stream), |stream| async move {
         let mut stream = stream?;
         match runtime::compute(stream.next()).await? {
@@ -192,10 +198,24 @@ pub async fn query(
     })
 }
 
-async fn start(state: &SessionState, plan: LogicalPlan) -> Result<SendableRecordBatchStream, SqlError> {
-    let physical = state.create_physical_plan(&plan).await.map_err(from_datafusion)?;
+async fn start(
+    state: &SessionState,
+    plan: LogicalPlan,
+    interrupt: &Interrupt,
+) -> Result<SendableRecordBatchStream, SqlError> {
+    let physical = physical_plan(state, plan, interrupt).await?;
     let physical = yielding::yielding(physical).map_err(from_datafusion)?;
     execute_stream(physical, state.task_ctx()).map_err(from_datafusion)
+}
+
+async fn physical_plan(
+    state: &SessionState,
+    plan: LogicalPlan,
+    interrupt: &Interrupt,
+) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
+    let plan = interrupt::optimized(state, plan, interrupt).map_err(from_datafusion)?;
+    let physical = state.query_planner().create_physical_plan(&plan, state).await;
+    physical.map_err(from_datafusion)
 }
 
 /// Types of a query's parameters and columns. `known[i]` is what the client said of parameter `i + 1`.
@@ -384,9 +404,8 @@ async fn explain(
     }
     let known = param_types.iter().cloned().map(Some).collect();
     let (plan, _) = logical_plan(catalog, state, statement, known, Some(params))?;
-    let physical = runtime::compute(state.create_physical_plan(&plan))
-        .await
-        .map_err(from_datafusion)?;
+    let interrupt = &catalog.context().interrupt;
+    let physical = runtime::compute(physical_plan(state, plan, interrupt)).await?;
     let text = displayable(physical.as_ref())
         .indent(false)
         .to_string()

@@ -1,10 +1,13 @@
 //! What PostgreSQL calls a result column that has no alias, and columns that share a name.
 
+use datafusion::error::Result as PlanResult;
+use datafusion::logical_expr::Expr as PlanExpr;
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, SelectItem,
     SetExpr, TrimWhereField,
 };
 
+use crate::chunk::Hash;
 use crate::sql::types;
 
 /// Stands between a column's name and a number that tells it from others of the same name: a plan's columns must have
@@ -19,6 +22,31 @@ pub fn shown(name: &str) -> &str {
         Some(at) if at > 0 => &name[..at],
         _ => name,
     }
+}
+
+/// Longest name of a call inside a plan. Every level of an expression contains the names of all levels below it, and
+/// plans ask for them at every level: nested calls with their whole texts for names would take a time that grows with
+/// the fourth power of their depth.
+const LONGEST: usize = 96;
+
+/// The name itself, or a digest of it when it is long. Equal names stay equal, different ones different.
+pub fn brief(name: String) -> String {
+    if name.len() <= LONGEST {
+        return name;
+    }
+    let digest = Hash::of(name.as_bytes());
+    format!("{MARK}{digest}")
+}
+
+/// What a call is called in a plan.
+pub fn brief_call(function: &str, args: &[PlanExpr]) -> PlanResult<String> {
+    let mut name = format!("{function}(");
+    for arg in args {
+        name.push_str(&arg.schema_name().to_string());
+        name.push(',');
+    }
+    name.push(')');
+    Ok(brief(name))
 }
 
 /// Gives every nameless column of a select list its name, and different names to columns that would share one.

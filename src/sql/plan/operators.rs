@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, Decimal128Array};
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as PlanResult;
 use datafusion::logical_expr::expr::{BinaryExpr, ScalarFunction};
@@ -18,10 +18,11 @@ use datafusion::logical_expr::{
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 use postgres_types::Kind;
 
-use super::arithmetic::arithmetic_expr;
+use super::arithmetic::{arithmetic_expr, chained_expr, chained_type};
 use super::arrow;
 use super::cast::cast_expr;
 use super::error::external;
+use super::interrupt::Interrupt;
 use crate::sql::text::{Cell, Style, datetime};
 use crate::sql::types::{is_float, is_integer, is_number, is_oid, is_text, words_of};
 use crate::sql::{PgType, SqlError, SqlErrorKind};
@@ -30,10 +31,12 @@ use crate::sql::{PgType, SqlError, SqlErrorKind};
 #[derive(Debug)]
 pub struct PgExprPlanner {
     pub style: Style,
+    pub interrupt: Interrupt,
 }
 
 impl ExprPlanner for PgExprPlanner {
     fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> PlanResult<PlannerResult<RawBinaryExpr>> {
+        self.interrupt.check()?;
         self.binary(raw, schema)
     }
 
@@ -56,7 +59,13 @@ pub fn type_of(expr: &Expr, schema: &DFSchema) -> PlanResult<Option<PgType>> {
     if is_unknown(expr) {
         return Ok(None);
     }
-    Ok(Some(arrow::pg_type_of(&expr.to_field(schema)?.1).0))
+    // A field has a name, which is as long as the expression is deep; these need none.
+    let data_type = match (expr, chained_type(expr)) {
+        (_, Some(data_type)) => data_type.clone(),
+        (Expr::BinaryExpr(_), None) => expr.get_type(schema)?,
+        _ => return Ok(Some(arrow::pg_type_of(&expr.to_field(schema)?.1).0)),
+    };
+    Ok(Some(arrow::pg_type_of(&Field::new("", data_type, true)).0))
 }
 
 fn binary_expr(left: Expr, op: Operator, right: Expr) -> Expr {
@@ -253,7 +262,6 @@ impl PgExprPlanner {
             }
             _ => self.unify(left, right, left_type, right_type, &PgType::INT4)?,
         };
-        let numeric = |op| arithmetic_expr(op, &left, &right);
         Ok(match (&a, op, &b) {
             (a, _, b) if is_integer(a) && is_integer(b) => {
                 let wide = [PgType::INT8, PgType::INT4, PgType::INT2];
@@ -264,34 +272,38 @@ impl PgExprPlanner {
                     .clone();
                 let left = self.as_type(left, a, &result)?;
                 let right = self.as_type(right, b, &result)?;
-                arithmetic_expr(op, &left, &right)
+                chained_expr(op, left, right, &arrow::arrow_type(&result, -1))
             }
-            (&PgType::FLOAT4, _, &PgType::FLOAT4) => numeric(op),
+            (
+                &PgType::FLOAT4,
+                Operator::Plus | Operator::Minus | Operator::Multiply | Operator::Divide,
+                &PgType::FLOAT4,
+            ) => chained_expr(op, left, right, &DataType::Float32),
             (a, _, b) if is_number(a) && is_number(b) && (is_float(a) || is_float(b)) => {
                 if op == Operator::Modulo {
                     return Err(no_operator("%", &Some(a.clone()), &Some(b.clone())));
                 }
                 let left = self.as_type(left, a, &PgType::FLOAT8)?;
                 let right = self.as_type(right, b, &PgType::FLOAT8)?;
-                arithmetic_expr(op, &left, &right)
+                chained_expr(op, left, right, &DataType::Float64)
             }
             (a, Operator::Divide, b) if is_number(a) && is_number(b) => {
                 let left = decimal_operand(left, a);
                 let right = decimal_operand(right, b);
-                arithmetic_expr(op, &left, &right)
+                arithmetic_expr(op, left, right)
             }
             (a, _, b) if is_number(a) && is_number(b) => {
                 binary_expr(decimal_operand(left, a), op, decimal_operand(right, b))
             }
             (&PgType::DATE, Operator::Plus | Operator::Minus, b) if is_integer(b) => {
                 let right = self.as_type(right, b, &PgType::INT4)?;
-                arithmetic_expr(op, &left, &right)
+                arithmetic_expr(op, left, right)
             }
             (a, Operator::Plus, &PgType::DATE) if is_integer(a) => {
                 let left = self.as_type(left, a, &PgType::INT4)?;
-                arithmetic_expr(op, &right, &left)
+                arithmetic_expr(op, right, left)
             }
-            (&PgType::DATE, Operator::Minus, &PgType::DATE) => numeric(op),
+            (&PgType::DATE, Operator::Minus, &PgType::DATE) => arithmetic_expr(op, left, right),
             (&PgType::DATE, Operator::Plus | Operator::Minus, &PgType::INTERVAL) => {
                 binary_expr(cast_expr(left, &PgType::TIMESTAMP, -1, self.style)?, op, right)
             }
@@ -315,7 +327,7 @@ impl PgExprPlanner {
                 };
                 let left = self.as_type(left, &a, &wanted)?;
                 let right = self.as_type(right, &b, &wanted)?;
-                arithmetic_expr(op, &left, &right)
+                arithmetic_expr(op, left, right)
             }
             _ => return Err(no_operator(&op.to_string(), &Some(a), &Some(b))),
         })

@@ -61,7 +61,10 @@ pub struct Names<'a> {
 
 impl<'a> Names<'a> {
     pub fn new(catalog: Arc<Catalog>, state: &'a SessionState) -> Names<'a> {
-        let ours: Arc<dyn ExprPlanner> = Arc::new(PgExprPlanner { style: catalog.style() });
+        let ours: Arc<dyn ExprPlanner> = Arc::new(PgExprPlanner {
+            style: catalog.style(),
+            interrupt: catalog.context().interrupt.clone(),
+        });
         let planners = std::iter::once(ours)
             .chain(state.expr_planners().iter().cloned())
             .collect();

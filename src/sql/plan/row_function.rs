@@ -8,11 +8,13 @@ use datafusion::arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as PlanResult;
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    Volatility,
 };
 
 use super::arrow;
 use super::error::{external, undefined_function};
+use super::names::brief_call;
 use crate::sql::cast::explicit;
 use crate::sql::catalog::Catalog;
 use crate::sql::text::{Cell, Style};
@@ -114,6 +116,10 @@ impl ScalarUDFImpl for BoundFunction {
 
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> PlanResult<String> {
+        brief_call(&self.name, args)
     }
 
     fn return_type(&self, _: &[DataType]) -> PlanResult<DataType> {

@@ -23,6 +23,7 @@ use futures::StreamExt;
 
 use self::block::{Block, Executed, Kind, OpenTransaction};
 pub(in crate::sql) use self::running::Running;
+use self::running::planning_interrupt;
 use super::depth::{Roomy, Weight};
 use super::error::{SqlError, SqlErrorKind};
 use super::parse;
@@ -616,6 +617,7 @@ impl Session {
             client_address: self.client_address.clone(),
             transaction_time: self.transaction_time(),
             statement_time: self.statement_time,
+            interrupt: planning_interrupt(&self.handle, self.settings.statement_timeout()),
             expose_row_key: false,
         }
     }

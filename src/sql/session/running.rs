@@ -8,6 +8,7 @@ use futures::StreamExt;
 use crate::engine::{SessionHandle, StatementGuard};
 use crate::runtime::{self, Instant};
 use crate::sql::error::{SqlError, SqlErrorKind};
+use crate::sql::plan::Interrupt;
 use crate::sql::result::RowStream;
 
 /// Stops a statement on a cancel request (57014), at `statement_timeout` (57014), and when the server ends the
@@ -89,10 +90,29 @@ impl Running {
     }
 
     fn why(&self) -> SqlError {
-        match self.handle.why_terminated() {
-            Some(why) => SqlError::new(SqlErrorKind::Terminated, why),
-            None => SqlError::new(SqlErrorKind::Cancelled, "canceling statement due to user request"),
+        why_stopped(&self.handle)
+    }
+}
+
+/// What stops the planning of a statement that begins now.
+pub(in crate::sql) fn planning_interrupt(handle: &SessionHandle, limit: Option<Duration>) -> Interrupt {
+    let handle = handle.clone();
+    let deadline = limit.map(|limit| runtime::now() + limit);
+    Interrupt::new(move || {
+        if handle.is_statement_cancelled() {
+            return Err(why_stopped(&handle));
         }
+        match deadline {
+            Some(deadline) if runtime::now() >= deadline => Err(timed_out()),
+            _ => Ok(()),
+        }
+    })
+}
+
+fn why_stopped(handle: &SessionHandle) -> SqlError {
+    match handle.why_terminated() {
+        Some(why) => SqlError::new(SqlErrorKind::Terminated, why),
+        None => SqlError::new(SqlErrorKind::Cancelled, "canceling statement due to user request"),
     }
 }
 

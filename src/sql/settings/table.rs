@@ -289,12 +289,13 @@ pub(super) static DEFINITIONS: &[Definition] = &[
     ),
 ];
 
+/// Asked for several settings by every statement, so nothing is copied on the way.
 pub(super) fn definition(name: &str) -> Option<&'static Definition> {
-    let name = name.to_ascii_lowercase();
-    // `SET TIME ZONE` and `SET NAMES` reach us by their own syntax; this is the only alias among plain names.
-    let name = if name == "timezone" { "timezone" } else { name.as_str() };
+    fn lower(name: &str) -> impl Iterator<Item = u8> {
+        name.bytes().map(|byte| byte.to_ascii_lowercase())
+    }
     DEFINITIONS
-        .binary_search_by(|definition| definition.name.to_ascii_lowercase().as_str().cmp(name))
+        .binary_search_by(|definition| lower(definition.name).cmp(lower(name)))
         .ok()
         .map(|index| &DEFINITIONS[index])
 }

@@ -2,6 +2,7 @@
 //! so what fails here fails without a message.
 
 use super::*;
+use crate::sql::plan::Interrupt;
 
 /// Runs each text in a session of its own, by the simple protocol and by the extended one.
 async fn on_a_worker(texts: Vec<(String, bool)>) {
@@ -48,7 +49,8 @@ fn chain(first: &str, link: &str, links: usize) -> String {
 async fn expressions_as_deep_as_they_may_be_do_not_overflow_the_stack() {
     let mut texts = Vec::new();
     for (first, link, links) in [
-        ("SELECT 1", "+1", 100),
+        ("SELECT 1", "+1", 450),
+        ("SELECT b", "+b", 450),
         ("SELECT 'a'", "||'b'", 300),
         ("SELECT 1", "::int", 40),
         ("SELECT b", "::text::int", 20),
@@ -57,20 +59,100 @@ async fn expressions_as_deep_as_they_may_be_do_not_overflow_the_stack() {
         texts.push((format!("{}{from}", chain(first, link, links)), true));
         texts.push((format!("{}{from}", chain(first, link, 3_000)), false));
     }
-    texts.push((format!("UPDATE t SET b = {} WHERE a = 1", chain("1", "+1", 100)), true));
+    texts.push((format!("UPDATE t SET b = {} WHERE a = 1", chain("1", "+1", 400)), true));
     texts.push((
         format!(
             "INSERT INTO t VALUES (1, {}) ON CONFLICT DO NOTHING",
-            chain("1", "+1", 100)
+            chain("1", "+1", 400)
         ),
         true,
     ));
-    texts.push((format!("DELETE FROM t WHERE a = {}", chain("1000", "+1", 100)), true));
+    texts.push((format!("DELETE FROM t WHERE a = {}", chain("1000", "+1", 400)), true));
     texts.push((
-        format!("CREATE TABLE d (a int DEFAULT {})", chain("1", "+1", 100)),
+        format!("CREATE TABLE d (a int DEFAULT {})", chain("1", "+1", 400)),
         false,
     ));
     on_a_worker(texts).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn chains_of_arithmetic_give_what_their_terms_give() {
+    let world = World::new().await;
+    let mut session = world.session();
+    run(
+        &mut session,
+        "CREATE TABLE t (a int, b bigint, f float8, n numeric(9,2)); INSERT INTO t VALUES (1, 2, 0.5, 1.25), (NULL, 3, 1, 2)",
+    )
+    .await;
+    for (sql, expected) in [
+        (format!("SELECT {}", chain("1", "+1", 400)), vec!["401"]),
+        (format!("SELECT {} FROM t", chain("a", "+a", 400)), vec!["401", "NULL"]),
+        (
+            format!("SELECT {} FROM t", chain("b", "-b", 400)),
+            vec!["-798", "-1197"],
+        ),
+        (format!("SELECT {} FROM t", chain("f", "+f", 299)), vec!["150", "300"]),
+        (
+            format!("SELECT {} FROM t", chain("n", "+n", 200)),
+            vec!["251.25", "402.00"],
+        ),
+        (format!("SELECT {} FROM t", chain("a", "+b", 200)), vec!["401", "NULL"]),
+        (
+            "SELECT 7-2*3/2%4+1, (a+1)*10-a, 2147483647-1+1, 10/4*4 FROM t WHERE a = 1".to_string(),
+            vec!["5|19|2147483647|8"],
+        ),
+    ] {
+        assert_eq!(
+            rows(&mut session, &sql).await,
+            expected,
+            "{}",
+            &sql[..sql.len().min(80)]
+        );
+    }
+    let overflow = run(&mut session, "SELECT 2147483647+1-1").await;
+    assert!(
+        overflow.last().unwrap().contains("integer out of range"),
+        "{overflow:?}"
+    );
+}
+
+#[tokio::test]
+async fn planning_stops_wherever_it_is_when_it_is_asked_to() {
+    let world = World::new().await;
+    let mut session = world.session();
+    run(&mut session, "CREATE TABLE t (a int PRIMARY KEY, b int)").await;
+    let text = "SELECT a + 1, count(*) FROM t WHERE a < 5 AND b IN (SELECT a FROM t) GROUP BY a";
+    let parsed = crate::sql::parse::parse(text).unwrap().remove(0);
+    let mut stopped = 0;
+    loop {
+        let mut context = session.plan_context(session.glance());
+        let looks = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        context.interrupt = Interrupt::new(move || {
+            if looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == stopped {
+                return Err(SqlError::new(SqlErrorKind::Cancelled, "stop"));
+            }
+            Ok(())
+        });
+        match crate::sql::plan::query(&context, &parsed, &[], &[]).await {
+            Ok(_) => break,
+            Err(error) => assert_eq!(error.kind, SqlErrorKind::Cancelled, "at look {stopped}: {error:?}"),
+        }
+        stopped += 1;
+    }
+    assert!(
+        stopped > 20,
+        "{stopped} looks: operators and every rule of the optimiser have one"
+    );
+}
+
+#[tokio::test]
+async fn a_timeout_ends_a_statement_that_is_planned() {
+    let world = World::new().await;
+    let mut session = world.session();
+    let deep = format!("SELECT {}'a'{}", "upper(lower(".repeat(20), "))".repeat(20));
+    run(&mut session, "SET statement_timeout = 1").await;
+    let last = run(&mut session, &deep).await.pop().unwrap();
+    assert!(last.contains("canceling statement due to statement timeout"), "{last}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
