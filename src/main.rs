@@ -57,7 +57,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Some(Command::Fsck { folder, repair_from }) => {
             start_logging(LogLevel::Error);
-            return block_on(maintenance::fsck(folder, repair_from));
+            let config = move || Ok(load(arguments.config.as_deref(), Flags::default())?.0);
+            return block_on(maintenance::fsck(folder, repair_from, config));
         }
         Some(Command::Backup { folder, backup }) => {
             start_logging(LogLevel::Warn);
@@ -68,22 +69,28 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             return block_on(maintenance::restore(backup, folder));
         }
     }
-    let file = read_config_file(arguments.config.as_deref())?;
-    let source = Source {
-        file: file.as_ref().map(|(name, text)| (name.as_str(), text.as_str())),
-        environment: environment(),
-        flags: Flags {
-            data_dir: arguments.data_dir,
-            host: arguments.host,
-            port: arguments.port,
-        },
+    let flags = Flags {
+        data_dir: arguments.data_dir,
+        host: arguments.host,
+        port: arguments.port,
     };
-    let (config, settings) = config::load_with_origins(&source)?;
+    let (config, settings) = load(arguments.config.as_deref(), flags)?;
     if arguments.check_config {
         return say(&effective(&settings));
     }
     start_logging(config.log_level);
     block_on(serve(config, settings))
+}
+
+/// The configuration in the file of this name, or in the usual one.
+fn load(named: Option<&str>, flags: Flags) -> anyhow::Result<(Config, Vec<Setting>)> {
+    let file = read_config_file(named)?;
+    let source = Source {
+        file: file.as_ref().map(|(name, text)| (name.as_str(), text.as_str())),
+        environment: environment(),
+        flags,
+    };
+    Ok(config::load_with_origins(&source)?)
 }
 
 async fn serve(config: Config, settings: Vec<Setting>) -> anyhow::Result<()> {

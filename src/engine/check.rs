@@ -1,23 +1,19 @@
-//! Checks and repairs of a data folder that no server has open.
+//! Checks of a data folder that no server has open.
 //!
 //! A check reads every file of every store, and then walks from the newest root: everything that is referred to must be
-//! there and be understood. A repair makes a store again from what is right in it and what others have, beside the
-//! damaged one, which is kept.
+//! there and be understood. It changes nothing; [`super::repair`] does.
 //!
-//! Must not know: how files of a store are laid out, where the chunks of a repair come from.
+//! Must not know: how files of a store are laid out.
 
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::copy::{Copied, copy_root};
+use super::copy::Copied;
 use super::{EngineError, folder};
-use crate::chunk::{ChunkError, ChunkStore, Hash, Link, ReadChunks, StoreCheck, StoreOptions, check_store};
+use crate::chunk::{ChunkError, Hash, Link, ReadChunks, StoreCheck, check_store};
 use crate::runtime::disk::{Disk, LockGuard, LockOutcome};
 use crate::version::links;
-
-/// Where damaged stores are kept once they were made again.
-const DAMAGED: &str = ".understudy/damaged";
 
 /// A chunk that is referred to and cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,74 +144,4 @@ fn walk(store: &StoreCheck) -> Result<(Copied, Vec<Missing>), EngineError> {
         }
     }
     Ok((reached, missing))
-}
-
-/// What is right in one store, and what others have.
-struct Mended<'a> {
-    own: &'a StoreCheck,
-    others: &'a [&'a dyn ReadChunks],
-}
-
-impl ReadChunks for Mended<'_> {
-    fn get(&self, hash: &Hash) -> Result<Bytes, ChunkError> {
-        if let Ok(chunk) = self.own.get(hash) {
-            return Ok(chunk);
-        }
-        let other = self.others.iter().find(|other| other.contains(hash));
-        other.ok_or(ChunkError::Missing { hash: *hash })?.get(hash)
-    }
-
-    fn contains(&self, hash: &Hash) -> bool {
-        self.own.contains(hash) || self.others.iter().any(|other| other.contains(hash))
-    }
-}
-
-/// Makes a damaged store again, at its newest root, with what `others` have of what it lacks; gives the folder to which
-/// the damaged one was moved.
-///
-/// # Errors
-/// `Store` with `Missing` when nobody has a chunk: nothing was changed. `Io`.
-pub async fn repair_store(
-    disk: &Disk,
-    damaged: &CheckedStore,
-    others: &[&dyn ReadChunks],
-    progress: &mut (dyn FnMut(Copied) + Send),
-) -> Result<String, EngineError> {
-    let path = damaged.path.as_str();
-    let repaired = format!("{path}.repaired");
-    if folder::exists(disk, &repaired)? {
-        folder::remove(disk, &repaired)?;
-    }
-    let record = damaged.files.root;
-    let made = async {
-        let store = ChunkStore::create(disk, &repaired, &StoreOptions::default()).await?;
-        if !record.root.is_none() {
-            let source = Mended {
-                own: &damaged.files,
-                others,
-            };
-            copy_root(&source, &record, &store, progress).await?;
-        }
-        Ok::<_, EngineError>(())
-    };
-    if let Err(error) = made.await {
-        folder::remove(disk, &repaired)?;
-        return Err(error);
-    }
-    let name = path.rsplit('/').next().unwrap_or(path);
-    disk.create_dir_all(DAMAGED)
-        .map_err(EngineError::io("create folder", disk.describe(DAMAGED)))?;
-    let mut kept = format!("{DAMAGED}/{name}");
-    let mut number = 1;
-    while folder::exists(disk, &kept)? {
-        number += 1;
-        kept = format!("{DAMAGED}/{name}.{number}");
-    }
-    folder::sync_folder(disk, folder::CONTROL_FOLDER).await?;
-    folder::rename(disk, path, &kept)?;
-    folder::rename(disk, &repaired, path)?;
-    let parent = path.rfind('/').map_or("", |slash| &path[..slash]);
-    folder::sync_folder(disk, parent).await?;
-    folder::sync_folder(disk, DAMAGED).await?;
-    Ok(kept)
 }

@@ -124,7 +124,8 @@ impl Database {
     }
 }
 
-fn check_hash(claimed: Hash, bytes: &Bytes) -> Result<(), EngineError> {
+/// Whether these are the bytes that the hash names: whoever gave both may be mistaken.
+pub(super) fn check_hash(claimed: Hash, bytes: &Bytes) -> Result<(), EngineError> {
     let found = Hash::of(bytes);
     if found == claimed {
         Ok(())

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 #[command(name = "understudy", version, disable_help_subcommand = true)]
 pub struct Arguments {
     /// Configuration file in YAML; without it `config.yaml` in the working directory, when there is one
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", global = true)]
     pub config: Option<String>,
 
     /// Where databases live; made when missing [default: ./understudy-data]
@@ -44,7 +44,8 @@ pub enum Command {
         /// The folder; no server may be running in it
         folder: String,
 
-        /// Make damaged stores again with what this place has: `file:///folder` of another server's data or a backup
+        /// Make damaged stores again with what this place has: `file:///folder` of another server's data or a backup, or
+        /// `http://host:port` with the cluster port of a peer that runs (then `--config` names the damaged server's file)
         #[arg(long, value_name = "URL")]
         repair_from: Option<String>,
     },
@@ -123,6 +124,16 @@ mod tests {
             read("understudy --port 0").unwrap()
         );
         assert!(read("understudy --port 0 sql-server").is_err());
+    }
+
+    #[test]
+    fn a_repair_takes_the_configuration_before_and_behind_its_name() {
+        let expected = read("understudy --config a.yaml fsck data --repair-from http://b:1").unwrap();
+        assert_eq!(expected.config.as_deref(), Some("a.yaml"));
+        assert_eq!(
+            read("understudy fsck data --repair-from http://b:1 --config a.yaml").unwrap(),
+            expected
+        );
     }
 
     #[test]

@@ -5,19 +5,31 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
-use understudy::chunk::{ReadChunks, StoreOptions};
-use understudy::engine::{CheckedStore, Copied, FolderCopied, check_folder, copy_folder, has_databases, repair_store};
+use understudy::chunk::{Hash, ReadChunks, StoreOptions};
+use understudy::config::Config;
+use understudy::engine::{
+    CheckedStore, Copied, FolderCheck, FolderCopied, check_folder, copy_folder, fetch_missing, has_databases,
+    repair_store,
+};
+use understudy::replication::cluster::RepairPeer;
 use understudy::runtime::disk::Disk;
 
 /// So many damages of one store are printed; the rest is counted.
 const SHOWN_MAX: usize = 20;
 
-/// Checks a folder and prints what is wrong; with `repair_from`, makes damaged stores again.
-pub async fn fsck(folder: String, repair_from: Option<String>) -> anyhow::Result<()> {
+/// Checks a folder and prints what is wrong; with `repair_from`, makes damaged stores again. `config` is called when a
+/// running peer is to be asked: it gives the configuration of the server whose folder it is.
+pub async fn fsck(
+    folder: String,
+    repair_from: Option<String>,
+    config: impl FnOnce() -> anyhow::Result<Config>,
+) -> anyhow::Result<()> {
     let (disk, single) = folder_of_stores(&folder)?;
+    // Held to the end: it keeps servers out.
     let checked = check(&disk, single.as_deref())?;
+    let checked = &checked.stores;
     let mut damaged = 0;
-    for store in &checked {
+    for store in checked {
         print_store(&disk, store);
         damaged += usize::from(!store.is_sound());
     }
@@ -28,11 +40,13 @@ pub async fn fsck(folder: String, repair_from: Option<String>) -> anyhow::Result
     let Some(url) = repair_from else {
         bail!(
             "{damaged} of {} stores in {folder} are damaged: run again with --repair-from file:///FOLDER (a backup, or \
-             the data folder of a server that replicated from this one), or restore from a backup",
+             the data folder of a server that replicated from this one) or --repair-from http://HOST:PORT (the cluster \
+             port of a peer that runs), or restore from a backup",
             checked.len()
         );
     };
-    repair(&disk, &checked, &url).await
+    let mut others = Others::open(&url, &disk, config).await?;
+    repair(&disk, checked, &url, &mut others).await
 }
 
 /// The disk on which the stores lie, and the folder of the store when it is a single one.
@@ -58,7 +72,7 @@ fn is_folder(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| found.is_dir())
 }
 
-fn check(disk: &Disk, single: Option<&str>) -> anyhow::Result<Vec<CheckedStore>> {
+fn check(disk: &Disk, single: Option<&str>) -> anyhow::Result<FolderCheck> {
     let bar = ProgressBar::new(0).with_style(bar_style());
     let seen = match single {
         Some(name) => disk.sub(name),
@@ -70,11 +84,11 @@ fn check(disk: &Disk, single: Option<&str>) -> anyhow::Result<Vec<CheckedStore>>
         bar.set_message(store.to_owned());
     });
     bar.finish_and_clear();
-    let mut stores = checked.map_err(|error| anyhow::anyhow!("{error}"))?.stores;
+    let mut checked = checked.map_err(|error| anyhow::anyhow!("{error}"))?;
     if let Some(name) = single {
-        stores.iter_mut().for_each(|store| store.path = name.to_owned());
+        checked.stores.iter_mut().for_each(|store| store.path = name.to_owned());
     }
-    Ok(stores)
+    Ok(checked)
 }
 
 fn bar_style() -> ProgressStyle {
@@ -122,19 +136,43 @@ fn print_store(disk: &Disk, store: &CheckedStore) {
     }
 }
 
-async fn repair(disk: &Disk, checked: &[CheckedStore], url: &str) -> anyhow::Result<()> {
-    let Some(path) = url.strip_prefix("file://").filter(|path| path.starts_with('/')) else {
-        bail!("--repair-from {url}: this version repairs from folders only: file:///FOLDER");
-    };
-    let (source, single) = folder_of_stores(path)?;
-    println!("Reading {path}");
-    let sources = check(&source, single.as_deref())?;
-    let others: Vec<&dyn ReadChunks> = sources.iter().map(|store| &store.files as &dyn ReadChunks).collect();
+/// Who may have what damaged stores lack.
+enum Others {
+    Folder(FolderCheck),
+    Peer(Box<RepairPeer>),
+}
+
+impl Others {
+    async fn open(url: &str, disk: &Disk, config: impl FnOnce() -> anyhow::Result<Config>) -> anyhow::Result<Others> {
+        if let Some(path) = url.strip_prefix("file://").filter(|path| path.starts_with('/')) {
+            let (source, single) = folder_of_stores(path)?;
+            println!("Reading {path}");
+            return Ok(Others::Folder(check(&source, single.as_deref())?));
+        }
+        if !url.starts_with("http://") {
+            bail!(
+                "--repair-from {url}: file:///FOLDER, or http://HOST:PORT with the cluster port of a peer (TLS between \
+                 servers is not there in this version)"
+            );
+        }
+        let Some(cluster) = config()?.cluster else {
+            bail!(
+                "--repair-from {url}: a peer answers members of its cluster only, and the configuration has no cluster \
+                 section; name that of the damaged server with --config FILE"
+            );
+        };
+        let peer = RepairPeer::open(&cluster, disk, url).await;
+        let peer = peer.map_err(|error| anyhow::anyhow!("--repair-from {url}: {error}"))?;
+        Ok(Others::Peer(Box::new(peer)))
+    }
+}
+
+async fn repair(disk: &Disk, checked: &[CheckedStore], url: &str, others: &mut Others) -> anyhow::Result<()> {
     let mut left = 0;
     for store in checked.iter().filter(|store| !store.is_sound()) {
         let place = disk.describe(&store.path);
         let spinner = spinner();
-        let repaired = repair_store(disk, store, &others, &mut |copied| tell(&spinner, &place, copied)).await;
+        let repaired = repair_one(disk, store, (url, others), (&place, &spinner)).await;
         spinner.finish_and_clear();
         match repaired {
             Ok(kept) => println!(
@@ -149,9 +187,50 @@ async fn repair(disk: &Disk, checked: &[CheckedStore], url: &str) -> anyhow::Res
         }
     }
     if left > 0 {
-        bail!("{left} stores are still damaged: {url} does not have what they lack");
+        bail!(
+            "{left} stores are still damaged, and nothing in them was changed: repair from another peer or from a backup; \
+             a standby can also be filled again by its primary (docs/operating.md, Upkeep)"
+        );
     }
     Ok(())
+}
+
+/// Gives the folder where the damaged store is kept.
+async fn repair_one(
+    disk: &Disk,
+    store: &CheckedStore,
+    (url, others): (&str, &mut Others),
+    (place, spinner): (&str, &ProgressBar),
+) -> anyhow::Result<String> {
+    let mut copying = |copied| tell(spinner, place, copied);
+    let repaired = match others {
+        Others::Folder(source) => {
+            let stores = source.stores.iter().map(|store| &store.files as &dyn ReadChunks);
+            repair_store(disk, store, &stores.collect::<Vec<_>>(), &mut copying).await
+        }
+        Others::Peer(peer) => {
+            let what = format!("{place}: fetching");
+            let fetched = fetch_missing(disk, store, &mut **peer, &mut |copied| tell(spinner, &what, copied)).await?;
+            if !fetched.absent.is_empty() {
+                bail!("{}", lacking(url, &fetched.absent));
+            }
+            let (chunks, bytes) = (HumanCount(fetched.copied.chunks), HumanBytes(fetched.copied.bytes));
+            spinner.suspend(|| println!("{place}: {chunks} chunks ({bytes}) came from {url}"));
+            repair_store(disk, store, &[&fetched], &mut copying).await
+        }
+    };
+    Ok(repaired?)
+}
+
+fn lacking(url: &str, absent: &[Hash]) -> String {
+    let mut text = format!("{url} does not have {} of the chunks it lacks", absent.len());
+    for hash in absent.iter().take(SHOWN_MAX) {
+        text.push_str(&format!("\n  chunk {hash}"));
+    }
+    if absent.len() > SHOWN_MAX {
+        text.push_str(&format!("\n  and {} more", absent.len() - SHOWN_MAX));
+    }
+    text
 }
 
 fn spinner() -> ProgressBar {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Output;
 
+use crate::cluster::{Pair, until};
 use crate::harness::{Server, binary, cell};
 
 fn run(folder: &Path, arguments: &[&str]) -> Output {
@@ -196,4 +197,103 @@ async fn a_folder_is_backed_up_beside_its_server_checked_damaged_and_repaired() 
     );
     let output = run(&folder, &["fsck", "again"]);
     assert!(output.status.success(), "{}", said(&output));
+}
+
+/// The cluster port that this server's configuration gives for its peer.
+fn peer_url(server: &Server) -> String {
+    let config = std::fs::read_to_string(server.folder().join("server.yaml")).unwrap();
+    let (_, template) = config.split_once("remote_url_template: ").unwrap();
+    let (url, _) = template.split_once("/{database}").unwrap();
+    url.to_owned()
+}
+
+fn fsck_from(server: &Server, url: &str) -> Output {
+    let arguments = ["fsck", "data", "--repair-from", url, "--config", "server.yaml"];
+    run(server.folder(), &arguments)
+}
+
+fn flip(file: &Path, at: usize) {
+    let mut bytes = std::fs::read(file).unwrap();
+    bytes[at] ^= 0xff;
+    std::fs::write(file, &bytes).unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_standby_is_repaired_from_its_running_primary() {
+    let mut pair = Pair::start();
+    let a = filled(&pair.a).await;
+    until(&pair.b, "postgres", "SELECT count(*) FROM t", "3000").await;
+    pair.b.kill();
+    let file = largest(&pair.b.data_dir(), ".seg");
+    flip(&file, usize::try_from(file.metadata().unwrap().len()).unwrap() / 2);
+    let output = run(pair.b.folder(), &["fsck", "data"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("referred to by"), "{}", said(&output));
+
+    let url = peer_url(&pair.b);
+    for (arguments, told) in [
+        (vec!["fsck", "data", "--repair-from", &url], "no cluster section"),
+        (
+            vec![
+                "--config",
+                "server.yaml",
+                "fsck",
+                "data",
+                "--repair-from",
+                "http://127.0.0.1:1",
+            ],
+            url.as_str(),
+        ),
+        (vec!["fsck", "data", "--repair-from", "s3://bucket"], "file:///FOLDER"),
+    ] {
+        let output = run(pair.b.folder(), &arguments);
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(said(&output).contains(told), "{}", said(&output));
+    }
+    let output = fsck_from(&pair.b, &url);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains(&format!("came from {url}")), "{}", said(&output));
+    let kept = pair.b.data_dir().join(".understudy/damaged");
+    assert_eq!(std::fs::read_dir(kept).unwrap().count(), 1, "{}", said(&output));
+    let output = run(pair.b.folder(), &["fsck", "data"]);
+    assert!(output.status.success(), "{}", said(&output));
+
+    pair.b.boot();
+    let b = pair.b.connect("postgres").await;
+    assert_eq!(cell(&b, "SELECT count(*) FROM t").await, "3000");
+    assert_eq!(cell(&a, "SHOW dolt_cluster_role").await, "primary");
+    a.batch_execute("INSERT INTO t VALUES (3001, 'later')").await.unwrap();
+    until(&pair.b, "postgres", "SELECT count(*) FROM t", "3001").await;
+}
+
+#[tokio::test]
+async fn what_a_peer_does_not_have_either_is_named() {
+    let mut pair = Pair::start();
+    let a = filled(&pair.a).await;
+    until(&pair.b, "postgres", "SELECT count(*) FROM t", "3000").await;
+    pair.b.kill();
+    let file = largest(&pair.a.data_dir(), ".seg");
+    let length = |file: &Path| usize::try_from(file.metadata().unwrap().len()).unwrap();
+    let before = length(&file);
+    // Only the primary has this.
+    a.batch_execute("UPDATE t SET note = 'new' WHERE id = 7").await.unwrap();
+    drop(a);
+    pair.a.kill();
+    flip(&file, before + (length(&file) - before) / 2);
+    pair.b.boot();
+
+    let output = fsck_from(&pair.a, &peer_url(&pair.a));
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let text = said(&output);
+    let lost = text
+        .lines()
+        .find_map(|line| line.strip_prefix("  chunk ")?.split_once(", referred to by"));
+    let (hash, _) = lost.expect("the check names the chunk");
+    assert!(text.contains("does not have 1 of the chunks it lacks"), "{text}");
+    assert!(text.contains(&format!("  chunk {hash}\n")), "{text}");
+    assert!(text.contains("repair from another peer or from a backup"), "{text}");
+    let control = pair.a.data_dir().join(".understudy");
+    assert!(!control.join("damaged").exists() && !control.join("fetched").exists());
+    let output = run(pair.a.folder(), &["fsck", "data"]);
+    assert_eq!(output.status.code(), Some(1), "it is as it was: {}", said(&output));
 }

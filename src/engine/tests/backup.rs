@@ -1,7 +1,9 @@
 //! Backups, restores, checks and repairs.
 
+use bytes::Bytes;
+
 use super::*;
-use crate::chunk::ReadChunks;
+use crate::chunk::{Hash, ReadChunks};
 use crate::runtime;
 use crate::runtime::disk::{Disk, OpenMode};
 
@@ -288,4 +290,79 @@ async fn a_store_without_its_manifest_is_made_again_from_its_own_files() {
         balances(&engine.database("shop").unwrap().begin()),
         [(1, 150), (2, 200)]
     );
+}
+
+/// Gives of each request at most this many chunks of a checked folder.
+struct Giving<'a> {
+    source: &'a FolderCheck,
+    at_most: usize,
+    change: fn(Bytes) -> Bytes,
+}
+
+impl AskForChunks for Giving<'_> {
+    async fn ask(&mut self, hashes: &[Hash]) -> Result<Answer, String> {
+        let mut answer = Answer::default();
+        for hash in hashes {
+            let has = self.source.stores.iter().find(|store| store.files.contains(hash));
+            match has.map(|store| store.files.get(hash).unwrap()) {
+                Some(_) if answer.given.len() == self.at_most => {}
+                Some(chunk) => answer.given.push((*hash, (self.change)(chunk))),
+                None => answer.absent.push(*hash),
+            }
+        }
+        Ok(answer)
+    }
+}
+
+#[tokio::test]
+async fn what_a_store_lacks_is_asked_for_down_to_the_last_leaf() {
+    let accounts: Vec<(i32, i32)> = (0..2000).map(|id| (id, id)).collect();
+    let (disk, engine, shop) = shop(&accounts).await;
+    let [older, same] = ["/backups/older", "/backups/same"].map(|path| engine.disk().elsewhere(path).unwrap());
+    shop.back_up(&older).await.unwrap();
+    write(&shop, 7, 70).await.unwrap();
+    shop.back_up(&same).await.unwrap();
+    shop.collect_garbage().await.unwrap();
+    let expected = balances(&shop.begin());
+    drop((engine, shop));
+    let disk = disk.disk();
+    let path = file_of(&disk, "pack-", ".seg");
+    let file = disk.open(&path, OpenMode::ReadWrite).unwrap();
+    // Everything but the header: only the root of it all is known to be missing.
+    let length = usize::try_from(file.len().unwrap()).unwrap();
+    file.write_all_at(&vec![0xaa; length - 100], 100).unwrap();
+
+    let checked = check_folder(&disk, &mut |_, _, _| {}).unwrap();
+    let damaged = checked.stores.iter().find(|store| !store.is_sound()).unwrap();
+    let [older, same] = [older, same].map(|disk| check_folder(&disk, &mut |_, _, _| {}).unwrap());
+    let giving = |source, at_most, change| Giving {
+        source,
+        at_most,
+        change,
+    };
+    let fetched = async |mut others: Giving<'_>| fetch_missing(&disk, damaged, &mut others, &mut |_| {}).await;
+
+    let lacking = fetched(giving(&older, 1000, |chunk| chunk)).await.unwrap();
+    assert!(!lacking.absent.is_empty(), "the backup is older");
+    assert!(lacking.absent.iter().all(|hash| !older.stores[0].files.contains(hash)));
+    drop(lacking);
+    let lied_to = fetched(giving(&same, 1000, |_| Bytes::from_static(b"\x01lie"))).await;
+    assert!(
+        matches!(lied_to, Err(FetchError::Engine(EngineError::WrongHash { .. }))),
+        "{lied_to:?}"
+    );
+    let ignored = fetched(giving(&same, 0, |chunk| chunk)).await;
+    assert!(matches!(ignored, Err(FetchError::NoAnswer(_))), "{ignored:?}");
+    assert!(!disk.exists(".understudy/fetched").unwrap(), "nothing is left behind");
+    assert!(!disk.exists(".understudy/damaged").unwrap());
+
+    let whole = fetched(giving(&same, 1, |chunk| chunk)).await.unwrap();
+    assert!(whole.absent.is_empty());
+    assert!(whole.copied.chunks > 5, "{whole:?}");
+    let kept = repair_store(&disk, damaged, &[&whole], &mut |_| {}).await.unwrap();
+    assert!(disk.exists(&format!("{kept}/MANIFEST")).unwrap());
+    drop((whole, checked));
+    assert!(!disk.exists(".understudy/fetched").unwrap());
+    let engine = Engine::open(disk, options()).await.unwrap();
+    assert_eq!(balances(&engine.database("shop").unwrap().begin()), expected);
 }

@@ -1,7 +1,8 @@
 //! Direct replication from a primary to its standbys.
 //!
 //! [`role`] decides, [`controller`] carries out; a [`shipper`] sends one database to one standby, a [`receiver`] takes
-//! it in there; [`service`] is the port between them, [`keyring`] and [`token`] say who may use it.
+//! it in there; [`service`] is the port between them, [`keyring`] and [`token`] say who may use it. Over the same port a
+//! [`giver`] answers a member whose stores are damaged, in whose name [`repair`] asks.
 //!
 //! Invariants
 //! - A standby's root is a root that its primary had, proved by its hash.
@@ -13,6 +14,7 @@
 mod control;
 mod controller;
 mod core;
+mod giver;
 mod identity;
 mod keyring;
 mod link;
@@ -20,6 +22,7 @@ mod message;
 mod outgoing;
 mod peer;
 mod receiver;
+mod repair;
 mod role;
 mod role_store;
 mod service;
@@ -39,6 +42,7 @@ use parking_lot::Mutex;
 use crate::runtime::AbortOnDrop;
 
 pub use identity::{AcceptedPrimary, Epoch, Role, ServerId};
+pub use repair::{RepairError, RepairPeer};
 pub use role_store::RoleStoreError;
 pub use start::{ClusterStartError, stored_role};
 

@@ -63,24 +63,18 @@ pub struct RoleStore {
 impl RoleStore {
     /// Reads what is stored, and stores what was missing.
     pub async fn open(disk: &Disk, bootstrap: Bootstrap) -> Result<(RoleStore, Standing), RoleStoreError> {
-        let file = disk.describe(FILE);
-        let io_error = |done| {
-            let file = file.clone();
-            move |source| RoleStoreError::Io { file, done, source }
-        };
-        let exists = disk.exists(FILE).map_err(io_error("looked for"))?;
-        let bytes = if exists {
-            disk.read(FILE).map_err(io_error("read"))?
-        } else {
-            Vec::new()
-        };
-        let stored = Stored::parse(&String::from_utf8_lossy(&bytes), &file)?;
-        let standing = stored.complete(bootstrap, &file)?;
+        let stored = Stored::read(disk)?;
+        let standing = stored.complete(bootstrap, &disk.describe(FILE))?;
         let store = RoleStore { disk: disk.clone() };
         if stored.is_partial() {
-            store.store(&standing).await.map_err(io_error("written"))?;
+            store.store(&standing).await.map_err(io_error(disk, "written"))?;
         }
         Ok((store, standing))
+    }
+
+    /// The id of the server whose data folder this is, or a new one where it has none. Nothing is stored.
+    pub fn server_of(disk: &Disk) -> Result<ServerId, RoleStoreError> {
+        Ok(Stored::read(disk)?.server.unwrap_or_else(new_server_id))
     }
 
     /// Durable when this returns.
@@ -94,6 +88,17 @@ impl RoleStore {
     pub fn describe(&self) -> String {
         self.disk.describe(FILE)
     }
+}
+
+fn io_error(disk: &Disk, done: &'static str) -> impl FnOnce(io::Error) -> RoleStoreError {
+    let file = disk.describe(FILE);
+    move |source| RoleStoreError::Io { file, done, source }
+}
+
+fn new_server_id() -> ServerId {
+    let mut id = [0; 16];
+    runtime::rng("server id").fill_bytes(&mut id);
+    ServerId(id)
 }
 
 fn render(standing: &Standing) -> String {
@@ -120,6 +125,16 @@ struct Stored {
 }
 
 impl Stored {
+    fn read(disk: &Disk) -> Result<Stored, RoleStoreError> {
+        let exists = disk.exists(FILE).map_err(io_error(disk, "looked for"))?;
+        let bytes = if exists {
+            disk.read(FILE).map_err(io_error(disk, "read"))?
+        } else {
+            Vec::new()
+        };
+        Stored::parse(&String::from_utf8_lossy(&bytes), &disk.describe(FILE))
+    }
+
     fn parse(text: &str, file: &str) -> Result<Stored, RoleStoreError> {
         let mut stored = Stored::default();
         for (index, line) in text.lines().enumerate() {
@@ -167,11 +182,7 @@ impl Stored {
     }
 
     fn complete(&self, bootstrap: Bootstrap, file: &str) -> Result<Standing, RoleStoreError> {
-        let server = self.server.unwrap_or_else(|| {
-            let mut id = [0; 16];
-            runtime::rng("server id").fill_bytes(&mut id);
-            ServerId(id)
-        });
+        let server = self.server.unwrap_or_else(new_server_id);
         let role = self.role.unwrap_or(bootstrap.role);
         let epoch = self.epoch.unwrap_or(bootstrap.epoch);
         // A primary is its own evidence; see `Standing::accepted`.

@@ -7,6 +7,8 @@
 //!
 //! Must not know: what is replicated.
 //!
+//! [`super::repair`] opens the port too, for its key document.
+//!
 //! Source: spec/cluster.md 2.5, 5.3, 5.4, 6.2; checks C-105, C-180 to C-183.
 
 use std::convert::Infallible;
@@ -19,8 +21,10 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
@@ -29,12 +33,14 @@ use tower::ServiceExt;
 use tracing::{debug, info, warn};
 
 use super::core::{Core, MESSAGE_BYTES_MAX};
+use super::giver;
 use super::identity::ServerId;
 use super::message;
 use super::peer::{CONNECTION_WINDOW_BYTES, KEY_DOCUMENT_PATH, STREAM_WINDOW_BYTES};
 use super::receiver::Receiver;
 use super::token::TokenError;
 use super::visitors::{Throttle, Visitor, Visitors};
+use super::wire::repair_server::RepairServer;
 use super::wire::replication_server::{Replication, ReplicationServer};
 use super::wire::{ToPrimary, ToStandby};
 use crate::runtime::net::{TcpListener, TcpStream};
@@ -45,9 +51,22 @@ const STREAMS_MAX: u32 = 10_000;
 /// Answers of a stream that hyper has not taken yet.
 const ANSWERS_MAX: usize = 16;
 
-struct Service {
-    core: Arc<Core>,
+pub struct Service {
+    pub core: Arc<Core>,
+    /// One place for each request for chunks that is being answered.
+    pub answering: Arc<Semaphore>,
     refused: Throttle,
+}
+
+/// What a cluster port needs of whoever opens it.
+#[derive(Clone)]
+pub struct Port {
+    /// The key document.
+    pub document: Bytes,
+    /// Cancelled when the port closes.
+    pub closing: CancellationToken,
+    /// The tasks of the port's connections.
+    pub tasks: TaskTracker,
 }
 
 #[tonic::async_trait]
@@ -58,8 +77,7 @@ impl Replication for Service {
         &self,
         request: tonic::Request<Streaming<ToStandby>>,
     ) -> Result<tonic::Response<Self::ReplicateStream>, Status> {
-        let visitor = request.extensions().get::<Arc<Visitor>>().cloned();
-        let visitor = visitor.ok_or_else(|| Status::internal("a request without its connection"))?;
+        let visitor = visitor_of(&request)?;
         let peer = self.admit(request.metadata(), &visitor).await?;
         let open = visitor.stream();
         let published = self.core.controller.published();
@@ -84,18 +102,25 @@ impl Replication for Service {
 }
 
 impl Service {
-    /// Authenticates, then applies the header rules.
-    async fn admit(&self, metadata: &MetadataMap, visitor: &Visitor) -> Result<ServerId, Status> {
-        let peer = match self.authenticate(metadata).await {
-            Ok(peer) => peer,
+    /// Which member it is.
+    pub async fn authenticated(&self, metadata: &MetadataMap, visitor: &Visitor) -> Result<ServerId, Status> {
+        match self.authenticate(metadata).await {
+            Ok(peer) => {
+                visitor.authenticated();
+                Ok(peer)
+            }
             Err(reason) => {
                 if let Some(unlogged) = self.refused.pass() {
                     info!(%reason, unlogged, "request without valid authorization on the cluster port");
                 }
-                return Err(Status::unauthenticated("unauthenticated"));
+                Err(Status::unauthenticated("unauthenticated"))
             }
-        };
-        visitor.authenticated();
+        }
+    }
+
+    /// Authenticates, then applies the header rules.
+    async fn admit(&self, metadata: &MetadataMap, visitor: &Visitor) -> Result<ServerId, Status> {
+        let peer = self.authenticated(metadata, visitor).await?;
         let Some(event) = message::request_event(metadata, peer) else {
             info!(%peer, "request without role, epoch or server id on the cluster port");
             return Err(Status::unauthenticated("unauthenticated"));
@@ -121,21 +146,41 @@ impl Service {
     }
 }
 
+/// The connection that a request came over.
+pub fn visitor_of<T>(request: &tonic::Request<T>) -> Result<Arc<Visitor>, Status> {
+    let visitor = request.extensions().get::<Arc<Visitor>>().cloned();
+    visitor.ok_or_else(|| Status::internal("a request without its connection"))
+}
+
 /// Serves until the cluster closes.
 pub async fn serve(core: Arc<Core>, listener: TcpListener) {
-    let service = Service {
-        core: core.clone(),
-        refused: Throttle::for_strangers(),
+    let port = Port {
+        document: Bytes::from(core.signer.document()),
+        closing: core.closing.clone(),
+        tasks: core.tasks.clone(),
     };
-    let service = ReplicationServer::new(service)
+    let service = Arc::new(Service {
+        core,
+        answering: Arc::new(Semaphore::new(giver::REQUESTS_MAX)),
+        refused: Throttle::for_strangers(),
+    });
+    let replication = ReplicationServer::from_arc(service.clone())
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let routes = Routes::new(service).prepare();
+    let repair = RepairServer::from_arc(service)
+        .max_decoding_message_size(giver::REQUEST_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let routes = Routes::new(replication).add_service(repair).prepare();
+    listen(port, routes, listener).await;
+}
+
+/// Takes connections until the port closes.
+pub async fn listen(port: Port, routes: Routes, listener: TcpListener) {
     let visitors = Visitors::new();
     loop {
         let accepted = tokio::select! {
             biased;
-            () = core.closing.cancelled() => return,
+            () = port.closing.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
         let stream = match accepted {
@@ -147,17 +192,17 @@ pub async fn serve(core: Arc<Core>, listener: TcpListener) {
                 continue;
             }
         };
-        let connection = serve_connection(core.clone(), routes.clone(), visitors.arrive(), stream);
-        runtime::spawn("cluster connection", core.tasks.track_future(connection)).detach();
+        let connection = serve_connection(port.clone(), routes.clone(), visitors.arrive(), stream);
+        runtime::spawn("cluster connection", port.tasks.track_future(connection)).detach();
     }
 }
 
-async fn serve_connection(core: Arc<Core>, routes: Routes, visitor: Arc<Visitor>, stream: TcpStream) {
+async fn serve_connection(port: Port, routes: Routes, visitor: Arc<Visitor>, stream: TcpStream) {
     let handler = {
-        let (core, visitor) = (core.clone(), visitor.clone());
+        let (document, visitor) = (port.document, visitor.clone());
         hyper::service::service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(visitor.clone());
-            answer(core.clone(), routes.clone(), request)
+            answer(document.clone(), routes.clone(), request)
         })
     };
     let mut builder = hyper_util::server::conn::auto::Builder::new(HyperExecutor);
@@ -169,7 +214,7 @@ async fn serve_connection(core: Arc<Core>, routes: Routes, visitor: Arc<Visitor>
     let connection = builder.serve_connection(TokioIo::new(stream), handler);
     tokio::select! {
         biased;
-        () = core.closing.cancelled() => {}
+        () = port.closing.cancelled() => {}
         ended = connection => {
             if let Err(error) = ended {
                 debug!(%error, "connection on the cluster port ended");
@@ -179,7 +224,7 @@ async fn serve_connection(core: Arc<Core>, routes: Routes, visitor: Arc<Visitor>
     }
 }
 
-async fn answer(core: Arc<Core>, routes: Routes, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+async fn answer(document: Bytes, routes: Routes, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let is_grpc = request
         .headers()
         .get(CONTENT_TYPE)
@@ -189,8 +234,8 @@ async fn answer(core: Arc<Core>, routes: Routes, request: Request<Incoming>) -> 
     }
     // HTTP/2 has no such header; there the limit of a stranger's stay ends the connection.
     let closes = request.version() <= Version::HTTP_11;
-    let plain = |status: StatusCode, kind: &'static str, text: String| {
-        let mut response = Response::new(Body::new(Full::new(Bytes::from(text))));
+    let plain = |status: StatusCode, kind: &'static str, text: Bytes| {
+        let mut response = Response::new(Body::new(Full::new(text)));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -201,16 +246,16 @@ async fn answer(core: Arc<Core>, routes: Routes, request: Request<Incoming>) -> 
     };
     if request.uri().path() == KEY_DOCUMENT_PATH {
         if request.method() == Method::GET {
-            return Ok(plain(StatusCode::OK, "application/json", core.signer.document()));
+            return Ok(plain(StatusCode::OK, "application/json", document));
         }
         let mut response = plain(
             StatusCode::METHOD_NOT_ALLOWED,
             "text/plain",
-            "only GET is answered here\n".to_owned(),
+            Bytes::from_static(b"only GET is answered here\n"),
         );
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
         return Ok(response);
     }
-    let text = "this port serves the members of a replication cluster\n".to_owned();
-    Ok(plain(StatusCode::BAD_REQUEST, "text/plain", text))
+    let text = b"this port serves the members of a replication cluster\n";
+    Ok(plain(StatusCode::BAD_REQUEST, "text/plain", Bytes::from_static(text)))
 }

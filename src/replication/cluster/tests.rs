@@ -2,6 +2,7 @@
 //! without SQL.
 
 mod harness;
+mod repair;
 mod roles;
 mod security;
 mod shipping;

@@ -9,7 +9,7 @@ use crate::engine::{
     ClusterControl, ClusterError, ClusterStatusRow, Engine, EngineError, EngineOptions, SessionHandle, SessionId,
     Superuser,
 };
-use crate::replication::cluster::{Cluster, stored_role};
+use crate::replication::cluster::{Cluster, RepairPeer, stored_role};
 use crate::runtime;
 use crate::runtime::disk::simulated::SimDisk;
 use crate::runtime::net::TcpListener;
@@ -117,6 +117,16 @@ impl Server {
     pub fn wipe(&mut self, seed: u64) {
         assert!(self.running.is_none(), "stopped before it is wiped");
         self.disk = SimDisk::new(seed);
+    }
+
+    pub fn config(&self) -> &ClusterConfig {
+        &self.config
+    }
+
+    /// What a repair of this server, which is stopped, asks `other` with.
+    pub async fn repair_peer(&self, other: &Server) -> RepairPeer {
+        let url = format!("http://127.0.0.1:{}", other.config.remotesapi.port);
+        RepairPeer::open(&self.config, &self.disk.disk(), &url).await.unwrap()
     }
 
     pub fn engine(&self) -> &Engine {

@@ -18,7 +18,7 @@ use crate::replication::cluster::wire::replication_client::ReplicationClient;
 use crate::runtime;
 use crate::runtime::net::TcpStream;
 
-fn peer_of(server: &Server) -> Peer {
+pub fn peer_of(server: &Server) -> Peer {
     let port = server.cluster().local_addr().port();
     Peer::new(&StandbyRemote {
         name: "x".to_owned(),

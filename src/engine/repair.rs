@@ -1,0 +1,239 @@
+//! Repairs of stores that a check found damaged.
+//!
+//! A store is made again beside the damaged one, from what is right in it and what others have; then the two change
+//! places, and the damaged one is kept. Others that can only be asked are asked first, for what is missing and for what
+//! turns out to be missing below that; what they gave lies in a store of its own until the repair is over.
+//!
+//! Invariants
+//! - A chunk is taken from others only when its bytes have its hash.
+//! - Until everything is there, the damaged store is as it was and where it was.
+//!
+//! Must not know: how files of a store are laid out, who the others are.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::check::CheckedStore;
+use super::copy::{Copied, copy_root};
+use super::replicated::check_hash;
+use super::{EngineError, folder};
+use crate::chunk::{ChunkError, ChunkStore, Hash, ReadChunks, StoreCheck, StoreOptions};
+use crate::runtime;
+use crate::runtime::disk::Disk;
+use crate::version::links;
+
+/// Where damaged stores are kept once they were made again.
+const DAMAGED: &str = ".understudy/damaged";
+/// Where that lies which others gave.
+const FETCHED: &str = ".understudy/fetched";
+/// So many chunks are asked for at once: a walk finds more while the others look these up.
+const ASKED_AT_ONCE: usize = 256;
+
+/// Somebody who has chunks and gives them when asked.
+pub trait AskForChunks {
+    /// # Errors
+    /// Why there was no answer.
+    fn ask(&mut self, hashes: &[Hash]) -> impl Future<Output = Result<Answer, String>> + Send;
+}
+
+/// What there is of some chunks, in any order. Those in neither list were too many for one answer. Nothing here is
+/// believed: whoever answers may be mistaken.
+#[derive(Debug, Default)]
+pub struct Answer {
+    pub given: Vec<(Hash, Bytes)>,
+    pub absent: Vec<Hash>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// Whoever was asked did not answer.
+    #[error("{0}")]
+    NoAnswer(String),
+}
+
+/// What others gave of what a damaged store lacks.
+pub struct Fetched {
+    store: Option<ChunkStore>,
+    disk: Disk,
+    pub copied: Copied,
+    /// What they do not have either.
+    pub absent: Vec<Hash>,
+}
+
+impl fmt::Debug for Fetched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Fetched");
+        shown.field("copied", &self.copied).field("absent", &self.absent);
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl Fetched {
+    async fn new(disk: &Disk) -> Result<Fetched, EngineError> {
+        if folder::exists(disk, FETCHED)? {
+            folder::remove(disk, FETCHED)?;
+        }
+        let store = ChunkStore::create(disk, FETCHED, &StoreOptions::default()).await?;
+        Ok(Fetched {
+            store: Some(store),
+            disk: disk.clone(),
+            copied: Copied::default(),
+            absent: Vec::new(),
+        })
+    }
+
+    async fn keep(&mut self, chunks: Vec<(Hash, Bytes)>) -> Result<(), EngineError> {
+        let store = self.store.as_ref().expect("there until it is dropped");
+        store.room().await?;
+        self.copied.chunks += chunks.len() as u64;
+        self.copied.bytes += chunks.iter().map(|(_, chunk)| chunk.len() as u64).sum::<u64>();
+        Ok(store.append_chunks(chunks)?)
+    }
+}
+
+impl ReadChunks for Fetched {
+    fn get(&self, hash: &Hash) -> Result<Bytes, ChunkError> {
+        self.store.as_ref().expect("there until it is dropped").get(hash)
+    }
+
+    fn contains(&self, hash: &Hash) -> bool {
+        self.store.as_ref().expect("there until it is dropped").contains(hash)
+    }
+}
+
+/// It was there for one repair. What cannot be removed now is removed by the next.
+impl Drop for Fetched {
+    fn drop(&mut self) {
+        self.store = None;
+        if let Err(error) = folder::remove(&self.disk, FETCHED) {
+            tracing::warn!(%error, "what was fetched for a repair is still there");
+        }
+    }
+}
+
+/// Asks others for all that a damaged store lacks, and for what they do not have either learns its name. Nothing of the
+/// damaged store changes.
+///
+/// # Errors
+/// `NoAnswer`; `WrongHash` when a chunk came with other bytes; `Object` for one that is not understood; `Store`, `Io`.
+pub async fn fetch_missing(
+    disk: &Disk,
+    damaged: &CheckedStore,
+    others: &mut impl AskForChunks,
+    progress: &mut dyn FnMut(Copied),
+) -> Result<Fetched, FetchError> {
+    let own = &damaged.files;
+    let mut fetched = Fetched::new(disk).await?;
+    let mut open: Vec<Hash> = damaged.missing.iter().map(|missing| missing.hash).collect();
+    let (mut seen, mut wanted) = (BTreeSet::new(), Vec::new());
+    loop {
+        // What is here below a chunk that was missing was not walked by the check.
+        while let Some(hash) = open.pop() {
+            if !seen.insert(hash) {
+                continue;
+            }
+            match own.get(&hash) {
+                // The check did not understand it; whoever makes the store again says so.
+                Ok(chunk) => open.extend(links(&chunk).unwrap_or_default().into_iter().map(|link| link.hash)),
+                Err(ChunkError::Missing { .. } | ChunkError::Corrupt { .. }) => wanted.push(hash),
+                Err(error) => return Err(EngineError::from(error).into()),
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(fetched);
+        }
+        let asked = wanted.split_off(wanted.len().saturating_sub(ASKED_AT_ONCE));
+        let mut awaited: BTreeSet<Hash> = asked.iter().copied().collect();
+        let Answer { mut given, mut absent } = others.ask(&asked).await.map_err(FetchError::NoAnswer)?;
+        given.retain(|(hash, _)| awaited.remove(hash));
+        absent.retain(|hash| awaited.remove(hash));
+        if awaited.len() == asked.len() {
+            let text = "the answer has nothing of what was asked for".to_owned();
+            return Err(FetchError::NoAnswer(text));
+        }
+        wanted.extend(awaited);
+        for (hash, chunk) in &given {
+            check_hash(*hash, chunk)?;
+            let below = links(chunk).map_err(EngineError::Object)?;
+            open.extend(below.into_iter().map(|link| link.hash));
+        }
+        fetched.keep(given).await?;
+        fetched.absent.extend(absent);
+        progress(fetched.copied);
+        runtime::yield_now().await;
+    }
+}
+
+/// What is right in one store, and what others have.
+struct Mended<'a> {
+    own: &'a StoreCheck,
+    others: &'a [&'a dyn ReadChunks],
+}
+
+impl ReadChunks for Mended<'_> {
+    fn get(&self, hash: &Hash) -> Result<Bytes, ChunkError> {
+        if let Ok(chunk) = self.own.get(hash) {
+            return Ok(chunk);
+        }
+        let other = self.others.iter().find(|other| other.contains(hash));
+        other.ok_or(ChunkError::Missing { hash: *hash })?.get(hash)
+    }
+
+    fn contains(&self, hash: &Hash) -> bool {
+        self.own.contains(hash) || self.others.iter().any(|other| other.contains(hash))
+    }
+}
+
+/// Makes a damaged store again, at its newest root, with what `others` have of what it lacks; gives the folder to which
+/// the damaged one was moved.
+///
+/// # Errors
+/// `Store` with `Missing` when nobody has a chunk: nothing was changed. `Io`.
+pub async fn repair_store(
+    disk: &Disk,
+    damaged: &CheckedStore,
+    others: &[&dyn ReadChunks],
+    progress: &mut (dyn FnMut(Copied) + Send),
+) -> Result<String, EngineError> {
+    let path = damaged.path.as_str();
+    let repaired = format!("{path}.repaired");
+    if folder::exists(disk, &repaired)? {
+        folder::remove(disk, &repaired)?;
+    }
+    let record = damaged.files.root;
+    let made = async {
+        let store = ChunkStore::create(disk, &repaired, &StoreOptions::default()).await?;
+        if !record.root.is_none() {
+            let source = Mended {
+                own: &damaged.files,
+                others,
+            };
+            copy_root(&source, &record, &store, progress).await?;
+        }
+        Ok::<_, EngineError>(())
+    };
+    if let Err(error) = made.await {
+        folder::remove(disk, &repaired)?;
+        return Err(error);
+    }
+    let name = path.rsplit('/').next().unwrap_or(path);
+    disk.create_dir_all(DAMAGED)
+        .map_err(EngineError::io("create folder", disk.describe(DAMAGED)))?;
+    let mut kept = format!("{DAMAGED}/{name}");
+    let mut number = 1;
+    while folder::exists(disk, &kept)? {
+        number += 1;
+        kept = format!("{DAMAGED}/{name}.{number}");
+    }
+    folder::sync_folder(disk, folder::CONTROL_FOLDER).await?;
+    folder::rename(disk, path, &kept)?;
+    folder::rename(disk, &repaired, path)?;
+    let parent = path.rfind('/').map_or("", |slash| &path[..slash]);
+    folder::sync_folder(disk, parent).await?;
+    folder::sync_folder(disk, DAMAGED).await?;
+    Ok(kept)
+}
