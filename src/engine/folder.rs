@@ -5,6 +5,8 @@
 //! .understudy/format        the format's version, as text
 //! .understudy/system/       the store of the system database
 //! .understudy/dropped/      databases that a standby gave up because its primary does not list them
+//! .understudy/damaged/      stores that were made again by a repair, as they were before
+//! .understudy/fetched/      while a repair runs: what others gave for it
 //! databases/<name>-<id>/    one store for each database; percent-encoded name, first 8 digits of the id
 //! ```
 //!
