@@ -201,6 +201,12 @@ impl Transaction {
         Ok(count)
     }
 
+    /// How many rows of the table the transaction has touched; of one that is not there, none.
+    pub fn edited_rows(&self, name: &TableName) -> usize {
+        let view = self.view(name).ok();
+        view.and_then(|view| view.edits.map(|edits| edits.len())).unwrap_or(0)
+    }
+
     /// Adds a row.
     ///
     /// # Errors

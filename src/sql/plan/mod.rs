@@ -32,6 +32,7 @@ mod scan;
 mod special;
 mod subquery;
 mod syntax;
+mod table_scan;
 mod yielding;
 
 use std::sync::{Arc, OnceLock};
@@ -130,7 +131,7 @@ impl Planner {
 fn session_state(memory: &QueryMemory) -> Result<SessionState, SqlError> {
     let mut config = SessionConfig::new()
         .with_target_partitions(1)
-        .with_batch_size(scan::BATCH_ROWS)
+        .with_batch_size(table_scan::BATCH_ROWS)
         .with_information_schema(false)
         .with_create_default_catalog_and_schema(false);
     let options = config.options_mut();
@@ -215,7 +216,9 @@ async fn physical_plan(
 ) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
     let plan = interrupt::optimized(state, plan, interrupt).map_err(from_datafusion)?;
     let physical = state.query_planner().create_physical_plan(&plan, state).await;
-    physical.map_err(from_datafusion)
+    physical
+        .and_then(table_scan::skipping_by_count)
+        .map_err(from_datafusion)
 }
 
 /// Types of a query's parameters and columns. `known[i]` is what the client said of parameter `i + 1`.

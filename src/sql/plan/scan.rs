@@ -1,4 +1,4 @@
-//! User tables as DataFusion sees them: cursors over the transaction's rows, decoded to Arrow batch by batch.
+//! User tables as DataFusion sees them, and which keys of them a query's conditions leave to be read.
 //!
 //! Only the columns a plan needs are decoded. Conditions on a prefix of the primary key become key ranges; they are still
 //! checked above the scan, so a range may be wider than the condition but never narrower. Rows come in key order, and the
@@ -8,36 +8,25 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::array::RecordBatchOptions;
 use datafusion::arrow::compute::SortOptions;
 use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Constraint, Constraints, ScalarValue};
 use datafusion::datasource::TableType;
 use datafusion::error::Result as PlanResult;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown};
 use datafusion::physical_expr::expressions::Column as PhysicalColumn;
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 
 use super::ROW_KEY_COLUMN;
-use super::error::external;
+use super::table_scan::{Extra, KeyRange, Source, TableRows, TableScanExec};
 use super::{arrow, digits};
 use crate::engine::Transaction;
 use crate::sql::text::Cell;
-use crate::sql::{PgType, SqlError, types};
+use crate::sql::{PgType, types};
 use crate::version::{ColumnType, TableName, TableSchema, Value, encode_key_values};
-
-/// Rows decoded at a time.
-pub const BATCH_ROWS: usize = 8192;
-
-/// Keys between two bounds, as encoded.
-type KeyRange = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 /// A table of a transaction's snapshot, with its uncommitted edits.
 pub struct UserTable {
@@ -49,14 +38,6 @@ pub struct UserTable {
     extras: Vec<Extra>,
     /// The primary key, which lets GROUP BY name fewer columns.
     constraints: Constraints,
-}
-
-/// A column that is no column of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Extra {
-    RowKey,
-    /// How many digits behind the point the numeric of this column has.
-    Digits(usize),
 }
 
 impl std::fmt::Debug for UserTable {
@@ -154,7 +135,7 @@ impl TableProvider for UserTable {
         let rows = TableRows {
             transaction: Arc::clone(&self.transaction),
             name: self.name.clone(),
-            schema: Arc::clone(&schema),
+            schema,
             sources: columns
                 .into_iter()
                 .map(|position| match position.checked_sub(self.table.columns.len()) {
@@ -163,124 +144,11 @@ impl TableProvider for UserTable {
                 })
                 .collect(),
             ranges,
+            skip: 0,
             limit: if filters.is_empty() { limit } else { None },
         };
-        Ok(Arc::new(StreamingTableExec::try_new(
-            schema,
-            vec![Arc::new(rows)],
-            None,
-            ordering,
-            false,
-            None,
-        )?))
+        Ok(Arc::new(TableScanExec::new(rows, ordering)))
     }
-}
-
-/// The rows of some key ranges, ready to be read.
-struct TableRows {
-    transaction: Arc<Transaction>,
-    name: TableName,
-    schema: SchemaRef,
-    sources: Vec<Source>,
-    ranges: Vec<KeyRange>,
-    limit: Option<usize>,
-}
-
-/// Where a column of the output comes from.
-#[derive(Clone, Copy, Debug)]
-enum Source {
-    Column(usize),
-    Extra(Extra),
-}
-
-impl Source {
-    /// The table's column that it needs.
-    fn column(self) -> Option<usize> {
-        match self {
-            Source::Column(position) | Source::Extra(Extra::Digits(position)) => Some(position),
-            Source::Extra(Extra::RowKey) => None,
-        }
-    }
-}
-
-impl Extra {
-    fn of(self, key: &[u8], row: &[Value]) -> Value {
-        match self {
-            Extra::RowKey => Value::Bytea(key.to_vec()),
-            Extra::Digits(position) => match row.get(position) {
-                Some(Value::Numeric(value)) => Value::Int4(value.scale() as i32),
-                _ => Value::Null,
-            },
-        }
-    }
-}
-
-impl std::fmt::Debug for TableRows {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} in {} key ranges", self.name, self.ranges.len())
-    }
-}
-
-impl PartitionStream for TableRows {
-    fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let transaction = Arc::clone(&self.transaction);
-        let name = self.name.clone();
-        let ranges = self.ranges.clone().into_iter();
-        let wanted: Vec<usize> = self.sources.iter().filter_map(|source| source.column()).collect();
-        let rows = ranges.flat_map(move |range| -> Box<dyn Iterator<Item = Result<_, SqlError>> + Send> {
-            match transaction.scan_columns(&name, range, &wanted) {
-                Ok(scan) => Box::new(scan.map(|row| row.map_err(SqlError::from))),
-                Err(error) => Box::new(std::iter::once(Err(SqlError::from(error)))),
-            }
-        });
-        let mut rows = rows.take(self.limit.unwrap_or(usize::MAX)).fuse();
-        let (schema, sources) = (Arc::clone(&self.schema), self.sources.clone());
-        let batches = std::iter::from_fn(move || {
-            let mut decoded: Vec<Vec<Value>> = sources.iter().map(|_| Vec::new()).collect();
-            let mut count = 0;
-            for row in rows.by_ref().take(BATCH_ROWS) {
-                let (key, mut row) = match row {
-                    Ok(row) => row,
-                    Err(error) => return Some(Err(external(error))),
-                };
-                for (column, source) in decoded.iter_mut().zip(&sources) {
-                    if let Source::Extra(extra) = source {
-                        column.push(extra.of(&key, &row));
-                    }
-                }
-                // Moved out, once nobody looks at the row any more.
-                for (column, source) in decoded.iter_mut().zip(&sources) {
-                    if let Source::Column(position) = source {
-                        let value = row.get_mut(*position);
-                        debug_assert!(value.is_some(), "a row has a value for each column of its table");
-                        column.push(value.map_or(Value::Null, |value| std::mem::replace(value, Value::Null)));
-                    }
-                }
-                count += 1;
-            }
-            (count > 0).then(|| batch(&schema, &decoded, count).map_err(external))
-        });
-        Box::pin(RecordBatchStreamAdapter::new(
-            Arc::clone(&self.schema),
-            futures::stream::iter(batches),
-        ))
-    }
-}
-
-/// Columns of values as one batch.
-pub fn batch(schema: &SchemaRef, columns: &[Vec<Value>], rows: usize) -> Result<RecordBatch, SqlError> {
-    let arrays = columns
-        .iter()
-        .zip(schema.fields())
-        .map(|(column, field)| arrow::array(field.data_type(), column.iter()));
-    let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options)
-        .map_err(|error| SqlError::internal(format!("a table's rows do not fit its schema: {error}")))
 }
 
 /// `column op value` for a column of the primary key.

@@ -193,3 +193,71 @@ async fn plans_see_the_sessions_edits_and_its_settings() {
     let copied = run(&mut session, "COPY (SELECT 1 AS a, NULL AS b) TO STDOUT").await;
     assert_eq!(copied, ["copy out 2", "1\t\\N\n", "COPY 1"]);
 }
+
+#[tokio::test]
+async fn an_offset_is_skipped_and_rows_are_counted_by_the_tree() {
+    let (_world, mut session) = world_with_table().await;
+    run(
+        &mut session,
+        "CREATE TABLE n (a int PRIMARY KEY, b int); INSERT INTO n SELECT g, g % 7 FROM generate_series(1, 20000) AS s(g)",
+    )
+    .await;
+    let plan = |lines: Vec<String>| lines.join("\n");
+    let page = "SELECT a, b + 1 FROM n ORDER BY a LIMIT 3 OFFSET 15000";
+    let count = "SELECT count(*) FROM n";
+    let shown = plan(run(&mut session, &format!("EXPLAIN {page}")).await);
+    assert!(shown.contains("skip=15000"), "{shown}");
+    let shown = plan(run(&mut session, &format!("EXPLAIN {count}")).await);
+    assert!(!shown.contains("TableScanExec"), "{shown}");
+    let shown = plan(run(&mut session, "EXPLAIN SELECT a FROM n WHERE b = 1 ORDER BY a OFFSET 10").await);
+    assert!(!shown.contains("columns=[a, b], skip"), "{shown}");
+
+    assert_eq!(
+        rows(&mut session, page).await,
+        ["15001|1", "15002|2", "15003|3"].map(|row| {
+            let a: i32 = row.split('|').next().unwrap().parse().unwrap();
+            format!("{a}|{}", a % 7 + 1)
+        })
+    );
+    // Rows that only this transaction has, changed or removed, count as it sees them.
+    run(&mut session, "BEGIN").await;
+    run(
+        &mut session,
+        "DELETE FROM n WHERE a <= 10; INSERT INTO n VALUES (0, 0), (-5, 1); UPDATE n SET b = 100 WHERE a = 15009",
+    )
+    .await;
+    assert_eq!(rows(&mut session, count).await, ["19992"]);
+    assert_eq!(
+        rows(&mut session, page).await,
+        ["15009|101", "15010|3", "15011|4"].map(|row| {
+            let a: i32 = row.split('|').next().unwrap().parse().unwrap();
+            format!("{a}|{}", if a == 15009 { 101 } else { a % 7 + 1 })
+        })
+    );
+    assert_eq!(
+        rows(&mut session, "SELECT a FROM n ORDER BY a OFFSET 19990").await,
+        ["19999", "20000"]
+    );
+    assert_eq!(
+        rows(
+            &mut session,
+            "SELECT a FROM n WHERE a > 100 ORDER BY a LIMIT 2 OFFSET 1000"
+        )
+        .await,
+        ["1101", "1102"]
+    );
+    assert_eq!(
+        rows(
+            &mut session,
+            "SELECT a FROM n WHERE a IN (50, 60, 70, 80) ORDER BY a OFFSET 2"
+        )
+        .await,
+        ["70", "80"]
+    );
+    assert_eq!(
+        rows(&mut session, "SELECT a FROM n ORDER BY a OFFSET 30000").await,
+        Vec::<String>::new()
+    );
+    run(&mut session, "ROLLBACK").await;
+    assert_eq!(rows(&mut session, count).await, ["20000"]);
+}
