@@ -5,3 +5,4 @@ mod harness;
 mod roles;
 mod security;
 mod shipping;
+mod streams;
