@@ -76,6 +76,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     };
     let (config, settings) = load(arguments.config.as_deref(), flags)?;
     if arguments.check_config {
+        // Its message tells its causes itself.
+        Server::check_config(&config).map_err(|error| anyhow::anyhow!("{error}"))?;
         return say(&effective(&settings));
     }
     start_logging(config.log_level);

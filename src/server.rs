@@ -24,9 +24,8 @@ use crate::replication::cluster::{Cluster, ClusterStartError, Role, stored_role}
 use crate::runtime::disk::Disk;
 use crate::runtime::net::TcpListener;
 use crate::sql::plan::QueryMemory;
-use crate::sql::settings::Settings;
+use crate::sql::settings;
 use crate::sql::{ServerSettings, SqlError};
-use std::sync::Arc;
 
 /// How long statements may go on after the server was asked to stop.
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -68,12 +67,30 @@ pub enum StartError {
 }
 
 impl Server {
-    /// As [`Server::start`], making the data folder only once it is known that the ports are free: a start that is
-    /// refused for its configuration leaves nothing behind.
+    /// What of a configuration only the layers above it can judge.
+    ///
+    /// # Errors
+    /// `Variable`.
+    pub fn check_config(config: &Config) -> Result<(), StartError> {
+        // They are what every session starts with; a name or value that no session would take is an error now.
+        for (name, value) in &config.system_variables {
+            let checked = settings::checked_value(name, value, config.cluster.is_some());
+            checked.map_err(|source| StartError::Variable {
+                name: name.clone(),
+                value: value.clone(),
+                source: Box::new(source),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// As [`Server::start`], making the data folder only once it is known that the configuration is good and the ports
+    /// are free: a start that is refused for either leaves nothing behind.
     ///
     /// # Errors
     /// Nothing is left running or listening.
     pub async fn start_in(config: Config, open: impl FnOnce() -> io::Result<Disk>) -> Result<Server, StartError> {
+        Server::check_config(&config)?;
         // Each is let go again: none may be open before everything behind it works.
         drop(bind_sql(&config).await?);
         if let Some(cluster) = &config.cluster {
@@ -98,8 +115,8 @@ impl Server {
         for warning in &config.warnings {
             warn!("{warning}");
         }
+        Server::check_config(&config)?;
         let engine = Engine::open(disk.clone(), engine_options(&config)).await?;
-        check_variables(&config, &engine, &disk)?;
         // Before any peer can be met: two servers configured as primaries find out within milliseconds, and each must
         // still have a database that its operator can connect to.
         let is_primary = match &config.cluster {
@@ -236,22 +253,6 @@ fn options(config: &Config) -> pg::Options {
             .collect(),
         ..pg::Options::default()
     }
-}
-
-/// `system_variables` are what every session starts with; a name or value no session would take is an error now.
-fn check_variables(config: &Config, engine: &Engine, disk: &Disk) -> Result<(), StartError> {
-    let server = Arc::new(server_settings(config, disk, config.listener.port));
-    let mut settings = Settings::new(engine.clone(), server, config.user.name.clone(), true);
-    for (name, value) in &config.system_variables {
-        settings
-            .set_at_start(name, value)
-            .map_err(|source| StartError::Variable {
-                name: name.clone(),
-                value: value.clone(),
-                source: Box::new(source),
-            })?;
-    }
-    Ok(())
 }
 
 /// In an empty data folder, unless nothing may be written here: a standby gets its databases from its primary.

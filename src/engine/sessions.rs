@@ -6,11 +6,12 @@
 //! Invariants
 //! - A cancel request stops the statement running when it arrives, never a later one.
 //! - `kill_all` returns when everyone it asked is gone, or when [`KILL_LIMIT`] is over: a change of role must not hang on
-//!   one session that does not listen. Such a session starts no more statements, and the write gate keeps it from
-//!   committing.
+//!   one session that does not listen. Such a session starts no more statements, the write gate keeps it from committing,
+//!   and what it kept ([`SessionHandle::keep`]) is let go as if it had ended.
 //!
 //! Must not know: what a statement is, how an error reaches the client.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,6 +79,7 @@ struct SessionState {
     statement: Option<CancellationToken>,
     why_terminated: Option<&'static str>,
     tainted: bool,
+    kept: Option<Box<dyn Any + Send>>,
 }
 
 /// A session's own view of itself. Clones are the same session; it ends when the last one is dropped.
@@ -158,6 +160,11 @@ impl SessionRegistry {
     /// Running statements are cancelled; `why` is what their clients are told. Sessions that register meanwhile are
     /// not touched.
     pub async fn kill_all(&self, spare: Option<SessionId>, why: &'static str) -> usize {
+        self.kill_within(KILL_LIMIT, spare, why).await
+    }
+
+    /// As [`kill_all`](Self::kill_all), waiting for `limit` at most.
+    pub async fn kill_within(&self, limit: Duration, spare: Option<SessionId>, why: &'static str) -> usize {
         let mut ended = self.shared.ended.subscribe();
         let asked: Vec<Arc<Session>> = {
             let sessions = self.shared.sessions.lock();
@@ -175,7 +182,7 @@ impl SessionRegistry {
         let ids: Vec<SessionId> = asked.iter().map(|session| session.id).collect();
         drop(asked);
         let all_ended = ended.wait_for(|_| self.alive(&ids).is_empty());
-        if let Ok(ended) = runtime::timeout(KILL_LIMIT, all_ended).await {
+        if let Ok(ended) = runtime::timeout(limit, all_ended).await {
             ended.expect("the registry holds the sender");
             return count;
         }
@@ -185,9 +192,10 @@ impl SessionRegistry {
                 pid = session.pid,
                 user = session.user,
                 database = session.database,
-                limit_secs = KILL_LIMIT.as_secs(),
+                limit_millis = limit.as_millis(),
                 "a session did not end when it was told to, and is not waited for any longer"
             );
+            session.let_go();
         }
         count
     }
@@ -262,6 +270,12 @@ impl Session {
         self.terminated.cancel();
     }
 
+    /// Whoever comes second finds nothing left.
+    fn let_go(&self) {
+        let kept = self.state.lock().kept.take();
+        drop(kept);
+    }
+
     fn info(&self) -> SessionInfo {
         let state = self.state.lock();
         SessionInfo {
@@ -296,6 +310,11 @@ impl SessionHandle {
 
     pub fn database(&self) -> &str {
         &self.inner.session.database
+    }
+
+    /// Keeps `what` until the session ends, or is no longer waited for after it was told to end; then it is dropped.
+    pub fn keep(&self, what: impl Any + Send) {
+        self.inner.session.state.lock().kept = Some(Box::new(what));
     }
 
     /// Says that a statement begins; it ends when the guard is dropped. A statement of a session that is being ended
@@ -340,6 +359,8 @@ impl SessionHandle {
 impl Drop for Registration {
     fn drop(&mut self) {
         self.shared.sessions.lock().live.remove(&self.session.id);
+        // Others may hold the session for a moment longer: a guard of its statement, whoever told it to end.
+        self.session.let_go();
         self.shared.ended.send_modify(|ended| *ended += 1);
     }
 }

@@ -62,3 +62,28 @@ fn a_taint_is_seen_by_the_session_and_dies_with_it() {
     assert!(!registry.is_tainted(id));
     assert_ne!(registry.register("postgres", "shop").id(), id);
 }
+
+#[tokio::test]
+async fn what_a_session_kept_is_let_go_once_at_its_end_or_when_it_is_overdue() {
+    let registry = registry();
+    let (prompt, overdue) = (registry.register("app", "shop"), registry.register("app", "shop"));
+    let [prompts, overdues] = [(); 2].map(|()| Arc::new(()));
+    prompt.keep(prompts.clone());
+    overdue.keep(overdues.clone());
+    let statement = prompt.begin_statement();
+    drop(prompt);
+    assert_eq!(
+        Arc::strong_count(&prompts),
+        1,
+        "although a guard of its statement is there"
+    );
+    drop(statement);
+    assert_eq!(Arc::strong_count(&overdues), 2);
+    let limit = Duration::from_millis(10);
+    assert_eq!(registry.kill_within(limit, None, "the role changes").await, 1);
+    assert_eq!((Arc::strong_count(&overdues), registry.count()), (1, 1));
+    assert!(overdue.begin_statement().is_cancelled());
+    assert_eq!(registry.kill_within(limit, None, "the role changes again").await, 1);
+    drop(overdue);
+    assert_eq!((Arc::strong_count(&overdues), registry.count()), (1, 0));
+}

@@ -63,6 +63,8 @@ where
         }
     };
     let handle = shared.engine.sessions().register(&request.user, &request.database);
+    // Not held here: this task may be what does not end when it is told to.
+    handle.keep(slot);
     let start = SessionStart {
         user: request.user,
         database: request.database,
@@ -105,7 +107,6 @@ where
     // Its transaction is rolled back and its snapshots are let go before the client learns that it is over.
     drop((extended, session));
     client.farewell(end).await;
-    drop(slot);
     debug!(session = session_id, "session ended");
 }
 

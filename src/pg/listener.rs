@@ -61,7 +61,8 @@ const STRANGERS_MAX: usize = 64;
 /// How long a failed accept (no file descriptors, say) is waited out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Places for sessions.
+/// Places for sessions. A session keeps its place until it ends or is overdue: its end is asked for and not waited for any
+/// longer.
 pub(super) struct Slots(Arc<Semaphore>);
 
 pub(super) type Slot = OwnedSemaphorePermit;
@@ -249,6 +250,17 @@ pub struct SqlServer {
 impl SqlServer {
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Serves a stream that came from elsewhere than the port.
+    #[cfg(all(test, not(madsim)))]
+    pub(super) fn serve_stream<S>(&self, stream: S) -> runtime::Task<()>
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let stranger = Strangers::default().enter(0);
+        let serve = connection::serve(self.shared.clone(), stream, None, stranger);
+        runtime::spawn("sql connection", serve)
     }
 
     /// Stops accepting and ends idle sessions; running statements have `grace` to finish, then they are cancelled.

@@ -1,13 +1,16 @@
 //! The protocol against a real engine on a simulated disk, spoken by tokio-postgres and, where a driver is too polite,
 //! message by message.
 
-use std::pin::pin;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{SinkExt, TryStreamExt};
 use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_postgres::{Client, Error, NoTls, SimpleQueryMessage};
 
 use super::{Options, SqlListener, SqlServer};
@@ -458,6 +461,109 @@ async fn s_018_more_connections_than_allowed_are_refused_until_one_leaves() {
     assert_eq!(code(&error), "53300");
     drop(first);
     fixture.sessions(1).await;
+    let again = async {
+        while fixture.try_connect("postgres", "password", "postgres").await.is_err() {
+            runtime::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    runtime::timeout(LIMIT, again).await.expect("the slot comes back");
+}
+
+/// A stream whose every use blocks its thread while it is frozen: its connection neither serves nor ends.
+struct Freezing<S> {
+    stream: S,
+    ice: Arc<Ice>,
+}
+
+#[derive(Default)]
+struct Ice {
+    frozen: parking_lot::Mutex<bool>,
+    thawed: parking_lot::Condvar,
+}
+
+impl Ice {
+    fn wait(&self) {
+        let mut frozen = self.frozen.lock();
+        self.thawed.wait_while(&mut frozen, |frozen| *frozen);
+    }
+}
+
+/// Thaws when dropped: a failed test must not leave a blocked thread behind.
+struct Frozen(Arc<Ice>);
+
+impl Frozen {
+    fn freeze(ice: &Arc<Ice>) -> Frozen {
+        *ice.frozen.lock() = true;
+        Frozen(ice.clone())
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        *self.0.frozen.lock() = false;
+        self.0.thawed.notify_all();
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Freezing<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.ice.wait();
+        Pin::new(&mut self.stream).poll_read(cx, into)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Freezing<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.ice.wait();
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.ice.wait();
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.ice.wait();
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_overdue_session_gives_its_slot_back_once() {
+    let fixture = fixture(Options {
+        max_connections: 1,
+        ..Options::default()
+    })
+    .await;
+    let ice = Arc::<Ice>::default();
+    let (ours, theirs) = tokio::io::duplex(1 << 16);
+    let stream = Freezing {
+        stream: theirs,
+        ice: ice.clone(),
+    };
+    fixture.server.serve_stream(stream).detach();
+    let mut config = tokio_postgres::Config::new();
+    config.user("postgres").password("password").dbname("postgres");
+    let (client, connection) = config.connect_raw(ours, NoTls).await.unwrap();
+    runtime::spawn("test client", async move { drop(connection.await) }).detach();
+    let frozen = Frozen::freeze(&ice);
+    let sessions = fixture.engine.sessions();
+    let killed = sessions.kill_within(Duration::from_millis(50), None, "the role changes");
+    assert_eq!(killed.await, 1);
+    assert_eq!(sessions.count(), 1, "it did not end");
+    let refused = async || {
+        let refused = fixture.try_connect("postgres", "password", "postgres").await;
+        assert_eq!(code(&refused.err().unwrap()), "53300");
+    };
+    let successor = fixture.connect().await;
+    refused().await;
+    drop(frozen);
+    fixture.sessions(1).await;
+    refused().await;
+    assert!(client.simple_query("SELECT 1").await.is_err());
+    drop(successor);
+    fixture.sessions(0).await;
     let again = async {
         while fixture.try_connect("postgres", "password", "postgres").await.is_err() {
             runtime::sleep(Duration::from_millis(5)).await;

@@ -39,6 +39,10 @@ fn a_bad_configuration_is_refused_with_file_key_and_value() {
         ("log_level: loud\n".to_owned(), &["log_level", "loud", "info"]),
         ("listener: [\n".to_owned(), &["server.yaml"]),
         (
+            "listener: {port: 0}\nsystem_variables:\n  statement_timeout: soon\n".to_owned(),
+            &["system_variables.statement_timeout", "soon"],
+        ),
+        (
             cluster("bootstrap_role: primary", "boostrap_role: primary"),
             &["boostrap_role", "bootstrap_role"],
         ),

@@ -156,20 +156,25 @@ async fn s_019_a_read_only_server_serves_reads_and_refuses_writes() {
 #[test]
 fn s_011_an_unknown_system_variable_is_refused_with_name_and_value() {
     let folder = tempfile::tempdir().unwrap();
-    for (variable, value) in [("no_such_setting", "1"), ("statement_timeout", "soon")] {
+    for (variable, value) in [
+        ("no_such_setting", "1"),
+        ("statement_timeout", "soon"),
+        ("server_version", "9"),
+        ("dolt_cluster_role", "primary"),
+    ] {
         let config = format!("system_variables:\n  {variable}: {value}\n");
         std::fs::write(folder.path().join("server.yaml"), config).unwrap();
-        let output = run(
-            folder.path(),
-            &["--config", "server.yaml", "--data-dir", "d", "--port", "0"],
-            &[],
-        );
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{errors}");
-        assert!(
-            errors.contains(&format!("system_variables.{variable}: `{value}`")),
-            "{errors}"
-        );
+        let start = ["--config", "server.yaml", "--data-dir", "d", "--port", "0"];
+        for check in [&[][..], &["--check-config"]] {
+            let output = run(folder.path(), &[&start, check].concat(), &[]);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{errors}");
+            assert!(
+                errors.contains(&format!("system_variables.{variable}: `{value}`")),
+                "{errors}"
+            );
+            assert!(!folder.path().join("d").exists(), "a refused start leaves a folder");
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::controller::Controller;
 use super::keyring::KeyRing;
 use super::link::LinkTable;
+use super::streams::Streams;
 use super::token::TokenSigner;
 use crate::engine::Engine;
 
@@ -19,6 +20,8 @@ pub struct Core {
     pub engine: Engine,
     pub controller: Arc<Controller>,
     pub links: LinkTable,
+    /// Those that other servers replicate to this one over.
+    pub streams: Streams,
     pub signer: TokenSigner,
     pub keys: KeyRing,
     /// How long a demotion waits for the standbys to answer, and again for them to catch up.

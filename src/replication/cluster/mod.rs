@@ -28,6 +28,7 @@ mod role_store;
 mod service;
 mod shipper;
 mod start;
+mod streams;
 mod token;
 mod visitors;
 

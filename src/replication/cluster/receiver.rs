@@ -3,6 +3,7 @@
 //! Invariants
 //! - Every message is judged by the role machine before anything of it is used, and the right to apply is checked once
 //!   more under the commit turn.
+//! - Of the streams of one primary for one database, the one admitted last applies. An older one is over before it begins.
 //! - A root is acknowledged when it is durable and visible here, never before.
 //! - What is held in memory is bounded: one run of chunks up to its root, or while walking one message and the chunks
 //!   that wait for what they refer to.
@@ -27,6 +28,7 @@ use super::link::shown_name;
 use super::message::{self, hash, hash_bytes, hash_or_none, root_message, root_record};
 use super::outgoing::RUN_BYTES_MAX;
 use super::role::Event;
+use super::streams::{Admission, Claim, Displaced};
 use super::wire::to_primary::Body as Answer;
 use super::wire::to_standby::Body;
 use super::wire::{self, ToPrimary, ToStandby};
@@ -36,6 +38,8 @@ use crate::runtime;
 
 /// A primary sends a heartbeat every second; one that is silent for this long is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
+/// How long the primary may take to hear why its stream ends. A connection that is half dead takes nothing at all.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(5);
 const BUSY_EVERY: Duration = Duration::from_secs(1);
 /// Chunks asked for at once: some 2 MB on their way keep a connection full.
 const WANT_MAX: usize = 512;
@@ -49,10 +53,11 @@ pub struct Receiver {
     answers: mpsc::Sender<Result<ToPrimary, Status>>,
     role: watch::Receiver<Published>,
     generation: u64,
+    admission: Admission,
 }
 
 impl Receiver {
-    /// `generation` is that of the decision to serve `peer`.
+    /// For a stream of `peer`, which was admitted just now; `generation` is that of the decision to serve it.
     pub fn new(
         core: Arc<Core>,
         peer: ServerId,
@@ -61,6 +66,7 @@ impl Receiver {
         answers: mpsc::Sender<Result<ToPrimary, Status>>,
     ) -> Receiver {
         let role = core.controller.watch();
+        let admission = core.streams.admit();
         Receiver {
             core,
             peer,
@@ -68,6 +74,7 @@ impl Receiver {
             answers,
             role,
             generation,
+            admission,
         }
     }
 
@@ -77,7 +84,7 @@ impl Receiver {
         debug!(peer = %self.peer, code = ?status.code(), reason = status.message(), "replication stream ended");
         message::put_headers(status.metadata_mut(), &self.core.controller.standing());
         // Nobody listens any more when the connection failed.
-        let _ = self.answers.send(Err(status)).await;
+        let _ = runtime::timeout(FAREWELL_LIMIT, self.answers.send(Err(status))).await;
     }
 
     async fn serve(&mut self) -> Result<(), Status> {
@@ -91,10 +98,27 @@ impl Receiver {
         let Some(database) = self.core.engine.store_of(id) else {
             return Err(Status::not_found(format!("database {id} is not known here yet")));
         };
+        let claim = self.core.streams.claim((self.peer, id), self.admission);
+        let claim = Arc::new(claim.map_err(displaced_status)?);
+        tokio::select! {
+            biased;
+            // Wherever the older stream waits, for a connection that takes nothing or for the disk: it is over.
+            () = claim.displaced() => Err(displaced_status(Displaced)),
+            served = self.take_in(database, claim.clone()) => served,
+        }
+    }
+
+    async fn take_in(&mut self, database: Database, claim: Arc<Claim>) -> Result<(), Status> {
+        let _turn = self.busily(claim.turn()).await?;
         let root = hash_bytes(self.settled(&database).await?);
+        if database.id() == DatabaseId::SYSTEM {
+            // The stream that brought this root may have ended before it came to that, and the root will not come again.
+            self.reconcile().await?;
+        }
         self.answer(Answer::Standing(wire::Standing { root })).await?;
         Follower {
             database,
+            claim,
             run: Vec::new(),
             run_bytes: 0,
             ignoring: false,
@@ -147,6 +171,21 @@ impl Receiver {
         Ok(newest.root)
     }
 
+    /// Makes the databases here those that the primary lists. In a task of its own, so that it is not left half done when
+    /// the stream ends meanwhile.
+    async fn reconcile(&self) -> Result<(), Status> {
+        let engine = self.core.engine.clone();
+        let reconcile = async move { engine.reconcile_databases().await };
+        let reconcile = runtime::spawn("reconcile databases", self.core.tasks.track_future(reconcile));
+        let reconciled = self.busily(reconcile).await?;
+        reconciled
+            .map_err(|lost| Status::internal(lost.to_string()))?
+            .map_err(|failure| {
+                error!(error = %failure, "the databases here could not be made those the primary lists");
+                engine_status(&failure)
+            })
+    }
+
     /// Does something that may take long, and lets the primary know that we are alive.
     async fn busily<F: Future>(&self, work: F) -> Result<F::Output, Status> {
         let mut work = std::pin::pin!(work);
@@ -163,6 +202,7 @@ impl Receiver {
 /// The database of a stream and what has arrived of its next root.
 struct Follower {
     database: Database,
+    claim: Arc<Claim>,
     run: Vec<(Hash, Bytes)>,
     run_bytes: usize,
     /// We asked to walk: what was sent before the primary knew is of no use.
@@ -221,8 +261,11 @@ impl Follower {
 
     async fn apply(&mut self, stream: &Receiver, batch: ReplicatedBatch) -> Result<(), Status> {
         let record = batch.root;
-        let (core, peer) = (stream.core.clone(), stream.peer);
-        let permit = move || core.controller.may_apply(peer);
+        let (core, peer, claim) = (stream.core.clone(), stream.peer, self.claim.clone());
+        let permit = move || {
+            core.controller.may_apply(peer)?;
+            claim.check().map_err(|displaced| displaced.to_string())
+        };
         self.room(stream).await?;
         match stream.busily(self.database.apply_replicated(batch, permit)).await? {
             Ok(_) => {}
@@ -248,14 +291,10 @@ impl Follower {
     /// What a new root brings with it on this server.
     async fn applied(&self, stream: &Receiver) -> Result<(), Status> {
         stream.core.links.contacted(self.database.id());
-        if self.database.id() != DatabaseId::SYSTEM {
-            return Ok(());
+        match self.database.id() == DatabaseId::SYSTEM {
+            true => stream.reconcile().await,
+            false => Ok(()),
         }
-        let reconciled = stream.busily(stream.core.engine.reconcile_databases()).await?;
-        reconciled.map_err(|failure| {
-            error!(error = %failure, "the databases here could not be made those the primary lists");
-            engine_status(&failure)
-        })
     }
 
     /// Walks from the primary's root, asks for what is missing, and takes that root over whatever there was.
@@ -330,6 +369,10 @@ impl Follower {
         }
         Ok(())
     }
+}
+
+fn displaced_status(displaced: Displaced) -> Status {
+    Status::aborted(displaced.to_string())
 }
 
 /// How the engine's refusals look on the wire (spec/cluster.md 5.4).

@@ -21,6 +21,7 @@ use super::keyring::KeyRing;
 use super::link::{LinkKey, LinkTable};
 use super::peer::Peer;
 use super::role_store::{Bootstrap, RoleStore, RoleStoreError};
+use super::streams::Streams;
 use super::token::TokenSigner;
 use super::{Cluster, service, shipper};
 use crate::config::{BootstrapRole, ClusterConfig};
@@ -106,6 +107,7 @@ impl Cluster {
             signer: TokenSigner::generate(standing.server),
             keys: keys.clone(),
             links: LinkTable::new(engine.clone(), peers.clone()),
+            streams: Streams::default(),
             controller,
             drain_limit,
             closing,

@@ -6,3 +6,4 @@ mod repair;
 mod roles;
 mod security;
 mod shipping;
+mod streams;

@@ -69,16 +69,14 @@ impl Settings {
 
     /// Takes a value from the start-up message, which RESET will restore.
     pub fn set_at_start(&mut self, name: &str, value: &str) -> Result<(), SqlError> {
-        self.known(name, true)?;
-        let checked = check(name, value)?;
+        let checked = checked_value(name, value, self.engine.cluster().is_some())?;
         self.at_start.insert(name.to_ascii_lowercase(), checked);
         Ok(())
     }
 
     /// SET (`local` false) or SET LOCAL.
     pub fn set(&mut self, name: &str, value: &str, local: bool) -> Result<(), SqlError> {
-        self.known(name, true)?;
-        let checked = check(name, value)?;
+        let checked = checked_value(name, value, self.engine.cluster().is_some())?;
         let key = name.to_ascii_lowercase();
         if local {
             self.local.insert(key, checked);
@@ -91,7 +89,7 @@ impl Settings {
 
     /// RESET, and SET ... TO DEFAULT.
     pub fn reset(&mut self, name: &str, local: bool) -> Result<(), SqlError> {
-        self.known(name, true)?;
+        known(name, self.engine.cluster().is_some())?;
         if let Some(definition) = definition(name) {
             refuse_fixed(definition)?;
         }
@@ -293,19 +291,6 @@ impl Settings {
             Live::MaxConnections => self.server.max_connections.to_string(),
         }
     }
-
-    /// 42704 unless the name is in the table, or dotted (anybody's own; `defining` allows new ones), or was set before.
-    fn known(&self, name: &str, defining: bool) -> Result<(), SqlError> {
-        let key = name.to_ascii_lowercase();
-        match definition(&key) {
-            Some(definition) if matches!(definition.kind, Kind::Cluster(_)) && self.engine.cluster().is_none() => {
-                Err(unknown(name))
-            }
-            Some(_) => Ok(()),
-            None if defining && is_custom(&key) => Ok(()),
-            None => Err(unknown(name)),
-        }
-    }
 }
 
 impl std::fmt::Debug for Settings {
@@ -316,6 +301,27 @@ impl std::fmt::Debug for Settings {
             .field("session", &self.session)
             .field("local", &self.local)
             .finish_non_exhaustive()
+    }
+}
+
+/// The value as a session will show it once it is set; whether the server is one of a cluster decides which names there
+/// are. Asks for no session, nor for an engine: a configuration can be judged before there is either.
+///
+/// # Errors
+/// 42704 for a name nobody defined, 22023 for a value that it cannot have, 55P02 where it cannot be set.
+pub fn checked_value(name: &str, value: &str, in_cluster: bool) -> Result<String, SqlError> {
+    known(name, in_cluster)?;
+    check(name, value)
+}
+
+/// 42704 unless the name is in the table, or dotted: anybody's own.
+fn known(name: &str, in_cluster: bool) -> Result<(), SqlError> {
+    let key = name.to_ascii_lowercase();
+    match definition(&key) {
+        Some(definition) if matches!(definition.kind, Kind::Cluster(_)) && !in_cluster => Err(unknown(name)),
+        Some(_) => Ok(()),
+        None if is_custom(&key) => Ok(()),
+        None => Err(unknown(name)),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::engine::{
     ClusterControl, ClusterError, ClusterStatusRow, Engine, EngineError, EngineOptions, SessionHandle, SessionId,
     Superuser,
 };
+use crate::replication::cluster::peer::Peer;
 use crate::replication::cluster::{Cluster, RepairPeer, stored_role};
 use crate::runtime;
 use crate::runtime::disk::simulated::SimDisk;
@@ -79,6 +80,19 @@ pub async fn stopped_pair() -> (Server, Server) {
         server(1, a, &[b], BootstrapRole::Primary, 1),
         server(2, b, &[a], BootstrapRole::Standby, 1),
     )
+}
+
+/// The cluster port of `server` as a peer sees it.
+pub fn peer_of(server: &Server) -> Peer {
+    let port = server.cluster().local_addr().port();
+    Peer::new(&StandbyRemote {
+        name: "x".to_owned(),
+        remote_url_template: String::new(),
+        endpoint: Endpoint {
+            host: "127.0.0.1".to_owned(),
+            port,
+        },
+    })
 }
 
 impl Server {

@@ -7,8 +7,7 @@ use bytes::Bytes;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status};
 
-use super::harness::{Server, free_ports, pair, server, until};
-use super::security::peer_of;
+use super::harness::{Server, free_ports, pair, peer_of, server, until};
 use crate::chunk::{Hash, ReadChunks};
 use crate::config::BootstrapRole::Standby;
 use crate::engine::AskForChunks;

@@ -6,29 +6,15 @@ use hyper_util::rt::TokioIo;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status};
 
-use super::harness::{Server, pair, stopped_pair, until};
-use crate::config::{Endpoint, StandbyRemote};
+use super::harness::{Server, pair, peer_of, stopped_pair, until};
 use crate::replication::cluster::identity::{Epoch, Role, ServerId};
 use crate::replication::cluster::message;
-use crate::replication::cluster::peer::Peer;
 use crate::replication::cluster::role::Standing;
 use crate::replication::cluster::token::{TokenSigner, parse_document};
 use crate::replication::cluster::visitors::{STRANGER_LIMIT, STRANGERS_MAX};
 use crate::replication::cluster::wire::replication_client::ReplicationClient;
 use crate::runtime;
 use crate::runtime::net::TcpStream;
-
-pub fn peer_of(server: &Server) -> Peer {
-    let port = server.cluster().local_addr().port();
-    Peer::new(&StandbyRemote {
-        name: "x".to_owned(),
-        remote_url_template: String::new(),
-        endpoint: Endpoint {
-            host: "127.0.0.1".to_owned(),
-            port,
-        },
-    })
-}
 
 /// Opens a stream as a primary far ahead, with these authorizations.
 async fn intrude(server: &Server, authorizations: &[String]) -> Status {
