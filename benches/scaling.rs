@@ -1,6 +1,7 @@
 //! How the storage's costs grow with the table: from ten thousand to ten million rows, as a table in Markdown.
 //!
-//! `cargo bench --bench scaling` (or with the largest number of rows after `--`). Rows are 8 bytes of key and 60 of value,
+//! `cargo bench --bench scaling` (or with the largest number of rows after `--`); `-- open 10` measures how long a store of
+//! ten gigabytes takes to open. Rows are 8 bytes of key and 60 of value,
 //! of which LZ4 saves about a third.
 
 use std::time::{Duration, Instant};
@@ -44,10 +45,11 @@ fn links(chunk: &Bytes) -> Result<Vec<Link>, understudy::chunk::ChunkError> {
 }
 
 fn main() {
-    let most = std::env::args()
-        .skip(1)
-        .find_map(|argument| argument.parse().ok())
-        .unwrap_or(u64::MAX);
+    let mut number = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
+    if std::env::args().any(|argument| argument == "open") {
+        return measure_opening(number.next().unwrap_or(10));
+    }
+    let most = number.next().unwrap_or(u64::MAX);
     println!(
         "| rows | built, rows/s | on the disk, MB | appended per commit, KiB | diff of 10, µs | get, µs | collected in, s | opened in, ms |"
     );
@@ -130,5 +132,45 @@ fn measure(rows: u64) {
         get.as_secs_f64() * 1e6,
         collected.as_secs_f64(),
         open.as_secs_f64() * 1e3,
+    );
+}
+
+/// A store of so many gigabytes, made of tables of ten million rows, opened again.
+fn measure_opening(gigabytes: u64) {
+    const TABLE_ROWS: u64 = 10_000_000;
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let _inside = runtime.enter();
+    let folder = tempfile::tempdir_in(".").expect("a folder on the disk of the working directory");
+    let disk = Disk::production(folder.path()).expect("a disk");
+    let options = StoreOptions {
+        cache: ChunkCache::new(1 << 30),
+        ..StoreOptions::default()
+    };
+    let store = runtime
+        .block_on(ChunkStore::create(&disk, "s", &options))
+        .expect("a store");
+    let mut tables = 0;
+    while store.size().log_bytes < gigabytes * 1_000_000_000 {
+        let mut batch = ChunkBatch::new(&store);
+        let rows = (tables * TABLE_ROWS..(tables + 1) * TABLE_ROWS).map(row);
+        let map = Map::build(&mut batch, rows).expect("sorted rows");
+        let record = store
+            .append(batch.into_chunks(), map.root(), 1, WallTime::from_micros(0))
+            .expect("space");
+        runtime.block_on(store.wait_published(record.sequence)).expect("a sync");
+        tables += 1;
+    }
+    let size = store.size();
+    drop(store);
+    let opened = median(5, || {
+        runtime
+            .block_on(ChunkStore::open(&disk, "s", &options))
+            .expect("a store");
+    });
+    println!(
+        "{} rows in {:.1} GB opened in {:.0} ms",
+        tables * TABLE_ROWS,
+        size.log_bytes as f64 / 1e9,
+        opened.as_secs_f64() * 1e3
     );
 }
