@@ -155,6 +155,10 @@ pub enum EngineError {
     #[error("{folder} is in use by {holder}: stop it, or choose another data folder")]
     FolderLocked { folder: String, holder: String },
 
+    /// The folder is something else's: nothing was made there.
+    #[error("{folder} is {what}, not a data folder of this server: choose another one")]
+    ForeignFolder { folder: String, what: &'static str },
+
     /// Written by a newer release.
     #[error("{file} has format version {found}, this server reads up to version {supported}: use a newer server")]
     NewerFormat { file: String, found: u32, supported: u32 },

@@ -15,7 +15,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{DatabaseId, EngineError};
-use crate::chunk::{ChunkError, ChunkStore, StoreOptions};
+use crate::chunk::{ChunkStore, StoreOptions};
 use crate::runtime::disk::{Disk, LockGuard, LockOutcome};
 
 /// The folder of what is not a user's database.
@@ -34,8 +34,24 @@ pub(super) const LOCK: &str = ".understudy/lock";
 const FORMAT: &str = ".understudy/format";
 const FORMAT_PREFIX: &str = "understudy data folder, format ";
 
+/// What tells that a folder is something else's, by a file in it.
+const FOREIGN: [(&str, &str); 2] = [
+    ("PG_VERSION", "a data folder of PostgreSQL"),
+    ("MANIFEST", "the folder of a single database"),
+];
+
 /// Makes the control folder if there is none, takes its lock and checks its format.
 pub(super) async fn enter(disk: &Disk) -> Result<LockGuard, EngineError> {
+    if !exists(disk, FORMAT)? {
+        for (file, what) in FOREIGN {
+            if exists(disk, file)? {
+                return Err(EngineError::ForeignFolder {
+                    folder: disk.describe(""),
+                    what,
+                });
+            }
+        }
+    }
     for folder in [CONTROL_FOLDER, DATABASES] {
         disk.create_dir_all(folder)
             .map_err(EngineError::io("create folder", disk.describe(folder)))?;
@@ -95,8 +111,9 @@ pub(super) fn database_folder(name: &str, id: DatabaseId) -> String {
 }
 
 /// Clears away what lies among the databases and is none of `folders`: what a crash left of a database whose creation
-/// was not acknowledged, whose removal was, or which a standby was about to give up. What may hold more than the first
-/// root is moved to the dropped databases rather than removed.
+/// was not acknowledged, whose removal was, or which a standby was about to give up. Only a store without any root is
+/// removed: how many roots there are says nothing of what is in them, since replication may bring everything in one. All
+/// else is moved to the dropped databases.
 pub(super) async fn clear_leftovers(
     disk: &Disk,
     folders: &[String],
@@ -110,35 +127,42 @@ pub(super) async fn clear_leftovers(
         if folders.contains(&folder) {
             continue;
         }
-        let is_new = match ChunkStore::open(disk, &folder, options).await {
-            Ok((store, _)) => store.published().sequence <= 1,
-            Err(ChunkError::NotAStore { .. }) => true,
+        let is_empty = match ChunkStore::open(disk, &folder, options).await {
+            Ok((store, _)) => store.published().sequence == 0,
             Err(_) => false,
         };
-        tracing::info!(
-            folder = disk.describe(&folder),
-            is_new,
-            "folder of an unlisted database cleared away"
-        );
-        if is_new {
+        if is_empty {
             remove(disk, &folder)?;
             sync_folder(disk, DATABASES).await?;
         } else {
-            keep_dropped(disk, &folder).await?;
+            let kept = keep_dropped(disk, &folder).await?;
+            tracing::warn!(
+                folder = disk.describe(&folder),
+                kept = disk.describe(&kept),
+                "the list of databases does not have this folder: moved aside"
+            );
         }
     }
     Ok(())
 }
 
-/// Moves a database's folder to the dropped ones, durably.
-pub(super) async fn keep_dropped(disk: &Disk, folder: &str) -> Result<(), EngineError> {
+/// Moves a database's folder to the dropped ones, durably, and says where it is now. The same database may be given up,
+/// come back and be given up again: each has a place of its own.
+pub(super) async fn keep_dropped(disk: &Disk, folder: &str) -> Result<String, EngineError> {
     let name = folder.rsplit('/').next().unwrap_or(folder);
     disk.create_dir_all(DROPPED)
         .map_err(EngineError::io("create folder", disk.describe(DROPPED)))?;
     sync_folder(disk, CONTROL_FOLDER).await?;
-    rename(disk, folder, &format!("{DROPPED}/{name}"))?;
+    let mut kept = format!("{DROPPED}/{name}");
+    let mut times = 1;
+    while exists(disk, &kept)? {
+        times += 1;
+        kept = format!("{DROPPED}/{name}.{times}");
+    }
+    rename(disk, folder, &kept)?;
     sync_folder(disk, DROPPED).await?;
-    sync_folder(disk, DATABASES).await
+    sync_folder(disk, DATABASES).await?;
+    Ok(kept)
 }
 
 pub(super) fn exists(disk: &Disk, path: &str) -> Result<bool, EngineError> {

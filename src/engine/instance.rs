@@ -107,7 +107,8 @@ impl Engine {
     /// database.
     ///
     /// # Errors
-    /// `FolderLocked`, `NewerFormat`, `DamagedFolder`; `Store` when a newer version wrote a database; `Store` and `Object` when the system database cannot be read. A
+    /// `FolderLocked`, `ForeignFolder`, `NewerFormat`, `DamagedFolder`; `Store` when a newer version wrote a database;
+    /// `Store` and `Object` when the system database cannot be read. A
     /// damaged user database is not an error: it is listed as unavailable.
     pub async fn open(disk: Disk, options: EngineOptions) -> Result<Engine, EngineError> {
         let lock = folder::enter(&disk).await?;

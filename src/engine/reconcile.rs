@@ -54,8 +54,14 @@ impl Engine {
         // Left by a reconciliation that was interrupted.
         match ChunkStore::open(&inner.disk, path, &inner.options.store).await {
             Ok((store, _)) => Database::open(name, id, store, inner.shared.clone()),
-            Err(_) => {
-                folder::remove(&inner.disk, path)?;
+            Err(error) => {
+                let kept = folder::keep_dropped(&inner.disk, path).await?;
+                tracing::warn!(
+                    database = name,
+                    kept = inner.disk.describe(&kept),
+                    %error,
+                    "a folder that cannot be opened was moved aside; the database is fetched from the primary"
+                );
                 self.make_store(name, id).await
             }
         }
@@ -73,15 +79,22 @@ impl Engine {
             Err(_) => true,
         };
         let path = folder::database_folder(name, entry.id);
-        if folder::exists(disk, &path)? {
-            if holds_something {
-                folder::keep_dropped(disk, &path).await?;
-            } else {
-                folder::remove(disk, &path)?;
-                folder::sync_folder(disk, folder::DATABASES).await?;
-            }
+        if !folder::exists(disk, &path)? {
+            return Ok(());
         }
-        tracing::info!(database = name, id = %entry.id, "database given up: the primary does not list it");
+        if holds_something {
+            let kept = folder::keep_dropped(disk, &path).await?;
+            tracing::warn!(
+                database = name,
+                id = %entry.id,
+                kept = disk.describe(&kept),
+                "database given up: the primary does not list it; its folder is kept"
+            );
+        } else {
+            folder::remove(disk, &path)?;
+            folder::sync_folder(disk, folder::DATABASES).await?;
+            tracing::info!(database = name, id = %entry.id, "empty database given up: the primary does not list it");
+        }
         Ok(())
     }
 }

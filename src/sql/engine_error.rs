@@ -68,7 +68,7 @@ impl From<EngineError> for SqlError {
             EngineError::Object(object) => SqlError::new(version_kind(object), message),
             EngineError::Io { source, .. } => plain(io_kind(source)),
             EngineError::NewerFormat { .. } | EngineError::DamagedFolder { .. } => plain(SqlErrorKind::Corrupt),
-            EngineError::FolderLocked { .. } => plain(SqlErrorKind::ObjectInUse),
+            EngineError::FolderLocked { .. } | EngineError::ForeignFolder { .. } => plain(SqlErrorKind::ObjectInUse),
             EngineError::NotNextRoot { .. }
             | EngineError::Incomplete { .. }
             | EngineError::WrongHash { .. }

@@ -280,7 +280,8 @@ async fn two_changes_of_the_system_database_at_once_both_happen() {
     assert!(system.setting("a").unwrap().is_some());
 }
 
-/// A store that is not listed may be all that is left of a database that another primary held: it is not deleted.
+/// A store that is not listed may be all that is left of a database that another primary held: it is not deleted, however
+/// few roots it has.
 #[tokio::test]
 async fn an_unlisted_folder_with_content_is_kept_aside() {
     let (disk, engine, shop_database) = shop(&[(1, 10)]).await;
@@ -295,6 +296,20 @@ async fn an_unlisted_folder_with_content_is_kept_aside() {
     assert!(engine.listing().is_empty());
     assert!(!engine.disk().exists(&folder).unwrap() && !engine.disk().exists(&fresh).unwrap());
     let kept = engine.disk().list(".understudy/dropped").unwrap();
-    assert_eq!(kept.len(), 1);
-    assert!(folder.ends_with(&kept[0].name));
+    let kept: Vec<String> = kept
+        .into_iter()
+        .map(|entry| format!("databases/{}", entry.name))
+        .collect();
+    assert_eq!(kept, [fresh, folder]);
+}
+
+#[tokio::test]
+async fn a_folder_that_is_something_elses_is_refused_and_left_alone() {
+    for file in ["PG_VERSION", "MANIFEST"] {
+        let disk = SimDisk::new(4);
+        disk.disk().write_atomically(file, b"15").await.unwrap();
+        let refused = Engine::open(disk.disk(), options()).await;
+        assert!(matches!(refused, Err(EngineError::ForeignFolder { .. })), "{file}");
+        assert_eq!(disk.disk().list("").unwrap().len(), 1, "{file}");
+    }
 }

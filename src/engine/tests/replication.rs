@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::*;
-use crate::chunk::{Hash, LogEntry, ReadChunks, RootRecord};
+use crate::chunk::{ChunkStore, Hash, LogEntry, ReadChunks, RootRecord};
 
 pub(super) fn permitted() -> Result<(), String> {
     Ok(())
@@ -273,6 +273,36 @@ async fn dropped_and_recreated_databases_follow_the_list() {
         1,
         "what was given up is kept"
     );
+}
+
+/// Everything of the database came with one root, the list without it after that, and the crash before it was given up.
+#[tokio::test]
+async fn a_restart_keeps_a_received_database_that_the_list_no_longer_has() {
+    let (_disk, primary, shop) = shop(&[(1, 10), (2, 20)]).await;
+    let disk = SimDisk::new(2);
+    let standby = open(&disk).await;
+    backfill(primary.system().database(), standby.system().database()).await;
+    standby.reconcile_databases().await.unwrap();
+    backfill(&shop, &standby.store_of(shop.id()).unwrap()).await;
+    let root = shop.store().published().root;
+    primary.drop_database("shop").await.unwrap();
+    backfill(primary.system().database(), standby.system().database()).await;
+    // Given up once before, which took the place of the first choice.
+    let folder = standby.disk().list("databases").unwrap().remove(0).name;
+    standby
+        .disk()
+        .create_dir_all(&format!(".understudy/dropped/{folder}"))
+        .unwrap();
+    drop(standby);
+
+    let standby = open(&disk).await;
+    assert!(standby.listing().is_empty());
+    assert!(standby.disk().list("databases").unwrap().is_empty());
+    let kept = format!(".understudy/dropped/{folder}.2");
+    let (store, _) = ChunkStore::open(standby.disk(), &kept, &StoreOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(store.published().root, root);
 }
 
 #[tokio::test]

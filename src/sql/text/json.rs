@@ -8,8 +8,16 @@ use serde::de::IgnoredAny;
 
 use crate::sql::error::{SqlError, SqlErrorKind};
 
-/// Whether a text is JSON at all.
+/// How deep a document may be. Readers of JSON are recursive nearly everywhere, so what is deeper helps nobody.
+const DEPTH_MAX: usize = 2_000;
+
+/// What is left of the stack before more is made, and how much more.
+const RED_ZONE_BYTES: usize = 64 << 10;
+const STACK_BYTES: usize = 1 << 20;
+
+/// Whether a text is JSON at all, and not deeper than [`DEPTH_MAX`].
 pub fn check_json(text: &str) -> Result<(), SqlError> {
+    check_depth(text)?;
     match serde_json::from_str::<IgnoredAny>(text) {
         Ok(IgnoredAny) => Ok(()),
         Err(error) => Err(
@@ -17,6 +25,41 @@ pub fn check_json(text: &str) -> Result<(), SqlError> {
                 .detail(format!("{error} of the document")),
         ),
     }
+}
+
+/// Counts brackets outside of strings; a text that is no JSON may pass.
+fn check_depth(text: &str) -> Result<(), SqlError> {
+    let (mut depth, mut deepest) = (0usize, 0);
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'"' => {
+                while let Some(inside) = bytes.next() {
+                    match inside {
+                        b'\\' => {
+                            bytes.next();
+                        }
+                        b'"' => break,
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    if deepest <= DEPTH_MAX {
+        return Ok(());
+    }
+    Err(SqlError::new(
+        SqlErrorKind::TooComplex,
+        format!("a JSON document of {deepest} levels is nested too deeply"),
+    )
+    .hint(format!("The deepest may have {DEPTH_MAX} levels.")))
 }
 
 /// PostgreSQL's `jsonb` text: keys ordered by length and then bytes, the last of equal keys wins, one space after `:` and
@@ -32,7 +75,7 @@ pub fn normalize_jsonb(text: &str) -> Result<String, SqlError> {
     Ok(out)
 }
 
-/// Walks a text that [`check_json`] has accepted (which also bounds the depth), so it needs no errors of its own.
+/// Walks a text that [`check_json`] has accepted, so it needs no errors of its own and its depth is bounded.
 struct Reader<'a> {
     text: &'a str,
     chars: Peekable<CharIndices<'a>>,
@@ -42,8 +85,8 @@ impl Reader<'_> {
     fn value(&mut self, out: &mut String) {
         self.skip_space();
         match self.chars.peek().map(|(_, c)| *c) {
-            Some('{') => self.object(out),
-            Some('[') => self.array(out),
+            Some('{') => stacker::maybe_grow(RED_ZONE_BYTES, STACK_BYTES, || self.object(out)),
+            Some('[') => stacker::maybe_grow(RED_ZONE_BYTES, STACK_BYTES, || self.array(out)),
             Some('"') => {
                 let text = self.string();
                 out.push_str(&quoted(&text));
@@ -184,6 +227,25 @@ mod tests {
         ] {
             assert_eq!(normalize_jsonb(input).unwrap(), expected, "{input}");
         }
+    }
+
+    #[test]
+    fn documents_are_as_deep_as_they_may_be_and_no_deeper() {
+        for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
+            let deep = |levels: usize| format!("{}1{}", open.repeat(levels), close.repeat(levels));
+            assert!(normalize_jsonb(&deep(DEPTH_MAX)).is_ok());
+            for levels in [DEPTH_MAX + 1, 100_000] {
+                for text in [deep(levels), open.repeat(levels)] {
+                    assert_eq!(normalize_jsonb(&text).unwrap_err().kind, SqlErrorKind::TooComplex);
+                    assert_eq!(check_json(&text).unwrap_err().kind, SqlErrorKind::TooComplex);
+                }
+            }
+        }
+        let brackets_in_text = format!(r#"["\\\"{}", "\\", []]"#, "[".repeat(DEPTH_MAX));
+        assert!(
+            normalize_jsonb(&brackets_in_text).is_ok(),
+            "brackets in strings make no levels"
+        );
     }
 
     #[test]
