@@ -82,9 +82,7 @@ impl Index {
         let mut len = 0;
         for shard in &mut index.shards {
             let shard = shard.get_mut();
-            // The sort is stable, so the last of equals is the newest. What comes from index files is sorted in runs,
-            // which it merges.
-            shard.settled.sort_by_key(|entry| entry.hash);
+            sort(&mut shard.settled);
             shard.settled.dedup_by(|later, kept| {
                 let same = later.hash == kept.hash;
                 if same {
@@ -194,6 +192,39 @@ impl Shard {
     }
 }
 
+/// Sorts the entries of one shard by hash; equal ones keep their order, so that the newest stays last.
+///
+/// The first byte is the shard's. Entries are dealt by the second one, and the small heaps that this makes are sorted: hashes
+/// are uniform, so that takes two passes over the memory where merging the runs of a hundred files takes seven.
+fn sort(entries: &mut Vec<Entry>) {
+    let heap = |entry: &Entry| usize::from(entry.hash.as_bytes()[1]);
+    let Some(any) = entries.first().copied() else {
+        return;
+    };
+    let mut ends = [0; 256];
+    for entry in entries.iter() {
+        ends[heap(entry)] += 1;
+    }
+    let mut total = 0;
+    for end in &mut ends {
+        total += *end;
+        *end = total - *end;
+    }
+    // Each is the start of its heap now, and becomes its end as the heap fills.
+    let mut dealt = vec![any; entries.len()];
+    for entry in entries.iter() {
+        let end = &mut ends[heap(entry)];
+        dealt[*end] = *entry;
+        *end += 1;
+    }
+    let mut start = 0;
+    for end in ends {
+        dealt[start..end].sort_by(|a, b| a.hash.cmp(&b.hash));
+        start = end;
+    }
+    *entries = dealt;
+}
+
 /// Finds a hash by guessing its place from its value, and narrowing the guess from both sides.
 fn search(entries: &[Entry], hash: &Hash) -> Option<usize> {
     // The first byte is the shard's; the eight behind it are what differs.
@@ -247,7 +278,7 @@ mod tests {
     /// Hashes that crowd and coincide, as no real ones do.
     fn crowded() -> impl Strategy<Value = Hash> {
         prop::collection::vec(0u8..3, 20).prop_map(|mut bytes| {
-            bytes[1..17].fill(0);
+            bytes[2..17].fill(0);
             Hash::from_slice(&bytes).unwrap()
         })
     }
