@@ -229,7 +229,10 @@ fn resolve(names: &[String]) -> Result<Meant, String> {
         if path.extension().is_some_and(|extension| extension == "yaml") {
             let (scenario, _) = load(&path.display().to_string())?;
             if scenario.seed.is_none() {
-                return Err(format!("{}: a scenario that is kept must name its seed", path.display()));
+                return Err(format!(
+                    "{}: a scenario that is kept must name its seed",
+                    path.display()
+                ));
             }
         } else {
             Failure::read(path)?;
@@ -264,10 +267,18 @@ fn minimise(what: &Minimise) -> Code {
         return usage(format!("{}: the run that was kept did not fail", what.file.display()));
     };
     let output = what.output.clone().unwrap_or_else(|| {
-        let stem = what.file.file_stem().and_then(|stem| stem.to_str()).unwrap_or("failure");
+        let stem = what
+            .file
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .unwrap_or("failure");
         what.file.with_file_name(format!("{stem}-small.yaml"))
     });
-    let name = output.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+    let name = output
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default()
+        .to_owned();
     needs_simulator()?;
     let first = failure.plan.clone();
     let check = match &failure.verdict {
@@ -279,7 +290,15 @@ fn minimise(what: &Minimise) -> Code {
     eprintln!("   from: {}", Size::of(&first));
     let small = minimise::minimise(&first, failed, check.as_deref(), &mut trials).or_else(refuse)?;
 
-    let about = format!("Made small from {} --seed {}: {}", first.scenario, first.seed, said(&failure.verdict));
+    let origin = Path::new(&first.scenario)
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or("a run");
+    let about = format!(
+        "Made small from {origin} --seed {}: {}",
+        first.seed,
+        said(&failure.verdict)
+    );
     let text = write::scenario_file(&small, &name, &about);
     let written = text.and_then(|text| {
         let scenario = Scenario::parse(&output.display().to_string(), &text).ok()?;
@@ -290,11 +309,19 @@ fn minimise(what: &Minimise) -> Code {
     // What the file says is what has to fail, not what it was made from.
     let mut confirmed = None;
     if let Some((plan, text)) = written {
-        confirmed = trials.confirm(&plan).or_else(refuse)?.map(|report| (plan, text, report));
+        confirmed = trials
+            .confirm(&plan)
+            .or_else(refuse)?
+            .map(|report| (plan, text, report));
     }
     let kept = output.with_extension("json");
     print!("{small}");
-    println!("{} runs; from {} to {}", trials.trials(), Size::of(&first), Size::of(&small));
+    println!(
+        "{} runs; from {} to {}",
+        trials.trials(),
+        Size::of(&first),
+        Size::of(&small)
+    );
     if let Some((plan, text, mut report)) = confirmed {
         report.command = format!("run {}", output.display());
         files::write(&output, &text).or_else(refuse)?;
@@ -305,7 +332,9 @@ fn minimise(what: &Minimise) -> Code {
             return refuse("the small plan does not fail when it is run once more".to_owned());
         };
         report.command = format!("replay {}", kept.display());
-        Failure::new(&small, &failure.scenario_text, &report).write(&kept).or_else(refuse)?;
+        Failure::new(&small, &failure.scenario_text, &report)
+            .write(&kept)
+            .or_else(refuse)?;
         println!("{}", report.reproduce());
         println!("(no scenario file says this plan; it is in the kept failure only)");
     }
@@ -356,7 +385,9 @@ fn timeline(file: &Path, output: &Path) -> Code {
             children::Finished::Died { .. } => (finished.verdict(), None),
         };
         if verdict != failure.verdict {
-            eprintln!("sim: this build comes to another end than the one that was kept; what is drawn is this build's run");
+            eprintln!(
+                "sim: this build comes to another end than the one that was kept; what is drawn is this build's run"
+            );
         }
         Timeline::new(&text).of_run(&failure.plan, &verdict, at)
     } else {

@@ -26,7 +26,11 @@ pub struct Difference {
 
 /// None: the traces say the same.
 pub fn first_difference(first: &str, second: &str) -> Option<Difference> {
-    let lines = |text| -> Vec<&str> { str::lines(text).filter(|line| !line.starts_with(CHECKPOINT_MARK)).collect() };
+    let lines = |text| -> Vec<&str> {
+        str::lines(text)
+            .filter(|line| !line.starts_with(CHECKPOINT_MARK))
+            .collect()
+    };
     let (first, second) = (lines(first), lines(second));
     let length = first.len().max(second.len());
     let index = (0..length).find(|index| first.get(*index) != second.get(*index))?;
@@ -82,10 +86,13 @@ mod tests {
         let difference = first_difference("a\nb\nc1\nd\n", "a\nb\nc2\ny\nz\n").unwrap();
         assert_eq!((difference.line, difference.lines), (3, (4, 5)));
         assert_eq!(difference.before, ["a", "b"]);
-        assert_eq!((&difference.first[..], &difference.second[..]), (
-            &["c1".to_owned(), "d".to_owned()][..],
-            &["c2".to_owned(), "y".to_owned(), "z".to_owned()][..]
-        ));
+        assert_eq!(
+            (&difference.first[..], &difference.second[..]),
+            (
+                &["c1".to_owned(), "d".to_owned()][..],
+                &["c2".to_owned(), "y".to_owned(), "z".to_owned()][..]
+            )
+        );
         let shown = difference.to_string();
         assert!(shown.contains("the first difference is line 3"), "{shown}");
         assert!(shown.contains("  > c1\n     ^ from here on\n    d\n"), "{shown}");

@@ -231,12 +231,24 @@ pub(crate) mod tests {
         for (before, after, reason) in [
             ("\"format\":1", "\"format\":9", "kept in format 9, this build reads 1"),
             ("\"format\":1", "\"former\":1", "not a kept failure"),
-            ("\"kind\":\"append\"", "\"kind\":\"upend\"", "\"upend\" is no kind of workload"),
-            ("\"txn\"", "\"txm\"", "no workload of this build's has a parameter \"txm\""),
+            (
+                "\"kind\":\"append\"",
+                "\"kind\":\"upend\"",
+                "\"upend\" is no kind of workload",
+            ),
+            (
+                "\"txn\"",
+                "\"txm\"",
+                "no workload of this build's has a parameter \"txm\"",
+            ),
             ("\"latency\":200", "\"latentcy\":200", "disk: \"latentcy\" is no word"),
             ("\"liveness\"", "\"lifeness\"", "unknown word \"lifeness\""),
             ("\"mark\":\"cut\"", "\"mark\":\"gut\"", "no step is named"),
-            ("\"on\":{\"Server\":\"a\"}", "\"on\":{\"Server\":\"z\"}", "there is no server \"z\""),
+            (
+                "\"on\":{\"Server\":\"a\"}",
+                "\"on\":{\"Server\":\"z\"}",
+                "there is no server \"z\"",
+            ),
         ] {
             assert!(good.contains(before), "{before}");
             let error = Failure::parse(&good.replacen(before, after, 1)).unwrap_err();

@@ -9,9 +9,18 @@
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+/// The repository that this was built from; nothing, if that is where we are, so that what is printed can be pasted.
+fn root() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    match std::env::current_dir() {
+        Ok(here) if here == root => PathBuf::new(),
+        _ => root.to_owned(),
+    }
+}
+
 /// Where the repository keeps its scenarios.
 pub fn scenario_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join("scenarios")
+    root().join("scenarios")
 }
 
 /// The names of all scenarios of the repository, sorted.
@@ -87,7 +96,7 @@ pub fn read_if_any(path: &Path) -> Result<Option<String>, String> {
 
 /// Where failures are kept if nobody says.
 pub fn failure_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/sim-failures")
+    root().join("target/sim-failures")
 }
 
 /// Where the repository keeps failures that must not come back.
@@ -105,7 +114,10 @@ pub fn kept(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let mut found = Vec::new();
     for entry in entries {
         let path = entry.map_err(complain)?.path();
-        if path.extension().is_some_and(|extension| extension == "json" || extension == "yaml") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json" || extension == "yaml")
+        {
             found.push(path);
         }
     }

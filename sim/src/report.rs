@@ -61,7 +61,9 @@ impl Verdict {
             Verdict::Failed { check, what } => Some(match check.as_str() {
                 "step" => format!("step {}", before_colon(what)),
                 "clean_logs" => {
-                    let words = what.split_whitespace().filter(|word| !word.contains(|c: char| c.is_ascii_digit()));
+                    let words = what
+                        .split_whitespace()
+                        .filter(|word| !word.contains(|c: char| c.is_ascii_digit()));
                     format!("clean_logs {}", words.take(10).collect::<Vec<_>>().join(" "))
                 }
                 check => check.to_owned(),

@@ -8,7 +8,7 @@ use std::ops::Range;
 use serde_json::Value;
 
 use super::Failed;
-use crate::plan::{PlannedStep, Plan};
+use crate::plan::{Plan, PlannedStep};
 use crate::scenario::step::{Action, Condition, Trigger};
 use crate::storage::plan::{End, Life, Operation, PlannedCommit};
 use crate::units::Micros;

@@ -161,7 +161,9 @@ impl Size {
             workloads: plan.workload.len(),
             clients: plan.workload.iter().map(|workload| workload.clients).sum(),
             lives: lives.clone().count(),
-            operations: lives.map(|life| life.operations.iter().map(Operation::weight).sum::<usize>()).sum(),
+            operations: lives
+                .map(|life| life.operations.iter().map(Operation::weight).sum::<usize>())
+                .sum(),
         }
     }
 }
@@ -169,11 +171,11 @@ impl Size {
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.servers == 0 {
-            return write!(f, "{} lives, {} operations and edits", self.lives, self.operations);
+            return write!(f, "lives {}, operations and edits {}", self.lives, self.operations);
         }
         write!(
             f,
-            "{} steps, {} servers, {} workloads with {} clients",
+            "steps {}, servers {}, workloads {}, clients {}",
             self.steps, self.servers, self.workloads, self.clients
         )
     }

@@ -14,7 +14,7 @@ use crate::units::Micros;
 type Pass = fn(&mut Shrinker<'_>) -> Result<(), String>;
 
 pub const ALL: &[Pass] = &[
-    tail, checks, lives, operations, steps, workloads, servers, calm, noise, clients, pace, params, times, edits, store,
+    tail, checks, lives, operations, steps, workloads, servers, calm, noise, clients, params, times, pace, edits, store,
 ];
 
 const SECOND: Micros = 1_000_000;
@@ -42,7 +42,13 @@ fn checks(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
     plan.finally.retain(|check| is_failing(check.name));
     if plan.always.is_empty() && plan.finally.is_empty() {
         // A scenario must name one.
-        let one = shrinker.best.always.iter().chain(&shrinker.best.finally).next().cloned();
+        let one = shrinker
+            .best
+            .always
+            .iter()
+            .chain(&shrinker.best.finally)
+            .next()
+            .cloned();
         plan.finally.extend(one);
     }
     shrinker.attempt_any([plan]).map(drop)
@@ -77,7 +83,12 @@ fn calm(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
     let mut plan = shrinker.best.clone();
     for server in &mut plan.servers {
         (server.clock_offset, server.clock_drift_ppm) = (0, 0);
-        for word in server.disk.words().filter(|word| *word != "latency").collect::<Vec<_>>() {
+        for word in server
+            .disk
+            .words()
+            .filter(|word| *word != "latency")
+            .collect::<Vec<_>>()
+        {
             server.disk.forget(word);
         }
     }
@@ -178,13 +189,16 @@ fn clients(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
 /// Longer pauses are fewer operations.
 fn pace(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
     for index in 0..shrinker.best.workload.len() {
-        for factor in [16, 4, 2] {
-            let mut plan = shrinker.best.clone();
-            let pause = &mut plan.workload[index].pause;
-            *pause = (*pause * factor).max(1_000);
-            let is_sane = *pause <= 30 * SECOND;
-            shrinker.attempt_any(is_sane.then_some(plan))?;
-        }
+        let pause = shrinker.best.workload[index].pause;
+        let longer = [10 * SECOND, SECOND, SECOND / 10, pause * 2].into_iter();
+        let plans = longer
+            .filter(|longer| *longer > pause && *longer <= 10 * SECOND)
+            .map(|longer| {
+                let mut plan = shrinker.best.clone();
+                plan.workload[index].pause = longer;
+                plan
+            });
+        shrinker.attempt_any(plans.collect::<Vec<_>>())?;
     }
     Ok(())
 }
@@ -195,7 +209,9 @@ fn params(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
         let params = shrinker.best.workload[index].spec.params.clone();
         for (name, draw) in params {
             let least = draw.ends().into_iter().min().unwrap_or(0);
-            let smaller = [1, 2, least, least / 2].into_iter().filter(|value| (1..=least).contains(value));
+            let smaller = [1, 2, least, least / 2]
+                .into_iter()
+                .filter(|value| (1..=least).contains(value));
             let plans = smaller.map(|value| {
                 let mut plan = shrinker.best.clone();
                 plan.workload[index].spec.params.insert(name, Draw::One(value));
@@ -241,7 +257,13 @@ fn times(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
 /// Shorter lengths of time that are easier to read, the shortest first, and the next round ones if none of them will do.
 fn rounder(time: Micros) -> Vec<Micros> {
     let down = |unit: Micros| time / unit * unit;
-    let mut times = vec![0, down(10 * SECOND), time / 2 / SECOND * SECOND, down(SECOND), down(SECOND / 10)];
+    let mut times = vec![
+        0,
+        down(10 * SECOND),
+        time / 2 / SECOND * SECOND,
+        down(SECOND),
+        down(SECOND / 10),
+    ];
     times.retain(|rounder| *rounder < time);
     times.sort_unstable();
     times.dedup();
@@ -288,10 +310,12 @@ fn store(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
 /// Commits of operations that make several at a time.
 fn commits_together(plan: &Plan) -> usize {
     let lives = plan.storage.iter().flat_map(|storage| &storage.lives);
-    let together = lives.flat_map(|life| &life.operations).map(|operation| match operation {
-        Operation::Commit(commits) if commits.len() > 1 => commits.len(),
-        _ => 0,
-    });
+    let together = lives
+        .flat_map(|life| &life.operations)
+        .map(|operation| match operation {
+            Operation::Commit(commits) if commits.len() > 1 => commits.len(),
+            _ => 0,
+        });
     together.sum()
 }
 

@@ -41,7 +41,9 @@ impl Trials for Fake<'_> {
 
 /// Every step is done a second after the one before it.
 fn told(plan: &Plan) -> Failed {
-    let reached = (1..).zip(&plan.steps).map(|(second, step)| (step.label.clone(), second * 1_000_000));
+    let reached = (1..)
+        .zip(&plan.steps)
+        .map(|(second, step)| (step.label.clone(), second * 1_000_000));
     Failed {
         reached: reached.collect(),
         end: 60_000_000,
@@ -116,12 +118,27 @@ fn promoted_after_power_loss(plan: &Plan) -> bool {
 fn a_planted_bug_shrinks_to_the_steps_that_matter() {
     let (small, runs) = shrink(&big(), &promoted_after_power_loss);
     assert!(small.steps.len() <= 2, "{small}");
-    assert_eq!((small.servers.len(), small.workload.len(), small.workload[0].clients), (2, 1, 1), "{small}");
+    assert_eq!(
+        (small.servers.len(), small.workload.len(), small.workload[0].clients),
+        (2, 1, 1),
+        "{small}"
+    );
     // Noise is gone, and so are other checks.
     assert_eq!((small.client_link.loss_ppm, small.client_link.bandwidth), (0, None));
-    assert_eq!((small.servers[0].clock_offset, small.servers[0].clock_drift_ppm), (0, 0));
-    assert!(small.servers.iter().all(|server| server.disk.words().eq(["latency"])), "{small}");
-    let checks: Vec<&str> = small.always.iter().chain(&small.finally).map(|check| check.name).collect();
+    assert_eq!(
+        (small.servers[0].clock_offset, small.servers[0].clock_drift_ppm),
+        (0, 0)
+    );
+    assert!(
+        small.servers.iter().all(|server| server.disk.words().eq(["latency"])),
+        "{small}"
+    );
+    let checks: Vec<&str> = small
+        .always
+        .iter()
+        .chain(&small.finally)
+        .map(|check| check.name)
+        .collect();
     assert_eq!((checks, small.sometimes.len()), (vec!["durability"], 0));
     // Nobody waits for what is gone, and times are short.
     assert!(matches!(small.workload[0].spec.until, Moment::At(_)));
@@ -132,33 +149,56 @@ fn a_planted_bug_shrinks_to_the_steps_that_matter() {
 #[test]
 fn noise_that_matters_stays_and_no_other() {
     let fails = |plan: &Plan| {
-        let loses = plan.servers.iter().any(|server| server.disk.words().any(|word| word == "lost"));
+        let loses = plan
+            .servers
+            .iter()
+            .any(|server| server.disk.words().any(|word| word == "lost"));
         loses && plan.client_link.loss_ppm > 0
     };
     let (small, _) = shrink(&big(), &fails);
-    assert_eq!((small.servers.len(), small.steps.len(), small.workload.len()), (1, 0, 0), "{small}");
-    assert_eq!((&small.servers[0].name[..], small.servers[0].member.is_some()), ("b", false));
+    assert_eq!(
+        (small.servers.len(), small.steps.len(), small.workload.len()),
+        (1, 0, 0),
+        "{small}"
+    );
+    assert_eq!(
+        (&small.servers[0].name[..], small.servers[0].member.is_some()),
+        ("b", false)
+    );
     assert!(small.servers[0].disk.words().eq(["latency", "lost"]), "{small}");
     assert_eq!((small.client_link.jitter, small.client_link.loss_ppm), (0, 10_000));
 }
 
 #[test]
 fn a_step_that_waited_for_one_that_is_gone_comes_at_its_time() {
-    let (small, _) = shrink(&big(), &|plan| has(plan, |action| *action == Action::Restart(Restart::Down)));
+    let (small, _) = shrink(&big(), &|plan| {
+        has(plan, |action| *action == Action::Restart(Restart::Down))
+    });
     let [step] = &small.steps[..] else { panic!("{small}") };
     assert!(matches!(step.trigger, Trigger::At(_)), "{small}");
-    // Where the time matters, it is kept: `heal` is the twelfth step, and the restart came a second later.
-    let at_13 = |plan: &Plan| {
-        let restart = plan.steps.iter().find(|step| step.action == Action::Restart(Restart::Down));
-        restart.is_some_and(|step| match &step.trigger {
-            Trigger::At(at) => *at >= 13_000_000,
-            Trigger::After { mark, .. } => mark == "heal",
-            _ => false,
-        })
+    // `fenced` is the eighth step, done after eight seconds, and a condition; `heal` came four seconds after it.
+    let plan = big();
+    let trigger = |plan: &Plan, action: Action| {
+        let step = plan.steps.iter().find(|step| step.action == action);
+        step.map(|step| step.trigger.to_string()).unwrap()
     };
-    let (small, _) = shrink(&big(), &at_13);
-    let [step] = &small.steps[..] else { panic!("{small}") };
-    assert_eq!(step.trigger, Trigger::At(13_000_000), "{small}");
+    let without_fenced = edit::without_steps(&plan, &told(&plan), 7..8).unwrap();
+    assert_eq!(trigger(&without_fenced, Action::Heal), "at 12s");
+    assert!(matches!(without_fenced.workload[0].spec.until, Moment::At(8_000_000)));
+    let without_heal = edit::without_steps(&plan, &told(&plan), 11..12).unwrap();
+    assert_eq!(
+        trigger(&without_heal, Action::Restart(Restart::Down)),
+        "after fenced + 5s"
+    );
+    let without_both = edit::without_steps(&plan, &told(&plan), 7..12).unwrap();
+    assert_eq!(trigger(&without_both, Action::Restart(Restart::Down)), "at 13s");
+    // What had not been reached when it failed is waited for until then.
+    let early = Failed {
+        end: 500_000,
+        ..Failed::default()
+    };
+    let without_fenced = edit::without_steps(&plan, &early, 7..8).unwrap();
+    assert_eq!(trigger(&without_fenced, Action::Heal), "at 4.5s");
 }
 
 #[test]
@@ -175,7 +215,13 @@ fn who_is_gone_is_gone_from_every_action_and_condition() {
         _ => false,
     });
     assert!(apart, "{without}");
-    assert!(without.steps.iter().any(|step| step.trigger.to_string() == "when (b is primary@2) within 30s"), "{without}");
+    assert!(
+        without
+            .steps
+            .iter()
+            .any(|step| step.trigger.to_string() == "when (b is primary@2) within 30s"),
+        "{without}"
+    );
     // A statement is no name.
     assert!(text.contains("dolt_assume_cluster_role"));
     let none = edit::without_servers(&plan, &told(&plan), 0..3);
@@ -215,18 +261,29 @@ fn a_plan_of_a_store_shrinks_to_the_edit_that_matters() {
                 .any(|commit| commit.edits.iter().any(|edit| matches!(edit, Edit::Delete { .. }))),
             _ => false,
         };
-        let after_kill = storage.lives.windows(2).any(|lives| {
-            lives[0].end != End::Close && lives[1].operations.iter().any(deleted)
-        });
+        let after_kill = storage
+            .lives
+            .windows(2)
+            .any(|lives| lives[0].end != End::Close && lives[1].operations.iter().any(deleted));
         after_kill
     };
-    let plan = (0..).map(|seed| Plan::new(&scenario, seed)).find(|plan| dies(plan)).unwrap();
+    let plan = (0..)
+        .map(|seed| Plan::new(&scenario, seed))
+        .find(|plan| dies(plan))
+        .unwrap();
     let before = Size::of(&plan);
     let (small, runs) = shrink(&plan, &dies);
     let storage = small.storage.as_ref().unwrap();
     assert_eq!(storage.lives.len(), 2, "{small}");
-    assert_eq!(storage.lives[0].operations.len() + storage.lives[1].operations.len(), 1, "{small}");
+    assert_eq!(
+        storage.lives[0].operations.len() + storage.lives[1].operations.len(),
+        1,
+        "{small}"
+    );
     assert_eq!((edit::edits(&small), &storage.lives[0].end), (1, &End::Kill), "{small}");
-    assert!(storage.lives.iter().all(|life| life.disk.words().count() == 0), "{small}");
+    assert!(
+        storage.lives.iter().all(|life| life.disk.words().count() == 0),
+        "{small}"
+    );
     assert!(before.operations > 20 && runs < 500, "{before} in {runs}");
 }

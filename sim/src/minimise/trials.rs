@@ -122,7 +122,9 @@ impl Trials for Processes {
             results.insert(index, fails.then(|| told(finished)));
             // The first in order wins, whoever finishes first: the same failure shrinks the same way every time.
             let in_order = (0..).map_while(|index| Some((index, results.get(&index)?)));
-            let first = in_order.filter_map(|(index, failed)| Some((index, failed.clone()?))).next();
+            let first = in_order
+                .filter_map(|(index, failed)| Some((index, failed.clone()?)))
+                .next();
             if first.is_some() {
                 break first;
             }
@@ -136,6 +138,11 @@ impl Trials for Processes {
 
     fn smaller(&mut self, plan: &Plan) {
         let wall = self.watch.elapsed();
-        eprintln!("{:>6.1}s {:>4} runs: {}", wall.as_secs_f64(), self.count, Size::of(plan));
+        eprintln!(
+            "{:>6.1}s {:>4} runs: {}",
+            wall.as_secs_f64(),
+            self.count,
+            Size::of(plan)
+        );
     }
 }

@@ -109,9 +109,9 @@ impl Scenario {
             return Err(name_node.complain(format!("scenario: {name:?} is the name of a suite; choose another")));
         }
         let about = fields.require("about")?.text("about")?.to_owned();
-        let seed = fields.get("seed").map(|node| {
-            parse_number(node.text("seed")?).map_err(|error| node.complain(format!("seed: {error}")))
-        });
+        let seed = fields
+            .get("seed")
+            .map(|node| parse_number(node.text("seed")?).map_err(|error| node.complain(format!("seed: {error}"))));
         let limit_node = fields.require("time_limit")?;
         let time_limit = units::parse_micros(limit_node.text("time_limit")?)
             .map_err(|error| limit_node.complain(format!("time_limit: {error}")))?;

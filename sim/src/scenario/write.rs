@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use super::step::{Action, Condition, Direction, Expect, Restart, Trigger};
 use crate::check::CheckUse;
 use crate::draw::Draw;
-use crate::plan::{Link, PlannedServer, PlannedStep, PlannedWorkload, Plan};
+use crate::plan::{Link, Plan, PlannedServer, PlannedStep, PlannedWorkload};
 use crate::units::{Micros, show_micros};
 
 /// The scenario `name`, of which every seed makes this plan. A store on its own has no such form: its plan is a list of
@@ -275,7 +275,10 @@ mod tests {
     #[test]
     fn every_action_is_read_back() {
         let actions = [
-            ("sql", "sql: { server: all, run: \"SELECT '\\\\\\\"'\", expect: { rows: [[\"1\", \"x y\"], [\"2\", \"\"]] } }"),
+            (
+                "sql",
+                "sql: { server: all, run: \"SELECT '\\\\\\\"'\", expect: { rows: [[\"1\", \"x y\"], [\"2\", \"\"]] } }",
+            ),
             ("partition", "partition: { sides: [[a], [b]], direction: a->b }"),
             ("heal", "heal: all"),
             ("kill", "kill: a"),
@@ -283,7 +286,10 @@ mod tests {
             ("pause", "pause: a"),
             ("resume", "resume: a"),
             ("restart", "restart: a"),
-            ("disk", "disk: { server: b, latency: 2ms, lost: 1.5%, sync_fails_after: 3, full_after: 64KiB, stuck_for: 9s }"),
+            (
+                "disk",
+                "disk: { server: b, latency: 2ms, lost: 1.5%, sync_fails_after: 3, full_after: 64KiB, stuck_for: 9s }",
+            ),
             ("rot", "rot: a"),
             ("quiet", "quiet: all"),
         ];

@@ -74,11 +74,18 @@ impl Job {
 /// All runs, in order: what was kept, then seed by seed.
 fn jobs(options: &SuiteOptions) -> impl Iterator<Item = Job> + '_ {
     let kept = options.kept.iter().cloned().map(Job::Kept);
-    let last = if options.scenarios.is_empty() { Some(0) } else { options.seeds };
+    let last = if options.scenarios.is_empty() {
+        Some(0)
+    } else {
+        options.seeds
+    };
     let offsets = (0..).take_while(move |offset| last.is_none_or(|last| *offset < last));
     let seeds = offsets.flat_map(move |offset| {
         let times = if offset < options.twice { 2 } else { 1 };
-        let runs = options.scenarios.iter().flat_map(move |scenario| std::iter::repeat_n(scenario, times));
+        let runs = options
+            .scenarios
+            .iter()
+            .flat_map(move |scenario| std::iter::repeat_n(scenario, times));
         runs.map(move |scenario| Job::Seed {
             scenario: scenario.clone(),
             seed: options.base.wrapping_add(offset),
@@ -107,7 +114,9 @@ pub fn suite(mut options: SuiteOptions) -> Result<u8, String> {
     let mut crew: Crew<(u64, Job)> = Crew::new(options.jobs);
     // Runs are counted from the very first, whoever started them.
     let before = progress.done.clone();
-    let mut queue = (0..).zip(jobs(&options)).filter(move |(index, _)| !before.holds(*index));
+    let mut queue = (0..)
+        .zip(jobs(&options))
+        .filter(move |(index, _)| !before.holds(*index));
     loop {
         while crew.has_room()
             && !(options.fail_fast && progress.tally.failures > 0)
@@ -177,16 +186,19 @@ mod tests {
     #[test]
     fn what_was_kept_comes_first_and_then_seed_by_seed() {
         let commands: Vec<String> = jobs(&options()).map(|job| job.command().join(" ")).collect();
-        assert_eq!(commands, [
-            "replay x/old.json",
-            "run x/small.yaml",
-            "run calm --seed 7",
-            "run calm --seed 7",
-            "run wild --seed 7",
-            "run wild --seed 7",
-            "run calm --seed 8",
-            "run wild --seed 8",
-        ]);
+        assert_eq!(
+            commands,
+            [
+                "replay x/old.json",
+                "run x/small.yaml",
+                "run calm --seed 7",
+                "run calm --seed 7",
+                "run wild --seed 7",
+                "run wild --seed 7",
+                "run calm --seed 8",
+                "run wild --seed 8",
+            ]
+        );
         assert_eq!(total(&options()), Some(8));
         let endless = SuiteOptions {
             seeds: None,

@@ -99,7 +99,10 @@ impl Progress {
                 progress.commit
             );
         }
-        eprintln!("going on after {} runs, of which {} failed", progress.tally.runs, progress.tally.failures);
+        eprintln!(
+            "going on after {} runs, of which {} failed",
+            progress.tally.runs, progress.tally.failures
+        );
         path.clone_into(&mut progress.path);
         Ok(progress)
     }
@@ -151,10 +154,13 @@ mod tests {
         for index in [1, 3, 0] {
             done.add(index);
         }
-        assert_eq!(done, Done {
-            below: 2,
-            beyond: [3].into()
-        });
+        assert_eq!(
+            done,
+            Done {
+                below: 2,
+                beyond: [3].into()
+            }
+        );
         let held: Vec<u64> = (0..6).filter(|index| done.holds(*index)).collect();
         assert_eq!(held, [0, 1, 3]);
     }

@@ -146,9 +146,16 @@ impl Tally {
         let rate = self.runs as f64 / secs;
         let by_runs = total.map(|total| total.saturating_sub(self.runs) as f64 / rate.max(0.001));
         // Whichever ends first.
-        let left = [by_runs, time_left.map(|left| left.as_secs_f64())].into_iter().flatten().reduce(f64::min);
+        let left = [by_runs, time_left.map(|left| left.as_secs_f64())]
+            .into_iter()
+            .flatten()
+            .reduce(f64::min);
         let share = left.map_or(0.0, |left| secs / (secs + left));
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of twenty")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of twenty"
+        )]
         let filled = ((share * WIDTH as f64) as usize).min(WIDTH);
         let mut line = format!("[{}{}] {}", "#".repeat(filled), " ".repeat(WIDTH - filled), self.runs);
         if let Some(total) = total {

@@ -110,7 +110,10 @@ mod tests {
     fn lines_are_taken_apart() {
         let line = Line::parse("12.301482s b deliver connection=5 side=0 bytes=54 62a09fa107ab").unwrap();
         assert_eq!((line.at, line.node, line.kind), (12_301_482, "b", "deliver"));
-        assert_eq!((line.number("connection"), line.field("bytes"), line.number("on")), (Some(5), Some("54"), None));
+        assert_eq!(
+            (line.number("connection"), line.field("bytes"), line.number("on")),
+            (Some(5), Some("54"), None)
+        );
         let line = Line::parse("0.001000s a sync dir path=.understudy bytes=0 ").unwrap();
         assert_eq!((line.kind, line.field("path")), ("sync dir", Some(".understudy")));
         let line = Line::parse("0.006000s store lost write path=x number=15 ").unwrap();
@@ -120,7 +123,14 @@ mod tests {
         assert_eq!((line.node, line.kind, line.details), ("", "said", "hello"));
         let line = Line::parse("49.306243s operator quiet").unwrap();
         assert_eq!((line.kind, line.details, line.group()), ("quiet", "", Group::Steps));
-        for text in ["", "# checkpoint 1024 x", "plan: x", "1.5s a b c", "xs a b c", "99999999999999999999.000000s a b"] {
+        for text in [
+            "",
+            "# checkpoint 1024 x",
+            "plan: x",
+            "1.5s a b c",
+            "xs a b c",
+            "99999999999999999999.000000s a b",
+        ] {
             assert_eq!(Line::parse(text), None, "{text:?}");
         }
     }

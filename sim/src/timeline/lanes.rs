@@ -53,7 +53,10 @@ impl Lanes {
                 kind,
             }));
         }
-        let by_name = (0..).zip(&lanes).map(|(index, lane)| (lane.name.clone(), index)).collect();
+        let by_name = (0..)
+            .zip(&lanes)
+            .map(|(index, lane)| (lane.name.clone(), index))
+            .collect();
         let mut lanes = Lanes {
             lanes,
             by_name,
@@ -74,7 +77,11 @@ impl Lanes {
     }
 
     pub fn of_node(&self, node: &str) -> usize {
-        let name = if OPERATOR_ALIASES.contains(&node) { OPERATOR } else { node };
+        let name = if OPERATOR_ALIASES.contains(&node) {
+            OPERATOR
+        } else {
+            node
+        };
         self.by_name.get(name).copied().unwrap_or(0)
     }
 
@@ -203,13 +210,16 @@ impl Bands {
             return;
         }
         self.end(lane, strip, at);
-        self.open.insert((lane, strip), Band {
-            lane,
-            from: at,
-            to: at,
-            kind,
-            text: text.to_owned(),
-        });
+        self.open.insert(
+            (lane, strip),
+            Band {
+                lane,
+                from: at,
+                to: at,
+                kind,
+                text: text.to_owned(),
+            },
+        );
     }
 
     fn end(&mut self, lane: usize, strip: Strip, at: Micros) {

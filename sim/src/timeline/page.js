@@ -92,8 +92,9 @@ function draw() {
   context.beginPath();
   context.rect(LEFT, 0, width - LEFT, height);
   context.clip();
-  data.bands.forEach((band) => drawBand(context, band));
+  for (const band of data.bands) drawBand(context, band, false);
   drawArrows(context);
+  for (const band of data.bands) drawBand(context, band, true);
   spans.forEach((span) => drawSpan(context, span));
   drawMarks(context);
   if (data.failed_at !== null) {
@@ -140,7 +141,8 @@ function drawNames(context) {
   context.font = "11px system-ui, sans-serif";
 }
 
-function drawBand(context, band) {
+/// First what lies below the messages, then what must be read in spite of them.
+function drawBand(context, band, above) {
   const from = Math.max(xOf(band.from), LEFT), to = Math.min(xOf(band.to), width);
   if (to < LEFT || from > width) return;
   const lane = lanes[band.lane];
@@ -150,15 +152,20 @@ function drawBand(context, band) {
   if (band.kind === "down" || band.kind === "paused") { top = lane.top + 2; tall = lane.height - 4; }
   const wide = Math.max(to - from, 1.5);
   const whole = band.kind === "down" || band.kind === "paused";
-  context.fillStyle = COLORS[BAND_COLORS[band.kind]];
-  context.globalAlpha = whole ? 0.26 : 0.9;
-  context.fillRect(from, top, wide, tall);
-  context.globalAlpha = 1;
-  if (whole) hatch(context, from, top, wide, tall, COLORS[BAND_COLORS[band.kind]]);
-  else if (band.kind !== "cut" && band.kind !== "disk") {
+  const ink = COLORS[BAND_COLORS[band.kind]];
+  context.fillStyle = ink;
+  if (!above) {
     // A wash over the whole row, so that the role is seen from afar.
-    context.globalAlpha = 0.1;
-    context.fillRect(from, lane.top, wide, lane.height);
+    context.globalAlpha = whole ? 0.26 : 0.1;
+    if (whole) context.fillRect(from, top, wide, tall);
+    else if (band.kind !== "cut" && band.kind !== "disk") context.fillRect(from, lane.top, wide, lane.height);
+    context.globalAlpha = 1;
+    return;
+  }
+  if (whole) hatch(context, from, top, wide, tall, ink);
+  else {
+    context.globalAlpha = 0.92;
+    context.fillRect(from, top, wide, tall);
     context.globalAlpha = 1;
   }
   if (wide > 30) label(context, band.text, from + 5, top + (whole ? 38 : tall / 2), wide - 8, whole ? COLORS.ink : "#fff");
@@ -194,6 +201,9 @@ function label(context, text, x, y, room, ink) {
 function drawArrows(context) {
   const first = firstAt(arrows, view.from - longestArrow, (arrow) => arrow.sent);
   const drawn = new Set();
+  // Many messages are a texture, few are arrows.
+  const last = firstAt(arrows, view.to, (arrow) => arrow.sent);
+  const strong = last - first > 1500 ? 0.22 : last - first > 400 ? 0.4 : 0.75;
   for (let index = first; index < arrows.length && arrows[index].sent <= view.to; index++) {
     const arrow = arrows[index];
     if (!shown[ARROW_GROUPS[arrow.class]] || arrow.arrived < view.from) continue;
@@ -205,7 +215,7 @@ function drawArrows(context) {
     const key = arrow.from + " " + arrow.to + " " + arrow.class + " " + Math.round(x0 / 2) + " " + Math.round(x1 / 2);
     if (drawn.has(key)) continue;
     drawn.add(key);
-    context.globalAlpha = matching === null ? 0.6 : bright(arrow.line) ? 1 : 0.08;
+    context.globalAlpha = matching === null ? (lost ? Math.max(strong, 0.6) : strong) : bright(arrow.line) ? 1 : 0.06;
     context.strokeStyle = context.fillStyle = COLORS[arrow.class];
     context.lineWidth = Math.min(1 + Math.log10(arrow.count), 3);
     context.setLineDash(lost ? [3, 2] : []);

@@ -21,9 +21,14 @@ pub fn params<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<&'s
     let said = BTreeMap::<String, Draw<u64>>::deserialize(deserializer)?;
     let mut params = BTreeMap::new();
     for (name, draw) in said {
-        let param = KINDS.iter().flat_map(|kind| kind.params).find(|param| param.name == name);
+        let param = KINDS
+            .iter()
+            .flat_map(|kind| kind.params)
+            .find(|param| param.name == name);
         let Some(param) = param else {
-            return Err(D::Error::custom(format!("no workload of this build's has a parameter {name:?}")));
+            return Err(D::Error::custom(format!(
+                "no workload of this build's has a parameter {name:?}"
+            )));
         };
         params.insert(param.name, draw);
     }
