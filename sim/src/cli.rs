@@ -91,6 +91,9 @@ pub struct Run {
     /// Where a failure is kept [default: target/sim-failures].
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
+    /// Keeps the run even if it passes.
+    #[arg(long)]
+    pub keep: bool,
     #[command(flatten)]
     pub how: How,
 }

@@ -79,10 +79,12 @@ fn run(what: &Run) -> Code {
         return Ok(exit::PASSED);
     };
     show(&report, &what.how);
-    if report.verdict != Verdict::Passed && !what.how.json {
+    if (report.verdict != Verdict::Passed && !what.how.json) || what.keep {
         let folder = what.report.clone().unwrap_or_else(files::failure_folder);
         let path = Failure::new(&plan, &text, &report).keep(&folder).or_else(refuse)?;
-        println!("kept: cargo sim replay {}", path.display());
+        if !what.how.json {
+            println!("kept: cargo sim replay {}", path.display());
+        }
     }
     show_hash(&report, &what.how);
     Ok(report.verdict.exit_code())

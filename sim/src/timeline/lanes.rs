@@ -145,7 +145,10 @@ impl Bands {
                 let text = if line.details.is_empty() { "up" } else { line.details };
                 self.begin(lane, Strip::Role, line.at, kind, text);
             }
-            "opened" => self.begin(lane, Strip::Role, line.at, "up", "open"),
+            "opened" => {
+                self.end(lane, Strip::Down, line.at);
+                self.begin(lane, Strip::Role, line.at, "up", "open");
+            }
             "ended" | "replaced" => self.end(lane, Strip::Role, line.at),
             "kill" | "power off" | "down" if lanes.is_server(lane) => {
                 self.end(lane, Strip::Role, line.at);

@@ -9,7 +9,7 @@ for (const name of ["paper", "ink", "faint", "rule", "row", "primary", "standby"
   "ok", "failed", "unknown", "open", "cluster", "sql", "lost", "check", "choice"]) COLORS[name] = color(name);
 const BAND_COLORS = { primary: "primary", standby: "standby", detected_broken_config: "broken", up: "up", down: "down",
   paused: "paused", cut: "cut", disk: "disk" };
-const OUTCOMES = { ok: "ok", committed: "ok", failed: "failed", refused: "failed", unknown: "unknown", done: "faint", "": "open" };
+const OUTCOMES = { ok: "ok", committed: "ok", failed: "failed", refused: "failed", unknown: "unknown", "": "open" };
 
 // The order is that of the program's groups; the last two are much and little, and off at first.
 const GROUPS = ["steps", "roles and lives", "statements", "roots", "warnings and errors", "disk faults", "sessions", "network",
@@ -57,10 +57,11 @@ function firstAt(list, time, of) {
 
 const canvas = byId("lanes"), overview = byId("overview");
 
-function fitCanvas(element, width, tall) {
+function fitCanvas(element, wide, tall) {
   const ratio = window.devicePixelRatio || 1;
-  element.width = Math.round(width * ratio);
+  element.width = Math.round(wide * ratio);
   element.height = Math.round(tall * ratio);
+  element.style.width = wide + "px";
   element.style.height = tall + "px";
   const context = element.getContext("2d");
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
@@ -95,7 +96,11 @@ function draw() {
   for (const band of data.bands) drawBand(context, band, false);
   drawArrows(context);
   for (const band of data.bands) drawBand(context, band, true);
-  spans.forEach((span) => drawSpan(context, span));
+  const steps = [];
+  for (const span of spans) {
+    if (lanes[span.lane].kind === "operator") steps.push(span); else drawSpan(context, span);
+  }
+  drawSteps(context, steps);
   drawMarks(context);
   if (data.failed_at !== null) {
     context.fillStyle = COLORS.check;
@@ -147,7 +152,7 @@ function drawBand(context, band, above) {
   if (to < LEFT || from > width) return;
   const lane = lanes[band.lane];
   let top = lane.top + 3, tall = 18;
-  if (band.kind === "cut") { top = lane.top + lane.height - 15; tall = 12; }
+  if (band.kind === "cut") { tall = lane.kind === "server" ? 12 : 4; top = lane.top + lane.height - tall - 3; }
   if (band.kind === "disk") { top = lane.top + lane.height - 29; tall = 12; }
   if (band.kind === "down" || band.kind === "paused") { top = lane.top + 2; tall = lane.height - 4; }
   const wide = Math.max(to - from, 1.5);
@@ -168,7 +173,7 @@ function drawBand(context, band, above) {
     context.fillRect(from, top, wide, tall);
     context.globalAlpha = 1;
   }
-  if (wide > 30) label(context, band.text, from + 5, top + (whole ? 38 : tall / 2), wide - 8, whole ? COLORS.ink : "#fff");
+  if (wide > 30 && tall > 8) label(context, band.text, from + 5, top + (whole ? 38 : tall / 2), wide - 8, whole ? COLORS.ink : "#fff");
   hits.push({ rank: 4, x0: from, x1: from + wide, y0: top, y1: top + tall, what: "band", of: band });
 }
 
@@ -251,25 +256,52 @@ function cross(context, x, y, size) {
 }
 
 function drawSpan(context, span) {
-  const lane = lanes[span.lane], isStep = lane.kind === "operator";
-  if (!shown[isStep ? "steps" : "statements"]) return;
+  const lane = lanes[span.lane];
   const to = span.to === null ? end : span.to;
-  if (to < view.from || span.from > view.to) return;
-  const from = xOf(span.from), wide = Math.max(xOf(to) - from, isStep ? 2 : 2.5);
-  context.globalAlpha = matching === null || bright(span.line) || bright(span.end_line) ? (span.to === null ? 0.4 : 0.92) : 0.1;
+  if (!shown.statements || to < view.from || span.from > view.to) return;
+  const from = xOf(span.from), wide = Math.max(xOf(to) - from, 2.5);
+  context.globalAlpha = spanBright(span) ? (span.to === null ? 0.4 : 0.92) : 0.1;
   context.fillStyle = COLORS[OUTCOMES[span.outcome] || "up"];
-  const tall = lane.kind === "server" ? 10 : isStep ? lane.height - 8 : 16;
-  const top = isStep ? lane.top + 4 : lane.middle - tall / 2;
+  const tall = lane.kind === "server" ? 10 : 16;
+  const top = lane.middle - tall / 2;
   context.fillRect(from, top, wide, tall);
-  if (isStep) {
-    // Steps that stand close together are written under each other.
-    span.row = span.row === undefined ? spans.filter((other) => lanes[other.lane] === lane).indexOf(span) % 3 : span.row;
-    label(context, data.lines[span.line][3], from + 5, lane.top + 12 + span.row * 16, width - from, COLORS.ink);
-  } else if (wide > 60) {
-    label(context, data.lines[span.line][3], from + 4, lane.middle, wide - 6, "#fff");
-  }
+  if (wide > 60) label(context, data.lines[span.line][3], from + 4, lane.middle, wide - 6, "#fff");
   context.globalAlpha = 1;
   hits.push({ rank: 2, x0: from, x1: from + wide, y0: top, y1: top + tall, what: "span", of: span });
+}
+
+const spanBright = (span) => matching === null || bright(span.line) || bright(span.end_line);
+
+/// The operator's steps as flags, each written in the first of three rows that has room for it.
+function drawSteps(context, steps) {
+  if (!shown.steps) return;
+  const written = [[], [], []];
+  for (const span of steps) {
+    const lane = lanes[span.lane], from = xOf(span.from), to = xOf(span.to === null ? end : span.to);
+    if (to < LEFT || from > width) continue;
+    const top = lane.top + 4, tall = lane.height - 8, wide = Math.max(to - from, 2);
+    context.fillStyle = COLORS.ink;
+    context.globalAlpha = spanBright(span) ? 0.15 : 0.05;
+    context.fillRect(from, top, wide, tall);
+    context.globalAlpha = spanBright(span) ? 0.9 : 0.1;
+    context.fillRect(from, top, 2, tall);
+    context.globalAlpha = 1;
+    hits.push({ rank: 2, x0: from, x1: from + wide, y0: top, y1: top + tall, what: "span", of: span });
+    const text = data.lines[span.line][3];
+    const ends = written.map((row) => (row.length ? row[row.length - 1].end : 0));
+    let row = ends.findIndex((end) => end <= from);
+    if (row < 0) row = ends.indexOf(Math.min(...ends));
+    const before = written[row][written[row].length - 1];
+    if (before) before.room = Math.min(before.room, from - before.from - 8);
+    written[row].push({ from, end: from + 12 + text.length * 5.6, text, room: width - from, bright: spanBright(span), lane });
+  }
+  written.forEach((row, index) => {
+    for (const { from, text, room, bright: isBright, lane } of row) {
+      context.globalAlpha = isBright ? 1 : 0.2;
+      label(context, text, Math.max(from, LEFT) + 5, lane.top + 12 + index * 16, room - Math.max(0, LEFT - from), COLORS.ink);
+    }
+  });
+  context.globalAlpha = 1;
 }
 
 function drawMarks(context) {

@@ -101,6 +101,28 @@ fn bands_say_what_was_so_and_for_how_long() {
     assert!(bands(&timeline, "load.1").is_empty());
 }
 
+/// A store on its own has no process to start again: it is down until it is opened.
+#[test]
+fn a_store_lives_from_opening_to_its_end() {
+    let timeline = Timeline::new(
+        "0.100000s store opened and created\n0.200000s store commit 7: t0[1]=7000/3\n0.210000s store committed 7 as root 3\n\
+         0.300000s store kill path= number=0\n0.300000s store ended killed\n0.400000s store opened\n0.500000s store done\n",
+    );
+    assert_eq!(
+        bands(&timeline, "store"),
+        [
+            ("up", "open", 100_000, 300_000),
+            ("down", "killed", 300_000, 400_000),
+            ("up", "open", 400_000, 500_000),
+        ]
+    );
+    let span = &timeline.spans[0];
+    assert_eq!(
+        (span.from, span.to, span.outcome.as_str()),
+        (200_000, Some(210_000), "committed")
+    );
+}
+
 #[test]
 fn messages_go_from_who_sent_them_to_who_got_them_or_to_a_cross() {
     let timeline = Timeline::new(TRACE);
