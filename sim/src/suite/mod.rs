@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::files;
 use crate::plan::Plan;
 use crate::process::Stopwatch;
-use crate::report::{Report, Verdict};
+use crate::report::{Report, Verdict, exit};
 use crate::scenario::Scenario;
 use progress::Progress;
 
@@ -108,7 +108,13 @@ fn total(options: &SuiteOptions) -> Option<u64> {
 /// Runs everything. Returns the exit code.
 pub fn suite(mut options: SuiteOptions) -> Result<u8, String> {
     let watch = Stopwatch::start();
-    let mut progress = Progress::begin(&mut options)?;
+    let mut progress = match Progress::begin(&mut options) {
+        Ok(progress) => progress,
+        Err(why) => {
+            eprintln!("sim: {why}");
+            return Ok(exit::USAGE);
+        }
+    };
     let total = total(&options);
     let options = options;
     let mut crew: Crew<(u64, Job)> = Crew::new(options.jobs);

@@ -65,8 +65,14 @@ impl Messages {
                 }
             }
             "segment" | "deliver" | "drop" => {
-                if let (Some(side), Some(bytes)) = (line.number("side"), line.number("bytes")) {
-                    let digest = line.details.rsplit(' ').next().unwrap_or_default();
+                // The end of a stream is sent as a segment without bytes, and arrives as `fin`.
+                let is_end = line.details.ends_with(" fin");
+                let bytes = if is_end { Some(0) } else { line.number("bytes") };
+                if let (Some(side), Some(bytes)) = (line.number("side"), bytes) {
+                    let digest = match bytes {
+                        0 => "",
+                        _ => line.details.rsplit(' ').next().unwrap_or_default(),
+                    };
                     let sent = Sent {
                         at: line.at,
                         bytes,
@@ -118,6 +124,10 @@ impl Messages {
     }
 
     fn lost(&mut self, connection: u64, side: u64, packet: &Sent) {
+        // The end of a stream that the other side had closed already is not told of when it arrives.
+        if packet.bytes == 0 {
+            return;
+        }
         if let (Some(from), Some(to)) = (self.sender(connection, side), self.sender(connection, 1 - side.min(1))) {
             self.arrows.push(Arrow {
                 from,

@@ -26,7 +26,10 @@ const TRACE: &str = "\
 0.210000s a accept connection=6 from=10.0.0.3:32768 
 0.300000s load.1 invoke #1 load.append on a load[1]+=2
 0.310000s load.1 segment connection=6 side=0 bytes=20 eeee
+0.311000s load.1 segment connection=6 side=0 bytes=0 
 0.320000s a deliver connection=6 side=0 bytes=20 eeee
+0.321000s a deliver connection=6 side=0 fin 
+0.322000s a segment connection=6 side=1 bytes=0 
 0.350000s load.1 failed #1 40001
 0.400000s load.1 invoke #2 load.append on a load[1]+=3
 0.500000s operator step cut: partition a | b
@@ -74,7 +77,7 @@ fn lanes_are_the_operator_servers_and_clients() {
             ("load.1", "client")
         ]
     );
-    assert_eq!((timeline.end, timeline.all_lines), (1_500_000, 42));
+    assert_eq!((timeline.end, timeline.all_lines), (1_500_000, 45));
 }
 
 #[test]
@@ -148,6 +151,8 @@ fn messages_go_from_who_sent_them_to_who_got_them_or_to_a_cross() {
             (2, 1, 150_000, 150_000, "lost", 9),
             (1, 2, 160_000, 160_000, "lost", 7),
             (3, 1, 310_000, 320_000, "sql", 20),
+            // The end of a stream, and one that nobody waited for any more.
+            (3, 1, 311_000, 321_000, "sql", 0),
         ]
     );
     assert!(timeline.lines[timeline.arrows[0].line.unwrap()].3.ends_with("aaaa"));
@@ -253,7 +258,7 @@ fn the_page_needs_nothing_else_and_nothing_in_a_trace_can_leave_its_place() {
     let data = data.split_once("</script>").unwrap().0;
     let data: serde_json::Value = serde_json::from_str(data).unwrap();
     assert_eq!(data["lanes"].as_array().unwrap().len(), 4);
-    assert_eq!(data["lines"][41][3], "</script><b>x");
+    assert_eq!(data["lines"][44][3], "</script><b>x");
 }
 
 #[test]
