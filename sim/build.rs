@@ -1,10 +1,5 @@
 //! Says which commit this is built from, so that a failure that is kept can say so too.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a build script is no part of what is simulated"
-)]
-
 use std::hash::{DefaultHasher, Hasher};
 use std::process::Command;
 

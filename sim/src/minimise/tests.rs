@@ -261,11 +261,10 @@ fn a_plan_of_a_store_shrinks_to_the_edit_that_matters() {
                 .any(|commit| commit.edits.iter().any(|edit| matches!(edit, Edit::Delete { .. }))),
             _ => false,
         };
-        let after_kill = storage
+        storage
             .lives
             .windows(2)
-            .any(|lives| lives[0].end != End::Close && lives[1].operations.iter().any(deleted));
-        after_kill
+            .any(|lives| lives[0].end != End::Close && lives[1].operations.iter().any(deleted))
     };
     let plan = (0..)
         .map(|seed| Plan::new(&scenario, seed))
