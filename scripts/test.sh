@@ -61,4 +61,7 @@ cargo sim-test
 # The same seeds each time: a red run is then the change's own. Two of them in two processes each, which must agree.
 cargo sim suite --base 1 --seeds "${UNDERSTUDY_SEEDS:-5}" --twice 2
 
+# Failures that were understood and kept.
+cargo sim suite regressions
+
 say "done"

@@ -9,6 +9,7 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::yaml::{Complaint, Node, Value};
@@ -22,7 +23,7 @@ pub fn stream(seed: u64, name: &str) -> ChaCha8Rng {
 }
 
 /// One value, or a choice that the seed makes: a range `1ms..10ms` or a list `[a, b]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Draw<T> {
     One(T),
     Range(T, T),

@@ -9,9 +9,18 @@
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+/// The repository that this was built from; nothing, if that is where we are, so that what is printed can be pasted.
+fn root() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    match std::env::current_dir() {
+        Ok(here) if here == root => PathBuf::new(),
+        _ => root.to_owned(),
+    }
+}
+
 /// Where the repository keeps its scenarios.
 pub fn scenario_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join("scenarios")
+    root().join("scenarios")
 }
 
 /// The names of all scenarios of the repository, sorted.
@@ -62,6 +71,67 @@ pub fn create(path: &Path) -> Result<Box<dyn Write + Send>, String> {
 
 pub fn read(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Writes a whole file; a reader sees the old or the new one.
+pub fn write(path: &Path, text: &str) -> Result<(), String> {
+    let complain = |error: io::Error| format!("{}: {error}", path.display());
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(complain)?;
+    }
+    let mut new = path.as_os_str().to_owned();
+    new.push(format!(".{}.new", std::process::id()));
+    std::fs::write(&new, text).map_err(complain)?;
+    std::fs::rename(&new, path).map_err(complain)
+}
+
+/// What was written there, if anything.
+pub fn read_if_any(path: &Path) -> Result<Option<String>, String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
+/// Where failures are kept if nobody says.
+pub fn failure_folder() -> PathBuf {
+    root().join("target/sim-failures")
+}
+
+/// Where the repository keeps failures that must not come back.
+pub fn regression_folder() -> PathBuf {
+    scenario_folder().join("regressions")
+}
+
+/// The kept failures and scenarios of a folder, sorted. A folder that does not exist holds none.
+pub fn kept(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let complain = |error: io::Error| format!("{}: {error}", folder.display());
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(complain)?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(complain)?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json" || extension == "yaml")
+        {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+pub fn is_folder(path: &Path) -> bool {
+    path.is_dir()
+}
+
+/// A name in the system's folder for what lives as long as this process.
+pub fn scratch(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("understudy-sim-{}-{name}", std::process::id()))
 }
 
 pub fn remove(path: &Path) {

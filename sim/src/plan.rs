@@ -8,6 +8,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::check::CheckUse;
 use crate::draw::{self, Draw};
 use crate::scenario::Scenario;
@@ -18,7 +20,7 @@ use crate::storage::plan::StoragePlan;
 use crate::units::{Micros, show_micros};
 use crate::workload::WorkloadSpec;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Plan {
     pub scenario: String,
     pub seed: u64,
@@ -27,6 +29,7 @@ pub struct Plan {
     pub storage: Option<StoragePlan>,
     pub servers: Vec<PlannedServer>,
     /// (from, to), both servers.
+    #[serde(with = "arrows")]
     pub links: BTreeMap<(String, String), Link>,
     /// Between clients and servers.
     pub client_link: Link,
@@ -37,7 +40,7 @@ pub struct Plan {
     pub sometimes: Vec<CheckUse>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PlannedServer {
     pub name: String,
     pub member: Option<MemberSpec>,
@@ -46,7 +49,7 @@ pub struct PlannedServer {
     pub disk: DiskSettings,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     pub latency: Micros,
     pub jitter: Micros,
@@ -55,7 +58,7 @@ pub struct Link {
     pub bandwidth: Option<u64>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PlannedWorkload {
     pub spec: WorkloadSpec,
     pub clients: u32,
@@ -63,7 +66,7 @@ pub struct PlannedWorkload {
     pub pause: Micros,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PlannedStep {
     /// Its mark, or its line in the file.
     pub label: String,
@@ -162,6 +165,28 @@ impl Plan {
 impl PlannedWorkload {
     pub fn client_names(&self) -> impl Iterator<Item = String> + '_ {
         (1..=self.clients).map(|number| format!("{}.{number}", self.spec.name))
+    }
+}
+
+/// Links as a list, since the keys of a JSON object are texts.
+mod arrows {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Link;
+
+    pub fn serialize<S: Serializer>(
+        links: &BTreeMap<(String, String), Link>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        links.iter().collect::<Vec<_>>().serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<(String, String), Link>, D::Error> {
+        Ok(Vec::deserialize(deserializer)?.into_iter().collect())
     }
 }
 

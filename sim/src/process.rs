@@ -74,6 +74,11 @@ impl Stopwatch {
     }
 }
 
+/// How many cores there are to use.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// A seed nobody has to think of.
 pub fn seed_of_today() -> u64 {
     SystemTime::now()

@@ -36,6 +36,10 @@ pub enum Verdict {
     Stuck {
         what: String,
     },
+    /// The process of the run ended without saying what came of it.
+    Died {
+        what: String,
+    },
 }
 
 impl Verdict {
@@ -44,6 +48,29 @@ impl Verdict {
             Verdict::Passed => exit::PASSED,
             Verdict::Failed { .. } => exit::FAILED,
             Verdict::Stuck { .. } => exit::STUCK,
+            Verdict::Died { .. } => exit::FAILED,
+        }
+    }
+
+    /// What two failures have in common that are the same one; None: there was none. Numbers are left out where a
+    /// check's words name moments and values, which change with every step that is taken away.
+    pub fn signature(&self) -> Option<String> {
+        let before_colon = |what: &str| what.split(':').next().unwrap_or_default().to_owned();
+        match self {
+            Verdict::Passed => None,
+            Verdict::Failed { check, what } => Some(match check.as_str() {
+                "step" => format!("step {}", before_colon(what)),
+                "clean_logs" => {
+                    let words = what
+                        .split_whitespace()
+                        .filter(|word| !word.contains(|c: char| c.is_ascii_digit()));
+                    format!("clean_logs {}", words.take(10).collect::<Vec<_>>().join(" "))
+                }
+                check => check.to_owned(),
+            }),
+            // "LABEL: when ..." or "the time limit has passed; ..."
+            Verdict::Stuck { what } => Some(format!("no progress: {}", before_colon(what.split(';').next()?))),
+            Verdict::Died { what } => Some(what.clone()),
         }
     }
 }
@@ -53,7 +80,11 @@ impl Verdict {
 pub struct Report {
     pub scenario: String,
     pub seed: u64,
+    /// What follows `cargo sim` to run it again.
+    pub command: String,
     pub verdict: Verdict,
+    /// The moment that the failed check names.
+    pub at: Option<Micros>,
     pub hash: String,
     pub lines: u64,
     pub simulated_micros: Micros,
@@ -61,6 +92,8 @@ pub struct Report {
     /// The `sometimes` that happened.
     pub happened: Vec<String>,
     pub missed: Vec<String>,
+    /// When each step was done for the first time, by its label.
+    pub reached: BTreeMap<String, Micros>,
     /// The shape of the run, without what changes with every timing.
     pub summary: String,
     /// The newest lines of the trace, if the run did not pass.
@@ -86,6 +119,7 @@ impl Report {
                 .chain(&plan.finally)
                 .find_map(|check| check.judge(history)),
         });
+        let at = failed.as_ref().and_then(|violation| violation.at);
         let verdict = match (failed, stuck) {
             (Some(violation), _) => {
                 let what = violation.to_string();
@@ -113,6 +147,9 @@ impl Report {
         Report {
             scenario: plan.scenario.clone(),
             seed: plan.seed,
+            command: format!("run {} --seed {}", plan.scenario, plan.seed),
+            at,
+            reached: reached(history),
             hash: trace.hash(),
             lines: trace.lines(),
             simulated_micros: history.events.last().map_or(0, |event| event.at),
@@ -125,13 +162,35 @@ impl Report {
         }
     }
 
+    /// Of a run of `plan` that ended without one. `said` is what it printed.
+    pub fn died(plan: &Plan, verdict: Verdict, said: &str) -> Report {
+        let last: Vec<String> = said.lines().rev().take(15).map(str::to_owned).collect();
+        Report {
+            scenario: plan.scenario.clone(),
+            seed: plan.seed,
+            command: format!("run {} --seed {}", plan.scenario, plan.seed),
+            at: None,
+            reached: BTreeMap::new(),
+            hash: String::new(),
+            lines: 0,
+            simulated_micros: 0,
+            wall_micros: 0,
+            happened: Vec::new(),
+            missed: Vec::new(),
+            summary: String::new(),
+            tail: last.into_iter().rev().collect(),
+            verdict,
+        }
+    }
+
     /// The line that runs this again.
     pub fn reproduce(&self) -> String {
-        let command = format!("cargo sim run {} --seed {}", self.scenario, self.seed);
+        let command = format!("cargo sim {}", self.command);
         match &self.verdict {
             Verdict::Passed => command,
             Verdict::Failed { check, what } => format!("{command}   {check}: {what}"),
             Verdict::Stuck { what } => format!("{command}   no progress: {what}"),
+            Verdict::Died { what } => format!("{command}   {what}"),
         }
     }
 
@@ -139,6 +198,18 @@ impl Report {
     pub fn ratio(&self) -> u64 {
         self.simulated_micros / self.wall_micros.max(1)
     }
+}
+
+fn reached(history: &History) -> BTreeMap<String, Micros> {
+    let mut reached = BTreeMap::new();
+    for event in &history.events {
+        if let What::StepDone { step } = &event.what
+            && let Some((label, _)) = step.split_once(": ")
+        {
+            reached.entry(label.to_owned()).or_insert(event.at);
+        }
+    }
+    reached
 }
 
 /// What each server went through, what the operator got done, and how much happened to the nearest power of ten: what
@@ -217,6 +288,7 @@ fn verdict_line(verdict: &Verdict) -> String {
         Verdict::Passed => "passed\n".to_owned(),
         Verdict::Failed { check, .. } => format!("failed: {check}\n"),
         Verdict::Stuck { .. } => "stuck\n".to_owned(),
+        Verdict::Died { what } => format!("died: {what}\n"),
     }
 }
 

@@ -100,34 +100,6 @@ impl Trace {
     }
 }
 
-/// Where two traces part: the number of the line, counted from one, and both lines (None: that trace ended).
-#[derive(Debug, PartialEq, Eq)]
-pub struct Difference {
-    pub line: u64,
-    pub before: Vec<String>,
-    pub first: Option<String>,
-    pub second: Option<String>,
-}
-
-/// The first difference of two trace files.
-pub fn first_difference(first: &str, second: &str) -> Option<Difference> {
-    let lines = |text: &'_ str| {
-        text.lines()
-            .filter(|line| !line.starts_with(CHECKPOINT_MARK))
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
-    let (first, second) = (lines(first), lines(second));
-    let length = first.len().max(second.len());
-    let index = (0..length).find(|index| first.get(*index) != second.get(*index))?;
-    Some(Difference {
-        line: u64::try_from(index).expect("an index fits") + 1,
-        before: first[index.saturating_sub(5)..index.min(first.len())].to_vec(),
-        first: first.get(index).cloned(),
-        second: second.get(index).cloned(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,23 +148,6 @@ mod tests {
             .filter(|line| !line.starts_with('#'))
             .map(|line| format!("{line}\n"))
             .collect();
-        assert_eq!(first_difference(&text, &plain), None);
-    }
-
-    #[test]
-    fn the_first_difference_is_found_with_what_came_before() {
-        let difference = first_difference("a\nb\nc\n", "a\nb\nx\ny\n").unwrap();
-        assert_eq!(
-            (
-                difference.line,
-                difference.first.as_deref(),
-                difference.second.as_deref()
-            ),
-            (3, Some("c"), Some("x"))
-        );
-        assert_eq!(difference.before, ["a", "b"]);
-        let difference = first_difference("a\n", "a\nb\n").unwrap();
-        assert_eq!((difference.line, difference.first), (2, None));
-        assert_eq!(first_difference("a\n", "a\n"), None);
+        assert_eq!(crate::diff::first_difference(&text, &plain), None);
     }
 }

@@ -30,7 +30,7 @@ impl fmt::Display for Complaint {
 impl std::error::Error for Complaint {}
 
 /// A node of the tree.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Node {
     pub file: String,
     pub line: usize,
@@ -42,6 +42,12 @@ pub enum Value {
     Scalar(String),
     List(Vec<Node>),
     Map(Vec<(String, Node)>),
+}
+
+impl Default for Value {
+    fn default() -> Value {
+        Value::Scalar(String::new())
+    }
 }
 
 impl Node {

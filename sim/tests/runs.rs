@@ -51,7 +51,16 @@ fn hash(output: &Output) -> String {
 }
 
 fn run(scenario: &str, seed: u64) -> Output {
-    sim(&["run", scenario, "--seed", &seed.to_string(), "--summary"])
+    let kept = env!("CARGO_TARGET_TMPDIR");
+    sim(&[
+        "run",
+        scenario,
+        "--seed",
+        &seed.to_string(),
+        "--summary",
+        "--report",
+        kept,
+    ])
 }
 
 /// A scenario of the repository with some words replaced, in a folder of its own.
@@ -91,7 +100,7 @@ fn another_seed_gives_another_trace() {
 #[test]
 fn the_stories_of_the_scenarios() {
     for scenario in SCENARIOS {
-        let output = sim(&["run", scenario, "--seed", "1", "--report"]);
+        let output = sim(&["run", scenario, "--seed", "1", "--json"]);
         let line = String::from_utf8_lossy(&output.stdout).into_owned();
         let report: serde_json::Value =
             serde_json::from_str(line.trim()).unwrap_or_else(|error| panic!("{scenario}: {error}: {}", text(&output)));
@@ -196,7 +205,7 @@ fn bad_usage_names_what_is_allowed() {
 
 #[test]
 fn a_suite_goes_by_its_name() {
-    let output = sim(&["suite", "storage", "--seeds", "2", "--base", "1"]);
+    let output = suite(&["storage"], 2, env!("CARGO_TARGET_TMPDIR"));
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     let runs = "8 runs of storage-damage, storage-full, storage-power, storage-sync: 0 failed";
     assert!(text(&output).contains(runs), "{}", text(&output));
@@ -221,19 +230,233 @@ fn a_store_that_is_refused_without_leave_fails_the_run() {
 #[test]
 fn a_suite_counts_and_names_its_failures() {
     let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().to_str().unwrap();
     let scenario = altered(folder.path(), "power-loss", &[("liveness]", "{ liveness: 0s }]")]);
-    let output = sim(&["suite", &scenario, "--seeds", "2", "--base", "1"]);
+    let output = suite(&[&scenario], 2, report);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     assert!(
         text(&output).contains("2 runs of") && text(&output).contains(": 2 failed"),
         "{}",
         text(&output)
     );
-    let output = sim(&["suite", "power-loss", "--seeds", "2", "--base", "1"]);
+    for seed in [1, 2] {
+        let kept = folder.path().join(format!("power-loss-{seed}.json"));
+        let line = format!("kept: cargo sim replay {}", kept.display());
+        assert!(kept.is_file() && text(&output).contains(&line), "{}", text(&output));
+    }
+    let output = suite(&["power-loss"], 2, report);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     assert!(
         text(&output).contains(": 0 failed") && text(&output).contains("seeds/s"),
         "{}",
         text(&output)
     );
+}
+
+#[test]
+fn a_suite_that_was_stopped_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().to_str().unwrap();
+    let go_on = |seeds: &str, more: &[&str]| {
+        let mut arguments = vec![
+            "suite",
+            "storage-full",
+            "--seeds",
+            seeds,
+            "--report",
+            report,
+            "--resume",
+        ];
+        arguments.extend(more);
+        sim(&arguments)
+    };
+    let output = go_on("3", &["--base", "5"]);
+    assert!(text(&output).contains("has nothing to go on with"), "{}", text(&output));
+    assert!(
+        text(&output).contains("3 runs of storage-full: 0 failed"),
+        "{}",
+        text(&output)
+    );
+    // Whatever base is said: it is the same suite.
+    let output = go_on("8", &[]);
+    assert!(text(&output).contains("going on after 3 runs"), "{}", text(&output));
+    assert!(
+        text(&output).contains("8 runs of storage-full: 0 failed"),
+        "{}",
+        text(&output)
+    );
+    // No time at all is enough to start nothing.
+    let output = go_on("100", &["--time", "0s"]);
+    assert!(
+        text(&output).contains("8 runs of storage-full: 0 failed"),
+        "{}",
+        text(&output)
+    );
+    let output = go_on("8", &["--twice", "1"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(
+        text(&output).contains("the progress of another suite"),
+        "{}",
+        text(&output)
+    );
+}
+
+/// What is kept is what ran: if this fails, a failure that is carried elsewhere is another one there.
+#[test]
+fn the_plan_of_a_run_gives_its_hash_without_its_scenario() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().to_str().unwrap();
+    for scenario in [
+        "stale-primary-returns",
+        "two-primaries-same-epoch",
+        "disk-full",
+        "storage-damage",
+    ] {
+        let output = sim(&["run", scenario, "--seed", "3", "--keep", "--report", report]);
+        assert!(output.status.success(), "{}", text(&output));
+        let kept = folder.path().join(format!("{scenario}-3.json"));
+        let again = sim(&["replay", kept.to_str().unwrap()]);
+        assert_eq!(hash(&again), hash(&output), "{}", text(&again));
+        assert!(
+            text(&again).contains("the same run, event for event"),
+            "{}",
+            text(&again)
+        );
+        // What is printed is what is replayed.
+        let plan = |arguments: &[&str]| text(&sim(arguments));
+        assert_eq!(
+            plan(&["replay", kept.to_str().unwrap(), "--plan"]),
+            plan(&["run", scenario, "--seed", "3", "--plan"])
+        );
+    }
+    // Another hash, under the same build, is not the same run.
+    let kept = folder.path().join("disk-full-3.json");
+    let altered = std::fs::read_to_string(&kept)
+        .unwrap()
+        .replace("\"hash\": \"", "\"hash\": \"0");
+    std::fs::write(&kept, altered).unwrap();
+    let again = sim(&["replay", kept.to_str().unwrap()]);
+    assert_eq!(again.status.code(), Some(3), "{}", text(&again));
+    assert!(text(&again).contains("NOT DETERMINISTIC"), "{}", text(&again));
+}
+
+/// A promise that a forced failover cannot keep: eight steps and four clients to find it, two steps and one client to
+/// show it.
+#[test]
+fn a_failure_is_made_small_kept_and_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().to_str().unwrap();
+    let changes = [("{ durability: replicated }", "{ durability: graceful }")];
+    let scenario = altered(folder.path(), "stale-primary-returns", &changes);
+    let output = suite(&[&scenario, "--fail-fast"], 10, report);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let kept = kept_in(folder.path());
+    let kept = kept.first().expect("a failing seed is kept");
+
+    let small = folder.path().join("small/small.yaml");
+    let small = small.to_str().unwrap();
+    let output = sim(&["minimise", kept, "--budget", "2m", "-o", small]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let written = std::fs::read_to_string(small).unwrap();
+    assert!(written.matches("  - { ").count() <= 5, "{written}");
+    assert!(written.contains("finally: [{ durability: graceful }]"), "{written}");
+
+    // The small file fails alone, with the seed it names, and the kept plan is the same run.
+    let failed = sim(&["run", small, "--report", report]);
+    assert_eq!(failed.status.code(), Some(1), "{}", text(&failed));
+    assert!(text(&failed).contains("durability: "), "{}", text(&failed));
+    let json = small.replace(".yaml", ".json");
+    let again = sim(&["replay", &json]);
+    assert_eq!(
+        (again.status.code(), hash(&again)),
+        (Some(1), hash(&failed)),
+        "{}",
+        text(&again)
+    );
+
+    let page = folder.path().join("run.html");
+    let output = sim(&["timeline", &json, "-o", page.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("\"failure\":\"durability: ") && page.contains("\"kind\":\"primary\""));
+}
+
+/// `cargo sim suite regressions` is this, for the repository's own folder.
+#[test]
+fn failures_that_were_kept_must_not_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = tempfile::tempdir().unwrap();
+    let report = report.path().to_str().unwrap();
+    let kept = folder.path().to_str().unwrap();
+    let output = sim(&["suite", kept, "--report", report]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(text(&output).contains("keeps no failures"), "{}", text(&output));
+
+    sim(&["run", "storage-full", "--seed", "4", "--keep", "--report", kept]);
+    let scenario = altered(
+        folder.path(),
+        "storage-sync",
+        &[("suite: storage", "suite: storage\nseed: 9")],
+    );
+    let output = sim(&["suite", kept, "--report", report]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(
+        text(&output).contains("2 runs of ") && text(&output).contains(": 0 failed"),
+        "{}",
+        text(&output)
+    );
+
+    // One that fails is named by the line that replays it, and a scenario without a seed says nothing certain.
+    let file = folder.path().join("storage-full-4.json");
+    let broken = std::fs::read_to_string(&file).unwrap();
+    let checks = broken.find("\"finally\"").expect("a plan has checks");
+    let broken = broken[..checks].to_owned() + &broken[checks..].replacen('[', "[\"{ liveness: 0s }\",", 1);
+    std::fs::write(&file, broken).unwrap();
+    let output = sim(&["suite", kept, "--report", report]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let line = format!("cargo sim replay {}   liveness: ", file.display());
+    assert!(text(&output).contains(&line), "{}", text(&output));
+    let text_of = std::fs::read_to_string(&scenario).unwrap();
+    std::fs::write(&scenario, text_of.replace("seed: 9\n", "")).unwrap();
+    let output = sim(&["suite", kept, "--report", report]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("must name its seed"), "{}", text(&output));
+}
+
+#[test]
+fn two_traces_are_compared() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = |name: &str, seed: &str| {
+        let file = folder.path().join(name).to_str().unwrap().to_owned();
+        sim(&["run", "storage-full", "--seed", seed, "--trace", &file]);
+        file
+    };
+    let (first, same, other) = (trace("a", "1"), trace("b", "1"), trace("c", "2"));
+    let output = sim(&["diff", &first, &same]);
+    assert_eq!((output.status.code(), text(&output)), (Some(0), "equal\n".to_owned()));
+    let output = sim(&["diff", &first, &other]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output).contains("the first difference is line "),
+        "{}",
+        text(&output)
+    );
+}
+
+fn suite(what: &[&str], seeds: u64, report: &str) -> Output {
+    let seeds = seeds.to_string();
+    let mut arguments = vec!["suite", "--seeds", &seeds, "--base", "1", "--report", report];
+    arguments.extend(what);
+    sim(&arguments)
+}
+
+/// The kept failures of a folder.
+fn kept_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path().to_str().unwrap().to_owned());
+    let mut kept: Vec<String> = paths
+        .filter(|path| path.ends_with(".json") && !path.ends_with("suite-progress.json"))
+        .collect();
+    kept.sort();
+    kept
 }

@@ -18,9 +18,12 @@ pub mod sometimes;
 pub mod storage;
 #[cfg(test)]
 mod tests;
+mod text;
 pub mod writes;
 
 use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 use crate::history::{Event, History};
 use crate::scenario::cluster::Role;
@@ -139,10 +142,14 @@ pub const CHECKS: &[Check] = &[
     storage::sometimes::POWER_LOST_WHILE_OPENING,
 ];
 
-/// A check as a scenario names it.
-#[derive(Debug, Clone)]
+/// A word of ours. (Serde takes a reference that it can see for one into what is read.)
+type Word = &'static str;
+
+/// A check as a scenario names it; that form is also how a plan that is kept says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct CheckUse {
-    pub name: &'static str,
+    pub name: Word,
     pub arg: Arg,
 }
 

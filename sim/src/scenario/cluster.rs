@@ -1,5 +1,7 @@
 //! The servers of a scenario and the links between them.
 
+use serde::{Deserialize, Serialize};
+
 use super::Names;
 use super::disk::DiskSpec;
 use crate::draw::{Draw, parse_number};
@@ -7,7 +9,7 @@ use crate::units::{self, Micros};
 use crate::yaml::{Complaint, Node};
 
 /// The roles a server can have; the words are those of the cluster's specification.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Role {
     Primary,
     Standby,
@@ -46,7 +48,7 @@ pub struct ServerSpec {
 }
 
 /// What a server is told about its cluster.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct MemberSpec {
     pub role: Role,
     pub epoch: u64,

@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 use understudy::runtime::disk::simulated::{DiskFaults, SimDisk};
 
 use crate::draw::{Draw, parse_number};
@@ -129,7 +130,8 @@ pub const WORDS: &[Word] = &[
 pub struct DiskSpec(BTreeMap<&'static str, Draw<u64>>);
 
 /// The same with every value drawn.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "BTreeMap<String, u64>")]
 pub struct DiskSettings(BTreeMap<&'static str, u64>);
 
 impl DiskSpec {
@@ -181,6 +183,25 @@ impl DiskSettings {
             .any(|word| self.0.get(word).is_some_and(|bytes| *bytes != NONE))
     }
 
+    /// The words that are said here.
+    pub fn words(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.0.keys().copied()
+    }
+
+    /// Says no more of `word`.
+    pub fn forget(&mut self, word: &str) {
+        self.0.remove(word);
+    }
+
+    /// As it stands in a scenario file: `{ latency: 200us, lost: 0.01 }`.
+    pub fn written(&self) -> String {
+        let said = WORDS.iter().filter_map(|word| {
+            let value = *self.0.get(word.name)?;
+            Some(format!("{}: {}", word.name, written(word, value)))
+        });
+        format!("{{ {} }}", said.collect::<Vec<_>>().join(", "))
+    }
+
     /// Changes what is said here and nothing else.
     pub fn apply(&self, disk: &SimDisk) {
         let (mut faults, used) = (disk.faults(), disk.used());
@@ -191,6 +212,20 @@ impl DiskSettings {
             }
         }
         disk.set_faults(faults);
+    }
+}
+
+/// A plan that was kept names words; those of this build are taken.
+impl TryFrom<BTreeMap<String, u64>> for DiskSettings {
+    type Error = String;
+
+    fn try_from(said: BTreeMap<String, u64>) -> Result<DiskSettings, String> {
+        let known = |(name, value): (String, u64)| {
+            let word = WORDS.iter().find(|word| word.name == name);
+            word.map(|word| (word.name, value))
+                .ok_or_else(|| format!("disk: {name:?} is no word of this build's"))
+        };
+        said.into_iter().map(known).collect::<Result<_, _>>().map(DiskSettings)
     }
 }
 
@@ -213,6 +248,14 @@ impl fmt::Display for DiskSettings {
         });
         f.write_str(&said.collect::<Vec<_>>().join(", "))
     }
+}
+
+/// The form of `value` that `word` reads back as the same value.
+fn written(word: &Word, value: u64) -> String {
+    let share = format!("{}.{:06}", value / 1_000_000, value % 1_000_000);
+    let forms = ["none".to_owned(), show_time(value), share, value.to_string()];
+    let exact = forms.iter().find(|form| (word.parse)(form) == Ok(value));
+    exact.unwrap_or(&forms[3]).clone()
 }
 
 fn ppm(share: u64) -> u32 {

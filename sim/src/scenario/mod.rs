@@ -11,10 +11,12 @@
 pub mod cluster;
 pub mod disk;
 pub mod step;
+pub mod write;
 
 use std::path::Path;
 
 use crate::check::{self, CheckUse};
+use crate::draw::parse_number;
 use crate::storage::spec::StorageSpec;
 use crate::units::{self, Micros};
 use crate::workload::{self, WorkloadSpec};
@@ -28,6 +30,8 @@ pub struct Scenario {
     pub name: String,
     /// One sentence a reader can check the run against.
     pub about: String,
+    /// The seed to run it with if nobody names one: of a scenario that was made from a failure.
+    pub seed: Option<u64>,
     /// Virtual time after which the run counts as stuck.
     pub time_limit: Micros,
     /// The group that `cargo sim suite` runs it with, one of [`SUITES`].
@@ -75,6 +79,7 @@ const KEYS: &[&str] = &[
     "scenario",
     "about",
     "suite",
+    "seed",
     "time_limit",
     "storage",
     "cluster",
@@ -104,6 +109,9 @@ impl Scenario {
             return Err(name_node.complain(format!("scenario: {name:?} is the name of a suite; choose another")));
         }
         let about = fields.require("about")?.text("about")?.to_owned();
+        let seed = fields
+            .get("seed")
+            .map(|node| parse_number(node.text("seed")?).map_err(|error| node.complain(format!("seed: {error}"))));
         let limit_node = fields.require("time_limit")?;
         let time_limit = units::parse_micros(limit_node.text("time_limit")?)
             .map_err(|error| limit_node.complain(format!("time_limit: {error}")))?;
@@ -192,6 +200,7 @@ impl Scenario {
             name,
             about,
             suite,
+            seed: seed.transpose()?,
             storage,
             time_limit,
             servers,

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::Names;
 use super::cluster::{Role, check_name, parse_arrow};
 use super::disk::{DiskSettings, DiskSpec};
@@ -27,7 +29,7 @@ pub struct StepSpec {
 }
 
 /// When a step acts. `T` is [`Draw`] in a scenario and plain microseconds in a plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Trigger<T> {
     At(T),
     After {
@@ -47,7 +49,7 @@ pub enum Trigger<T> {
 }
 
 /// What can be waited for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Condition {
     Role(Vec<(String, Role, u64)>),
     Sql {
@@ -60,7 +62,7 @@ pub enum Condition {
 }
 
 /// What a statement of the operator must answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Expect {
     Ok,
     Any,
@@ -69,7 +71,7 @@ pub enum Expect {
 }
 
 /// Which way a partition cuts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Direction {
     Both,
     /// Only what goes from the side of the first server to the side of the second.
@@ -80,7 +82,7 @@ pub enum Direction {
 }
 
 /// What a step does.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
     /// Just wait.
     Nothing,
@@ -105,6 +107,8 @@ pub enum Action {
     /// Changes what a server's disk is like.
     Disk {
         server: String,
+        /// What the seed draws from; a plan has no more use for it.
+        #[serde(skip)]
         spec: DiskSpec,
         /// What the seed drew of it.
         settings: DiskSettings,
@@ -115,7 +119,7 @@ pub enum Action {
     Quiet,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Restart {
     Server(String),
     /// Whoever is down.

@@ -49,6 +49,9 @@ fn every_scenario_of_the_repository_is_read() {
     let mut count = 0;
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
         let text = std::fs::read_to_string(&path).unwrap();
         Scenario::parse(path.to_str().unwrap(), &text).unwrap_or_else(|error| panic!("{error}"));
         count += 1;
@@ -99,7 +102,7 @@ const MISTAKES: &[(&str, &str, usize, &str)] = &[
         "about:",
         "abuot:",
         2,
-        "unknown word \"abuot\"; allowed here: scenario, about, suite, time_limit",
+        "unknown word \"abuot\"; allowed here: scenario, about, suite, seed, time_limit",
     ),
     ("scenario: example", "scenario: other", 1, "they must agree"),
     (

@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use understudy::runtime::disk::simulated::{Fault, FaultKind};
 
 /// What a row holds: a number that is written once, and how many bytes of padding follow from it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cell {
     pub value: i64,
     pub bytes: u32,
@@ -21,7 +22,7 @@ pub type Tables = BTreeMap<String, BTreeMap<i64, Cell>>;
 pub const JOURNAL: &str = "journal";
 
 /// One change that a commit makes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Edit {
     Create { table: String },
     Drop { table: String },

@@ -9,6 +9,7 @@ use std::fmt;
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 use super::event::{Cell, Edit};
 use super::spec::{Ending, StorageSpec};
@@ -16,7 +17,7 @@ use crate::draw;
 use crate::scenario::disk::DiskSettings;
 use crate::units::{Micros, show_micros};
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StoragePlan {
     pub segment_bytes: u64,
     pub cache_bytes: u64,
@@ -27,14 +28,14 @@ pub struct StoragePlan {
 }
 
 /// From opening the engine to its end.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Life {
     pub disk: DiskSettings,
     pub operations: Vec<Operation>,
     pub end: End,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum End {
     Close,
     Kill,
@@ -48,7 +49,7 @@ pub enum End {
     PowerOffAtSync(u64),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Operation {
     /// One commit after another, or several at a time; those change different rows.
     Commit(Vec<PlannedCommit>),
@@ -71,14 +72,14 @@ pub enum Operation {
 }
 
 /// What a store is asked to do for its own good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Upkeep {
     CollectGarbage,
     Fsck,
     Backup,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedCommit {
     /// Unique in the plan.
     pub number: u64,
@@ -268,6 +269,18 @@ fn cell(number: u64, index: u64, bytes: u64) -> Cell {
 
 fn show(micros: Micros) -> String {
     show_micros(i64::try_from(micros).unwrap_or(i64::MAX))
+}
+
+impl Operation {
+    /// How much there is to take away: the operation itself, and its edits.
+    pub fn weight(&self) -> usize {
+        1 + match self {
+            Operation::Commit(commits) => commits.iter().map(|commit| commit.edits.len()).sum(),
+            Operation::Clash(first, second) => first.edits.len() + second.edits.len(),
+            Operation::Abandon(commit) => commit.edits.len(),
+            _ => 0,
+        }
+    }
 }
 
 impl fmt::Display for PlannedCommit {

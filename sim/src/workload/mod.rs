@@ -11,6 +11,7 @@ pub mod audit;
 pub mod bank;
 pub mod client;
 pub mod counter;
+mod known;
 pub mod session;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 use crate::draw::{Draw, parse_number};
 use crate::scenario::Names;
@@ -59,20 +61,22 @@ pub trait Workload: Send {
     fn contents(&self) -> Vec<(String, String)>;
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct WorkloadSpec {
-    pub kind: &'static str,
+    #[serde(deserialize_with = "known::kind")]
+    pub kind: known::Word,
     pub name: String,
     pub on: Target,
     pub clients: Draw<u32>,
     pub pace: Pace,
     pub from: Moment,
     pub until: Moment,
+    #[serde(deserialize_with = "known::params")]
     pub params: BTreeMap<&'static str, Draw<u64>>,
 }
 
 /// Which server a client wants.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
     Primary,
     Standby,
@@ -81,7 +85,7 @@ pub enum Target {
 }
 
 /// How often the clients of a workload act, all together.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pace {
     /// The pause that one client alone would make between operations at the whole rate.
     Rate(Micros),
@@ -90,10 +94,11 @@ pub enum Pace {
 }
 
 /// When a workload begins or ends.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Moment {
     At(Micros),
-    Mark(String, Node),
+    /// The node is where the file says so, for complaints; a plan has no more use for it.
+    Mark(String, #[serde(skip)] Node),
 }
 
 impl Moment {

@@ -1,0 +1,43 @@
+//! `cargo sim list`: the words that scenario files can use.
+
+use crate::check::{self, Section};
+use crate::cli::List;
+use crate::commands::load;
+use crate::{files, scenario, storage, workload};
+
+/// Prints what is asked for: scenarios, if nothing in particular is.
+pub fn list(what: &List) -> Result<(), String> {
+    if what.disk {
+        println!("disk:");
+        for word in scenario::disk::WORDS {
+            println!("    {}: {}", word.name, word.about);
+        }
+        println!("storage:");
+        for number in storage::spec::NUMBERS {
+            println!("    {}: {}", number.name, number.about);
+        }
+    } else if what.checks || what.sometimes {
+        for check in check::CHECKS
+            .iter()
+            .filter(|check| (check.section == Section::Sometimes) == what.sometimes)
+        {
+            println!("{}\n    {}", check.name, check.about);
+        }
+    } else if what.workloads {
+        for kind in workload::KINDS {
+            println!("{}\n    {}", kind.name, kind.about);
+            for param in kind.params {
+                println!(
+                    "    {}: {} (default {}..{}, at most {})",
+                    param.name, param.about, param.default.0, param.default.1, param.max
+                );
+            }
+        }
+    } else {
+        for name in files::scenario_names().map_err(|error| format!("the scenario folder: {error}"))? {
+            let (scenario, _) = load(&name)?;
+            println!("{name} ({})\n    {}", scenario.suite, scenario.about);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! Makes a failing plan small while the same check goes on failing.
+//!
+//! Passes take things away: steps, workloads, servers, a store's lives, operations and edits (delta debugging: halves,
+//! quarters, single ones), then clients, how often they act, noise of network, disks and clocks, and what numbers can
+//! be rounder. They are gone through again until a whole round finds nothing. What a plan does is only known by running
+//! it, which is [`Trials`]' part; everything here is a function of plans.
+//!
+//! Invariants
+//! - The best plan so far has failed, in the same way as the first.
+//! - No plan is tried twice.
+//!
+//! Must not know: how a plan is run, processes, time.
+
+mod edit;
+mod passes;
+#[cfg(test)]
+mod tests;
+pub mod trials;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::Range;
+
+use crate::plan::Plan;
+use crate::storage::plan::Operation;
+use crate::units::Micros;
+
+/// What a plan that failed tells about the run.
+#[derive(Debug, Clone, Default)]
+pub struct Failed {
+    /// When each step was done, by its label. Those that are absent had not been done when the run ended.
+    pub reached: BTreeMap<String, Micros>,
+    /// When it ended.
+    pub end: Micros,
+}
+
+/// Runs plans.
+pub trait Trials {
+    /// The first of `candidates` that fails as it should, and what it told. None: none of them, or time is up.
+    fn first_failing(&mut self, candidates: &[Plan]) -> Result<Option<(usize, Failed)>, String>;
+
+    /// Is told of each plan that is smaller than the best before.
+    fn smaller(&mut self, plan: &Plan);
+}
+
+/// The smallest plan that was found. `first` has failed, and `failed` is what it told; `check` is the check that did,
+/// if it was one of the plan's.
+pub fn minimise(first: &Plan, failed: Failed, check: Option<&str>, trials: &mut dyn Trials) -> Result<Plan, String> {
+    let mut shrinker = Shrinker {
+        best: first.clone(),
+        failed,
+        check: check.map(str::to_owned),
+        trials,
+        tried: BTreeSet::new(),
+        progress: false,
+    };
+    loop {
+        shrinker.progress = false;
+        for pass in passes::ALL {
+            pass(&mut shrinker)?;
+        }
+        if !shrinker.progress {
+            return Ok(shrinker.best);
+        }
+    }
+}
+
+struct Shrinker<'a> {
+    best: Plan,
+    failed: Failed,
+    check: Option<String>,
+    trials: &'a mut dyn Trials,
+    tried: BTreeSet<String>,
+    progress: bool,
+}
+
+impl Shrinker<'_> {
+    /// Takes the first candidate that fails, and says which of them it was.
+    fn attempt<K>(&mut self, candidates: Vec<(K, Plan)>) -> Result<Option<K>, String> {
+        let (mut keys, mut plans) = (Vec::new(), Vec::new());
+        let best = words(&self.best);
+        for (key, plan) in candidates {
+            let text = words(&plan);
+            if text != best && self.tried.insert(text) {
+                keys.push(key);
+                plans.push(plan);
+            }
+        }
+        if plans.is_empty() {
+            return Ok(None);
+        }
+        let Some((index, failed)) = self.trials.first_failing(&plans)? else {
+            return Ok(None);
+        };
+        // Those after it were not needed, and may be of use from where we are now.
+        for plan in &plans[index + 1..] {
+            self.tried.remove(&words(plan));
+        }
+        (self.best, self.failed, self.progress) = (plans.swap_remove(index), failed, true);
+        self.trials.smaller(&self.best);
+        Ok(Some(keys.swap_remove(index)))
+    }
+
+    /// Takes the first of `plans` that fails. Most drastic first.
+    fn attempt_any(&mut self, plans: impl IntoIterator<Item = Plan>) -> Result<bool, String> {
+        let candidates = plans.into_iter().map(|plan| ((), plan)).collect();
+        Ok(self.attempt(candidates)?.is_some())
+    }
+
+    /// Takes away as many entries of a list as can be: all of them, halves, quarters, and so on to single ones.
+    fn shrink_list(
+        &mut self,
+        count: fn(&Plan) -> usize,
+        without: fn(&Plan, &Failed, Range<usize>) -> Option<Plan>,
+    ) -> Result<(), String> {
+        let mut size = count(&self.best);
+        while size > 0 {
+            let mut start = 0;
+            loop {
+                let length = count(&self.best);
+                let starts = (start..length).step_by(size);
+                let candidates = starts.filter_map(|start| {
+                    let range = start..length.min(start + size);
+                    Some((start, without(&self.best, &self.failed, range)?))
+                });
+                let candidates: Vec<(usize, Plan)> = candidates.collect();
+                match self.attempt(candidates)? {
+                    Some(place) => start = place,
+                    None => break,
+                }
+            }
+            size /= 2;
+        }
+        Ok(())
+    }
+}
+
+/// What tells two plans apart.
+fn words(plan: &Plan) -> String {
+    serde_json::to_string(plan).expect("a plan is plain data")
+}
+
+/// How big a plan is, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    pub steps: usize,
+    pub servers: usize,
+    pub workloads: usize,
+    pub clients: u32,
+    /// Of a store on its own.
+    pub lives: usize,
+    pub operations: usize,
+}
+
+impl Size {
+    pub fn of(plan: &Plan) -> Size {
+        let lives = plan.storage.iter().flat_map(|storage| &storage.lives);
+        Size {
+            steps: plan.steps.len(),
+            servers: plan.servers.len(),
+            workloads: plan.workload.len(),
+            clients: plan.workload.iter().map(|workload| workload.clients).sum(),
+            lives: lives.clone().count(),
+            operations: lives
+                .map(|life| life.operations.iter().map(Operation::weight).sum::<usize>())
+                .sum(),
+        }
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.servers == 0 {
+            return write!(f, "lives {}, operations and edits {}", self.lives, self.operations);
+        }
+        write!(
+            f,
+            "steps {}, servers {}, workloads {}, clients {}",
+            self.steps, self.servers, self.workloads, self.clients
+        )
+    }
+}
