@@ -219,7 +219,7 @@ fn sort(entries: &mut Vec<Entry>) {
     }
     let mut start = 0;
     for end in ends {
-        dealt[start..end].sort_by(|a, b| a.hash.cmp(&b.hash));
+        dealt[start..end].sort_by_key(|entry| entry.hash);
         start = end;
     }
     *entries = dealt;
