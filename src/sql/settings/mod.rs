@@ -5,6 +5,7 @@
 //! checking. What SET LOCAL changes ends with the transaction, what SET changes is undone when its transaction fails:
 //! the session takes [`Settings::mark`]s for that.
 
+mod accepted;
 mod table;
 mod values;
 
@@ -15,9 +16,9 @@ use super::error::{SqlError, SqlErrorKind};
 use super::session::ServerSettings;
 use super::text::Style;
 use crate::engine::Engine;
-use table::{DEFINITIONS, Definition, ISOLATION_LEVELS, Kind, Live, definition};
+use table::{DEFINITIONS, Definition, ISOLATION_LEVELS, Kind, Live, definition, definitions};
 pub use values::{boolean, split_list};
-use values::{date_style, milliseconds, show_milliseconds, zone_name, zone_offset};
+use values::{date_style, kilobytes, milliseconds, show_kilobytes, show_milliseconds, zone_name, zone_offset};
 
 /// The version of PostgreSQL whose behaviour is followed, as `SHOW server_version` words it.
 pub const SERVER_VERSION: &str = concat!("15.8 (Understudy ", env!("CARGO_PKG_VERSION"), ")");
@@ -139,8 +140,7 @@ impl Settings {
 
     /// SHOW ALL and `pg_settings`, by name.
     pub fn all(&self) -> Vec<SettingRow> {
-        DEFINITIONS
-            .iter()
+        let mut rows: Vec<SettingRow> = definitions()
             .filter_map(|definition| {
                 let setting = self.find(definition.name).ok().flatten()?;
                 Some(SettingRow {
@@ -149,7 +149,9 @@ impl Settings {
                     description: definition.description.to_string(),
                 })
             })
-            .collect()
+            .collect();
+        rows.sort_by_cached_key(|row| row.name.to_ascii_lowercase());
+        rows
     }
 
     /// What the client is told at start-up and on change: name and value of every reported setting.
@@ -251,7 +253,9 @@ impl Settings {
             | Kind::Text(value)
             | Kind::Fixed(value)
             | Kind::Milliseconds(value) => value.to_string(),
+            Kind::Memory(value, _, _, _) => value.to_string(),
             Kind::Integer(value, _, _) => value.to_string(),
+            Kind::Real(value, _, _) => value.to_string(),
             Kind::Encoding => "UTF8".to_string(),
             Kind::DateStyle => "ISO, MDY".to_string(),
             Kind::TimeZone => "UTC".to_string(),
@@ -396,6 +400,32 @@ fn check(name: &str, value: &str) -> Result<String, SqlError> {
             }
             Ok(number.to_string())
         }
+        Kind::Real(_, least, greatest) => {
+            let number: f64 = value.trim().parse().map_err(|_| invalid(name, value))?;
+            if !(least..=greatest).contains(&number) {
+                return Err(SqlError::new(
+                    SqlErrorKind::InvalidParameter,
+                    format!("{number} is outside the valid range for parameter \"{name}\" ({least} .. {greatest:e})"),
+                ));
+            }
+            Ok(number.to_string())
+        }
+        Kind::Memory(_, block, least, greatest) => {
+            let number = kilobytes(value, block).ok_or_else(|| {
+                invalid(name, value)
+                    .hint("Valid units for this parameter are \"B\", \"kB\", \"MB\", \"GB\", and \"TB\".")
+            })?;
+            if !(least..=greatest).contains(&number) {
+                let unit = if block == 1 { "kB" } else { "8kB" };
+                return Err(SqlError::new(
+                    SqlErrorKind::InvalidParameter,
+                    format!(
+                        "{number} {unit} is outside the valid range for parameter \"{name}\" ({least} .. {greatest})"
+                    ),
+                ));
+            }
+            Ok(show_kilobytes(number * block))
+        }
         Kind::Milliseconds(_) => {
             let millis = milliseconds(value).map_err(|()| {
                 invalid(name, value)
@@ -457,22 +487,29 @@ mod tests {
     /// A row out of order would never be found.
     #[test]
     fn the_table_is_sorted_by_lower_case_name() {
-        let names: Vec<String> = DEFINITIONS.iter().map(|d| d.name.to_ascii_lowercase()).collect();
-        let mut sorted = names.clone();
-        sorted.sort();
-        sorted.dedup();
-        assert_eq!(names, sorted);
+        for table in [DEFINITIONS, accepted::ACCEPTED] {
+            let names: Vec<String> = table.iter().map(|d| d.name.to_ascii_lowercase()).collect();
+            let mut sorted = names.clone();
+            sorted.sort();
+            sorted.dedup();
+            assert_eq!(names, sorted);
+        }
+        for name in accepted::ACCEPTED.iter().map(|d| d.name) {
+            assert!(DEFINITIONS.iter().all(|d| d.name != name), "{name} is there twice");
+        }
     }
 
     /// A default that SET would refuse could never be restored by hand.
     #[test]
     fn every_default_passes_its_own_check() {
-        for definition in DEFINITIONS {
+        for definition in definitions() {
             let default = match definition.kind {
                 Kind::Bool(value) | Kind::Word(value, _) | Kind::Text(value) | Kind::Milliseconds(value) => {
                     value.to_string()
                 }
+                Kind::Memory(value, _, _, _) => value.to_string(),
                 Kind::Integer(value, _, _) => value.to_string(),
+                Kind::Real(value, _, _) => value.to_string(),
                 Kind::Encoding => "UTF8".to_string(),
                 Kind::DateStyle => "ISO, MDY".to_string(),
                 Kind::TimeZone => "UTC".to_string(),
@@ -506,6 +543,31 @@ mod tests {
             check("server_version", "9").unwrap_err().kind,
             SqlErrorKind::CannotChangeSetting
         );
+        assert_eq!(check("work_mem", "65536").unwrap(), "64MB");
+        assert_eq!(check("work_mem", "1.5GB").unwrap(), "1536MB");
+        assert_eq!(check("temp_buffers", "1000").unwrap(), "8000kB");
+        assert_eq!(check("random_page_cost", "1.10").unwrap(), "1.1");
+        assert_eq!(check("enable_seqscan", "0").unwrap(), "off");
+        for (name, value, words) in [
+            (
+                "work_mem",
+                "32",
+                "32 kB is outside the valid range for parameter \"work_mem\" (64 .. 2147483647)",
+            ),
+            ("work_mem", "many", "invalid value for parameter \"work_mem\": \"many\""),
+            ("jit", "perhaps", "parameter \"jit\" requires a Boolean value"),
+            (
+                "random_page_cost",
+                "cheap",
+                "invalid value for parameter \"random_page_cost\": \"cheap\"",
+            ),
+        ] {
+            let error = check(name, value).unwrap_err();
+            assert_eq!(
+                (error.kind, error.message.as_str()),
+                (SqlErrorKind::InvalidParameter, words)
+            );
+        }
         assert_eq!(check("client_encoding", "'utf-8'").unwrap(), "UTF8");
         assert_eq!(
             check("TimeZone", "-03:30").map(|z| zone_offset(&z)).unwrap(),

@@ -1,5 +1,6 @@
 //! The settings, one line each.
 
+use super::accepted::ACCEPTED;
 use super::{SERVER_VERSION, SERVER_VERSION_NUM};
 
 /// Where a setting's value comes from and what it may be.
@@ -8,6 +9,11 @@ pub(super) enum Kind {
     Bool(&'static str),
     /// Default, least, greatest.
     Integer(i64, i64, i64),
+    /// Default, least, greatest.
+    Real(f64, f64, f64),
+    /// An amount of memory, given with or without a unit: default as it is shown, how many kB one is without a unit, and the
+    /// least and greatest number of those.
+    Memory(&'static str, i64, i64, i64),
     /// Milliseconds, given with or without a unit: default.
     Milliseconds(&'static str),
     /// Default, allowed words.
@@ -294,8 +300,13 @@ pub(super) fn definition(name: &str) -> Option<&'static Definition> {
     fn lower(name: &str) -> impl Iterator<Item = u8> {
         name.bytes().map(|byte| byte.to_ascii_lowercase())
     }
-    DEFINITIONS
-        .binary_search_by(|definition| lower(definition.name).cmp(lower(name)))
-        .ok()
-        .map(|index| &DEFINITIONS[index])
+    [DEFINITIONS, ACCEPTED].into_iter().find_map(|table| {
+        let found = table.binary_search_by(|definition| lower(definition.name).cmp(lower(name)));
+        found.ok().map(|index| &table[index])
+    })
+}
+
+/// Every setting there is, by no order.
+pub(super) fn definitions() -> impl Iterator<Item = &'static Definition> {
+    DEFINITIONS.iter().chain(ACCEPTED)
 }

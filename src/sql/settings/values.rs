@@ -48,6 +48,38 @@ pub(super) fn show_milliseconds(millis: i64) -> String {
     format!("{millis}ms")
 }
 
+/// An amount of memory as a number of blocks of that many kB, rounded; without a unit it is that number.
+pub(super) fn kilobytes(text: &str, block: i64) -> Option<i64> {
+    let text = text.trim();
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | '-' | '+'))
+        .unwrap_or(text.len());
+    let number: f64 = text[..end].parse().ok()?;
+    let bytes_of_unit = match text[end..].trim() {
+        "" => return Some(number.round() as i64),
+        "B" => 1.0,
+        "kB" => 1024.0,
+        "MB" => 1024.0 * 1024.0,
+        "GB" => 1024.0 * 1024.0 * 1024.0,
+        "TB" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+        _ => return None,
+    };
+    Some((number * bytes_of_unit / (1024.0 * block as f64)).round() as i64)
+}
+
+/// In the largest unit that leaves no fraction.
+pub(super) fn show_kilobytes(kilobytes: i64) -> String {
+    if kilobytes == 0 {
+        return "0".to_string();
+    }
+    for (factor, unit) in [(1 << 30, "TB"), (1 << 20, "GB"), (1 << 10, "MB")] {
+        if kilobytes % factor == 0 {
+            return format!("{}{unit}", kilobytes / factor);
+        }
+    }
+    format!("{kilobytes}kB")
+}
+
 pub(super) fn date_style(text: &str) -> Option<String> {
     let mut order = "MDY";
     for part in text.split(',') {
