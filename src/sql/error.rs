@@ -75,6 +75,16 @@ pub enum SqlErrorKind {
     DatetimeOverflow,
     /// 22012
     DivisionByZero,
+    /// 2201B: no regular expression.
+    InvalidRegex,
+    /// 2201E: a logarithm of what has none.
+    InvalidLogarithm,
+    /// 2201F: a root or power of what has none.
+    InvalidPower,
+    /// 22025: a pattern that ends in the middle of an escape sequence.
+    InvalidEscape,
+    /// 22013: a window frame that begins or ends a negative distance away.
+    InvalidFrameSize,
     /// 22004
     NullNotAllowed,
     /// 22023: an option or argument out of its set.
@@ -182,6 +192,11 @@ impl SqlErrorKind {
             InvalidDatetime,
             DatetimeOverflow,
             DivisionByZero,
+            InvalidRegex,
+            InvalidLogarithm,
+            InvalidPower,
+            InvalidEscape,
+            InvalidFrameSize,
             NullNotAllowed,
             InvalidParameter,
             BadCopyFormat,

@@ -115,7 +115,12 @@ fn respell_statement(tokens: &mut Vec<TokenWithSpan>) -> Result<bool, SqlError> 
         })
     };
     let copies = is(words.first(), "copy");
-    refuse_unparsed(&words, is)?;
+    refuse_unparsed(&words, is, |at| {
+        matches!(
+            tokens[*at].token,
+            Token::UnicodeStringLiteral(_) | Token::SingleQuotedString(_) | Token::DoubleQuotedString(_)
+        )
+    })?;
     let only: Vec<usize> = (1..words.len().saturating_sub(1))
         .filter(|at| {
             is(words.get(*at), "only")
@@ -127,6 +132,9 @@ fn respell_statement(tokens: &mut Vec<TokenWithSpan>) -> Result<bool, SqlError> 
         })
         .map(|at| words[at])
         .collect();
+    // A row without columns: the parser wants a FROM behind an empty list.
+    let said = words.iter().filter(|at| tokens[**at].token != Token::EOF).count();
+    let bare_select = said == 1 && is(words.first(), "select");
     if is(words.first(), "abort") {
         tokens[words[0]].token = Token::make_keyword("ROLLBACK");
     } else if is(words.get(1), "user") && (is(words.first(), "create") || is(words.first(), "alter")) {
@@ -145,6 +153,20 @@ fn respell_statement(tokens: &mut Vec<TokenWithSpan>) -> Result<bool, SqlError> 
             });
         }
     }
+    if bare_select {
+        let at = words[0];
+        let span = tokens[at].span;
+        let one = [
+            Token::make_keyword("FROM"),
+            Token::LParen,
+            Token::make_keyword("SELECT"),
+            Token::Number("1".to_string(), false),
+            Token::RParen,
+            Token::make_keyword("AS"),
+            Token::make_word("one", None),
+        ];
+        tokens.splice(at + 1..at + 1, one.map(|token| TokenWithSpan { token, span }));
+    }
     // No table inherits from another, so ONLY says nothing; the parser takes it for a table's name.
     for at in only {
         tokens[at].token = Token::Whitespace(Whitespace::Space);
@@ -154,7 +176,11 @@ fn respell_statement(tokens: &mut Vec<TokenWithSpan>) -> Result<bool, SqlError> 
 
 /// Names what PostgreSQL has and the parser does not know, which it would call a syntax error. `words` are a statement's
 /// tokens without the blanks.
-fn refuse_unparsed(words: &[usize], is: impl Fn(Option<&usize>, &str) -> bool) -> Result<(), SqlError> {
+fn refuse_unparsed(
+    words: &[usize],
+    is: impl Fn(Option<&usize>, &str) -> bool,
+    is_text: impl Fn(&usize) -> bool,
+) -> Result<(), SqlError> {
     const DATABASE_OPTIONS: &[&str] = &[
         "OWNER",
         "TEMPLATE",
@@ -174,6 +200,26 @@ fn refuse_unparsed(words: &[usize], is: impl Fn(Option<&usize>, &str) -> bool) -
         "IS_TEMPLATE",
         "OID",
     ];
+    if is(words.first(), "do") {
+        return Err(SqlError::unsupported("DO"));
+    }
+    if is(words.first(), "table") {
+        return Err(SqlError::unsupported("TABLE"));
+    }
+    if words
+        .windows(3)
+        .any(|at| is(at.first(), "from") && is(at.get(1), "rows") && is(at.get(2), "from"))
+    {
+        return Err(SqlError::unsupported("ROWS FROM"));
+    }
+    for at in words.windows(2) {
+        if is(at.first(), "between") && is(at.get(1), "symmetric") {
+            return Err(SqlError::unsupported("BETWEEN SYMMETRIC"));
+        }
+        if is(at.get(1), "uescape") && is_text(&at[0]) {
+            return Err(SqlError::unsupported("UESCAPE"));
+        }
+    }
     if is(words.first(), "create") && is(words.get(1), "unlogged") {
         return Err(SqlError::unsupported("CREATE UNLOGGED TABLE"));
     }
@@ -350,6 +396,9 @@ mod tests {
                 "OVERRIDING SYSTEM VALUE",
             ),
             ("INSERT INTO t OVERRIDING USER VALUE SELECT 1", "OVERRIDING USER VALUE"),
+            ("DO $$ BEGIN END $$", "DO"),
+            ("SELECT 1 BETWEEN SYMMETRIC 2 AND 0", "BETWEEN SYMMETRIC"),
+            ("SELECT U&'d!0061t' UESCAPE '!'", "UESCAPE"),
         ] {
             let error = parse(sql).unwrap_err();
             assert_eq!(error.kind, SqlErrorKind::Unsupported, "{sql}: {error:?}");

@@ -61,6 +61,7 @@ pub fn convert_array(source: &ArrayRef, from: &PgType, to: &FieldRef, style: &St
                 text::write_cell(&mut out, &cell, from, style).expect("writing to a String does not fail");
                 Value::Text(out)
             }
+            Cell::Int(code) if to_type == PgType::CHAR && *from == PgType::INT4 => character(*code)?,
             Cell::List(_) | Cell::Interval { .. } => return Err(cannot_cast(from, &to_type)),
             Cell::Numeric { unscaled, scale } if is_text(&to_type) => {
                 let mut out = String::new();
@@ -77,6 +78,16 @@ pub fn convert_array(source: &ArrayRef, from: &PgType, to: &FieldRef, style: &St
         return arrow::array(data_type, converted.iter());
     }
     arrow::array(data_type, converted.iter())
+}
+
+/// The `"char"` of a code: one byte, of which this server knows those that are a character of their own.
+fn character(code: i64) -> Result<Value, SqlError> {
+    match u8::try_from(code) {
+        Ok(0) => Ok(Value::Text(String::new())),
+        Ok(code) if code.is_ascii() => Ok(Value::Text(char::from(code).to_string())),
+        _ if (-128..0).contains(&code) => Err(SqlError::unsupported("\"char\" of a negative code")),
+        _ => Err(SqlError::new(SqlErrorKind::NumericOutOfRange, "\"char\" out of range")),
+    }
 }
 
 /// Texts as intervals.
@@ -285,9 +296,9 @@ impl ScalarUDFImpl for CastFunction {
         Ok(self.target.data_type().clone())
     }
 
-    fn return_field_from_args(&self, args: ReturnFieldArgs) -> PlanResult<FieldRef> {
-        let nullable = args.arg_fields.iter().any(|field| field.is_nullable());
-        Ok(Arc::new(self.target.as_ref().clone().with_nullable(nullable)))
+    fn return_field_from_args(&self, _: ReturnFieldArgs) -> PlanResult<FieldRef> {
+        // `'abc'::int IS NULL` must fail: what could never be NULL would not be computed to find out.
+        Ok(Arc::new(self.target.as_ref().clone().with_nullable(true)))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {

@@ -21,7 +21,7 @@ pub fn from_datafusion(error: DataFusionError) -> SqlError {
             Ok(ours) => *ours,
             Err(inner) => match inner.downcast::<DataFusionError>() {
                 Ok(nested) => from_datafusion(*nested),
-                Err(other) => SqlError::internal(other.to_string()),
+                Err(other) => foreign(&other.to_string()),
             },
         },
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => from_datafusion(*inner),
@@ -34,7 +34,7 @@ pub fn from_datafusion(error: DataFusionError) -> SqlError {
         DataFusionError::SchemaError(inner, _) => from_schema(&inner),
         DataFusionError::SQL(inner, _) => SqlError::new(SqlErrorKind::Syntax, inner.to_string()),
         DataFusionError::ResourcesExhausted(_) => out_of_memory(),
-        DataFusionError::NotImplemented(words) => SqlError::new(SqlErrorKind::Unsupported, plain(&words)),
+        DataFusionError::NotImplemented(words) => unsupported(&words),
         DataFusionError::Plan(words) | DataFusionError::Execution(words) => from_words(&words),
         DataFusionError::Internal(words) => SqlError::new(
             SqlErrorKind::Unsupported,
@@ -50,15 +50,16 @@ fn from_shared(error: &DataFusionError) -> SqlError {
     match error.find_root() {
         DataFusionError::External(inner) => match inner.downcast_ref::<SqlError>() {
             Some(ours) => ours.clone(),
-            None => SqlError::internal(inner.to_string()),
+            None => foreign(&inner.to_string()),
         },
         DataFusionError::SchemaError(inner, _) => from_schema(inner),
         DataFusionError::ResourcesExhausted(_) => out_of_memory(),
         DataFusionError::Plan(words) | DataFusionError::Execution(words) => from_words(words),
-        DataFusionError::NotImplemented(words) => SqlError::new(SqlErrorKind::Unsupported, plain(words)),
+        DataFusionError::NotImplemented(words) => unsupported(words),
         DataFusionError::ArrowError(inner, _) => match &**inner {
             ArrowError::DivideByZero => division_by_zero(),
             ArrowError::ArithmeticOverflow(_) => out_of_range(),
+            other if is_regex(&other.to_string()) => invalid_regex(&other.to_string()),
             other => SqlError::new(SqlErrorKind::Data, plain(&other.to_string())),
         },
         other => SqlError::internal(plain(&other.strip_backtrace())),
@@ -71,7 +72,7 @@ fn from_arrow(error: ArrowError) -> SqlError {
             Ok(ours) => *ours,
             Err(inner) => match inner.downcast::<DataFusionError>() {
                 Ok(nested) => from_datafusion(*nested),
-                Err(other) => SqlError::internal(other.to_string()),
+                Err(other) => foreign(&other.to_string()),
             },
         },
         ArrowError::DivideByZero => division_by_zero(),
@@ -79,12 +80,46 @@ fn from_arrow(error: ArrowError) -> SqlError {
         ArrowError::CastError(words) | ArrowError::ParseError(words) => {
             SqlError::new(SqlErrorKind::InvalidText, plain(&words))
         }
-        ArrowError::MemoryError(_) => out_of_memory(),
+        ArrowError::MemoryError(_) | ArrowError::OffsetOverflowError(_) => out_of_memory(),
+        other if is_regex(&other.to_string()) => invalid_regex(&other.to_string()),
         other => SqlError::new(SqlErrorKind::Data, plain(&other.to_string())),
     }
 }
 
-fn out_of_memory() -> SqlError {
+/// An error that is neither ours nor the planner's.
+fn foreign(words: &str) -> SqlError {
+    if is_regex(words) {
+        invalid_regex(words)
+    } else {
+        SqlError::internal(words)
+    }
+}
+
+fn is_regex(words: &str) -> bool {
+    words.contains("regex parse error") || words.contains("Regular expression did not compile")
+}
+
+/// What is wrong stands in the last line, behind a picture of where.
+fn invalid_regex(words: &str) -> SqlError {
+    let reason = words
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("error: "))
+        .next_back()
+        .unwrap_or("it cannot be compiled");
+    let reason = match reason {
+        "unclosed group" | "unopened group" => "parentheses () not balanced",
+        "unclosed character class" => "brackets [] not balanced",
+        reason if reason.starts_with("invalid character class range") => "invalid character range",
+        reason if reason.starts_with("repetition operator missing") => "quantifier operand invalid",
+        reason => reason,
+    };
+    SqlError::new(
+        SqlErrorKind::InvalidRegex,
+        format!("invalid regular expression: {reason}"),
+    )
+}
+
+pub fn out_of_memory() -> SqlError {
     SqlError::new(SqlErrorKind::OutOfMemory, "out of memory")
         .detail("What the queries of this server hold together would exceed performance.query_memory_bytes.")
         .hint("Let the query sort, group or join fewer rows, try again when others have ended, or raise the limit.")
@@ -148,6 +183,9 @@ fn from_words(words: &str) -> SqlError {
         Some(first_line[from..from + to].to_string())
     };
     let has = |part: &str| words.contains(part);
+    if is_regex(words) {
+        return invalid_regex(words);
+    }
     if has("Divide by zero") || has("divide by zero") || has("DivideByZero") {
         return division_by_zero();
     }
@@ -229,7 +267,40 @@ fn from_words(words: &str) -> SqlError {
             format!("table name \"{name}\" specified more than once"),
         );
     }
-    SqlError::new(SqlErrorKind::Unsupported, plain(first_line))
+    unsupported(first_line)
+}
+
+/// Names what the planner cannot do as who wrote it calls it.
+fn unsupported(words: &str) -> SqlError {
+    let has = |part: &str| words.contains(part);
+    let construct = if has("OuterReferenceColumn") {
+        "a subquery or LATERAL that refers in this way to the query around it"
+    } else if has("logical expression InSubquery") {
+        "IN (SELECT ...) in this place"
+    } else if has("logical expression Exists") {
+        "EXISTS, ANY or ALL of a subquery in this place"
+    } else if has("logical expression ScalarSubquery") {
+        "a subquery in this place"
+    } else if has("supported in tuples") || has("Struct(") {
+        "a row as a value"
+    } else if let Some(node) = words.split("Unsupported ast node in sqltorel: ").nth(1) {
+        return SqlError::unsupported(spoken(node));
+    } else {
+        return SqlError::new(SqlErrorKind::Unsupported, plain(words));
+    };
+    SqlError::unsupported(construct)
+}
+
+/// The name of a node of the syntax tree, `IsNormalized { .. }`, as it is written: `IS NORMALIZED`.
+fn spoken(node: &str) -> String {
+    let mut name = String::new();
+    for c in node.chars().take_while(char::is_ascii_alphanumeric) {
+        if c.is_ascii_uppercase() && !name.is_empty() {
+            name.push(' ');
+        }
+        name.push(c.to_ascii_uppercase());
+    }
+    name
 }
 
 pub fn undefined_function(name: &str) -> SqlError {
@@ -267,11 +338,5 @@ fn plain(words: &str) -> String {
         .split(". This issue was likely caused by a bug")
         .next()
         .unwrap_or(words);
-    if let Some(construct) = words.strip_prefix("Unsupported ast node in sqltorel: ") {
-        return format!(
-            "this expression is not supported: {}",
-            construct.chars().take(80).collect::<String>()
-        );
-    }
     words.replace("DataFusion", "the planner").replace('\u{1}', "")
 }

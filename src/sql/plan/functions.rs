@@ -274,6 +274,7 @@ pub static FUNCTIONS: &[RowFunction] = &[
     strict("length", &[PgType::ANY], 1, INT4, length),
     strict("char_length", &[PgType::ANY], 1, INT4, length),
     strict("character_length", &[PgType::ANY], 1, INT4, length),
+    strict("chr", &[INT4], 1, TEXT, chr),
     strict("quote_ident", &[TEXT], 1, TEXT, |_, args| {
         Ok(Value::Text(crate::sql::catalog::quote_identifier(&words(&args[0]))))
     }),
@@ -440,6 +441,33 @@ fn length(_: &Catalog, args: &[Value]) -> Result<Value, SqlError> {
     i32::try_from(length)
         .map(Value::Int4)
         .map_err(|_| SqlError::new(SqlErrorKind::NumericOutOfRange, "integer out of range"))
+}
+
+fn chr(_: &Catalog, args: &[Value]) -> Result<Value, SqlError> {
+    let code = oid(&args[0]);
+    match u32::try_from(code) {
+        Err(_) => Err(SqlError::new(
+            SqlErrorKind::InvalidParameter,
+            "character number must be positive",
+        )),
+        Ok(0) => Err(SqlError::new(
+            SqlErrorKind::LimitExceeded,
+            "null character not permitted",
+        )),
+        Ok(code) => char::from_u32(code)
+            .map(|character| Value::Text(character.to_string()))
+            .ok_or_else(|| {
+                let wrong = if code > char::MAX as u32 {
+                    "too large"
+                } else {
+                    "not valid"
+                };
+                SqlError::new(
+                    SqlErrorKind::LimitExceeded,
+                    format!("requested character {wrong} for encoding: {code}"),
+                )
+            }),
+    }
 }
 
 fn quote_literal(words: &str) -> String {

@@ -16,21 +16,29 @@ mod aggregate;
 mod arithmetic;
 pub(in crate::sql) mod arrow;
 mod cast;
+mod concatenation;
 mod constant;
 mod digits;
 mod error;
+mod frame;
 mod functions;
+mod gathered;
 mod interrupt;
 mod interval;
+mod math;
 mod memory;
+mod moment;
 mod names;
 mod operators;
 mod provider;
 mod rewrite;
 pub(in crate::sql) mod row_function;
 mod scan;
+mod similar;
 mod special;
+mod strings;
 mod subquery;
+mod sum;
 mod syntax;
 mod table_scan;
 mod yielding;
@@ -185,7 +193,7 @@ pub async fn query(
     let fields = fields_of(&plan);
     let plan = with_shown_names(&catalog, plan)?;
     let plan = digits::shown(plan).map_err(from_datafusion)?;
-    let stream = runtime::compute(start(state, plan, &context.interrupt)).await?;
+    let stream = runtime::compute(start(context, state, plan)).await?;
     let batches = futures::stream::unfold(Some(stream), |stream| async move {
         let mut stream = stream?;
         match runtime::compute(stream.next()).await? {
@@ -200,22 +208,37 @@ pub async fn query(
 }
 
 async fn start(
+    context: &PlanContext,
     state: &SessionState,
     plan: LogicalPlan,
-    interrupt: &Interrupt,
 ) -> Result<SendableRecordBatchStream, SqlError> {
-    let physical = physical_plan(state, plan, interrupt).await?;
-    let physical = yielding::yielding(physical).map_err(from_datafusion)?;
+    let plan = interrupt::optimized(state, plan, &context.interrupt).map_err(from_datafusion)?;
+    let smaller = with_smaller_batches(state, &plan, &context.planner.memory)?;
+    let much_work = smaller.is_some();
+    let state = smaller.as_deref().unwrap_or(state);
+    let physical = physical_plan(state, &plan).await?;
+    let physical = yielding::yielding(physical, much_work).map_err(from_datafusion)?;
     execute_stream(physical, state.task_ctx()).map_err(from_datafusion)
 }
 
-async fn physical_plan(
+/// The session's state for a plan whose batches must not have as many rows as others. Apart from the future that runs the
+/// plan, which would be the larger for it.
+fn with_smaller_batches(
     state: &SessionState,
-    plan: LogicalPlan,
-    interrupt: &Interrupt,
-) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
-    let plan = interrupt::optimized(state, plan, interrupt).map_err(from_datafusion)?;
-    let physical = state.query_planner().create_physical_plan(&plan, state).await;
+    plan: &LogicalPlan,
+    memory: &QueryMemory,
+) -> Result<Option<Box<SessionState>>, SqlError> {
+    let rows = strings::batch_rows(plan, memory).map_err(from_datafusion)?;
+    Ok((rows < state.config().batch_size()).then(|| {
+        let mut smaller = Box::new(state.clone());
+        *smaller.config_mut() = state.config().clone().with_batch_size(rows);
+        smaller
+    }))
+}
+
+/// Of a plan that is optimised already.
+async fn physical_plan(state: &SessionState, plan: &LogicalPlan) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
+    let physical = state.query_planner().create_physical_plan(plan, state).await;
     physical
         .and_then(table_scan::skipping_by_count)
         .map_err(from_datafusion)
@@ -408,7 +431,11 @@ async fn explain(
     let known = param_types.iter().cloned().map(Some).collect();
     let (plan, _) = logical_plan(catalog, state, statement, known, Some(params))?;
     let interrupt = &catalog.context().interrupt;
-    let physical = runtime::compute(physical_plan(state, plan, interrupt)).await?;
+    let physical = runtime::compute(async {
+        let plan = interrupt::optimized(state, plan, interrupt).map_err(from_datafusion)?;
+        physical_plan(state, &plan).await
+    })
+    .await?;
     let text = displayable(physical.as_ref())
         .indent(false)
         .to_string()

@@ -137,7 +137,7 @@ fn figure(expr: &Expr) -> Option<(String, Strength)> {
         Expr::Tuple(_) => strong("row"),
         Expr::Extract { .. } => strong("extract"),
         Expr::Position { .. } => strong("position"),
-        Expr::Substring { .. } => strong("substring"),
+        Expr::Substring { shorthand, .. } => strong(if *shorthand { "substr" } else { "substring" }),
         Expr::Overlay { .. } => strong("overlay"),
         Expr::Ceil { .. } => strong("ceil"),
         Expr::Floor { .. } => strong("floor"),
@@ -172,6 +172,7 @@ fn type_name(data_type: &DataType) -> String {
             .to_string()
             .to_lowercase()
             .trim_start_matches("pg_catalog.")
+            .trim_matches('"')
             .to_string(),
     }
 }

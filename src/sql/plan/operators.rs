@@ -21,8 +21,12 @@ use postgres_types::Kind;
 use super::arithmetic::{arithmetic_expr, chained_expr, chained_type};
 use super::arrow;
 use super::cast::cast_expr;
+use super::concatenation::{concatenated_type, concatenation};
 use super::error::external;
 use super::interrupt::Interrupt;
+use super::moment::{Moment, moment_expr};
+use super::special::Substring;
+use super::strings::{Bounded, StringBound};
 use crate::sql::text::{Cell, Style, datetime};
 use crate::sql::types::{is_float, is_integer, is_number, is_oid, is_text, words_of};
 use crate::sql::{PgType, SqlError, SqlErrorKind};
@@ -32,12 +36,18 @@ use crate::sql::{PgType, SqlError, SqlErrorKind};
 pub struct PgExprPlanner {
     pub style: Style,
     pub interrupt: Interrupt,
+    pub bound: StringBound,
 }
 
 impl ExprPlanner for PgExprPlanner {
     fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> PlanResult<PlannerResult<RawBinaryExpr>> {
         self.interrupt.check()?;
         self.binary(raw, schema)
+    }
+
+    fn plan_substring(&self, args: Vec<Expr>) -> PlanResult<PlannerResult<Vec<Expr>>> {
+        let function = ScalarUDF::new_from_impl(Substring::new(datafusion::functions::unicode::substr()));
+        Ok(PlannerResult::Planned(function.call(args)))
     }
 
     fn plan_aggregate(&self, raw: RawAggregateExpr) -> PlanResult<PlannerResult<RawAggregateExpr>> {
@@ -60,7 +70,7 @@ pub fn type_of(expr: &Expr, schema: &DFSchema) -> PlanResult<Option<PgType>> {
         return Ok(None);
     }
     // A field has a name, which is as long as the expression is deep; these need none.
-    let data_type = match (expr, chained_type(expr)) {
+    let data_type = match (expr, chained_type(expr).or_else(|| concatenated_type(expr))) {
         (_, Some(data_type)) => data_type.clone(),
         (Expr::BinaryExpr(_), None) => expr.get_type(schema)?,
         _ => return Ok(Some(arrow::pg_type_of(&expr.to_field(schema)?.1).0)),
@@ -249,8 +259,20 @@ impl PgExprPlanner {
                 .hint("Could not choose a best candidate operator. You might need to add explicit type casts."),
             ));
         }
-        // Beside a date an untyped literal is a date or, to be added, a number of days.
+        // Beside a date an untyped literal is a date or, to be added, a number of days; beside `interval *` it is a number.
         let (left, right, a, b) = match (&left_type, &right_type) {
+            (Some(PgType::INTERVAL), None) if matches!(op, Operator::Multiply | Operator::Divide) => {
+                let right = cast_expr(right, &PgType::FLOAT8, -1, self.style)?;
+                (left, right, PgType::INTERVAL, PgType::FLOAT8)
+            }
+            (None, Some(PgType::INTERVAL)) if op == Operator::Multiply => {
+                let left = cast_expr(left, &PgType::FLOAT8, -1, self.style)?;
+                (left, right, PgType::FLOAT8, PgType::INTERVAL)
+            }
+            (Some(PgType::TIME), None) if op == Operator::Plus => {
+                let right = cast_expr(right, &PgType::INTERVAL, -1, self.style)?;
+                (left, right, PgType::TIME, PgType::INTERVAL)
+            }
             (Some(PgType::DATE | PgType::TIMESTAMP | PgType::TIMESTAMPTZ), None) if op == Operator::Plus => {
                 let wanted = if left_type == Some(PgType::DATE) {
                     PgType::INT4
@@ -329,6 +351,23 @@ impl PgExprPlanner {
                 let right = self.as_type(right, &b, &wanted)?;
                 arithmetic_expr(op, left, right)
             }
+            (&PgType::TIME, Operator::Plus, &PgType::INTERVAL) => moment_expr(Moment::Later, left, right),
+            (&PgType::INTERVAL, Operator::Plus, &PgType::TIME) => moment_expr(Moment::Later, right, left),
+            (&PgType::TIME, Operator::Minus, &PgType::INTERVAL) => moment_expr(Moment::Earlier, left, right),
+            (&PgType::TIME, Operator::Minus, &PgType::TIME) => moment_expr(Moment::Between, left, right),
+            (&PgType::INTERVAL, Operator::Multiply | Operator::Divide, b) if is_number(b) => {
+                let right = self.as_type(right, b, &PgType::FLOAT8)?;
+                let moment = if op == Operator::Multiply {
+                    Moment::Times
+                } else {
+                    Moment::Parts
+                };
+                moment_expr(moment, left, right)
+            }
+            (a, Operator::Multiply, &PgType::INTERVAL) if is_number(a) => {
+                let left = self.as_type(left, a, &PgType::FLOAT8)?;
+                moment_expr(Moment::Times, right, left)
+            }
             _ => return Err(no_operator(&op.to_string(), &Some(a), &Some(b))),
         })
     }
@@ -350,11 +389,19 @@ impl PgExprPlanner {
         right_type: Option<PgType>,
     ) -> PlanResult<Option<Expr>> {
         let is_array = |side: &Option<PgType>| side.as_ref().is_some_and(|side| matches!(side.kind(), Kind::Array(_)));
+        if is_array(&left_type) && is_array(&right_type) {
+            let function = datafusion::functions_nested::concat::array_concat_udf();
+            let function = Bounded::wrapped(function, &self.bound);
+            return Ok(Some(function.call(vec![left.clone(), right.clone()])));
+        }
         if is_array(&left_type) || is_array(&right_type) {
             return Ok(None);
         }
-        if let (Some(PgType::BYTEA), Some(PgType::BYTEA)) = (&left_type, &right_type) {
-            return Err(external(SqlError::unsupported("concatenation of bytea")));
+        let is_bytea = |side: &Option<PgType>| side.as_ref().is_none_or(|side| *side == PgType::BYTEA);
+        if is_bytea(&left_type) && is_bytea(&right_type) && (left_type.is_some() || right_type.is_some()) {
+            let left = self.typed(left.clone(), &left_type, &PgType::BYTEA)?;
+            let right = self.typed(right.clone(), &right_type, &PgType::BYTEA)?;
+            return Ok(Some(concatenation(left, right, true, &self.bound)));
         }
         let known: Vec<&PgType> = [&left_type, &right_type].into_iter().flatten().collect();
         if known.len() == 2 && !known.iter().any(|side| is_text(side)) {
@@ -366,10 +413,11 @@ impl PgExprPlanner {
             Some(PgType::BPCHAR) => self.trimmed(side.clone(), &PgType::BPCHAR),
             _ => cast_expr(side.clone(), &PgType::TEXT, -1, self.style),
         };
-        Ok(Some(binary_expr(
+        Ok(Some(concatenation(
             as_text(left, &left_type)?,
-            Operator::StringConcat,
             as_text(right, &right_type)?,
+            false,
+            &self.bound,
         )))
     }
 }

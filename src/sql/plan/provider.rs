@@ -21,11 +21,15 @@ use super::arrow;
 use super::cast::{CastFunction, cast_target};
 use super::error::external;
 use super::functions::{FUNCTIONS, REGCLASS_CAST, REGNAMESPACE_CAST, REGROLE_CAST, REGTYPE_CAST};
+use super::gathered::Gathered;
+use super::math::{Absolute, Truncate, math_function};
 use super::operators::PgExprPlanner;
-use super::rewrite::{ARRAY_OR_EMPTY, WHOLE_NUMBER};
+use super::rewrite::{ARRAY_OR_EMPTY, TRUNCATE, WHOLE_NUMBER};
 use super::row_function::BoundFunction;
 use super::scan::UserTable;
-use super::special::{ArrayOrEmpty, CurrentSchemas, Round, TypeOf, Undefined, WholeNumber};
+use super::special::{ArrayOrEmpty, CurrentSchemas, Round, Substring, TypeOf, Undefined, WholeNumber};
+use super::strings::{Bounded, StringBound};
+use super::sum::FloatSum;
 use crate::sql::catalog::{CLUSTER_DATABASE, Catalog, Datum, SystemTable, system_table};
 use crate::sql::{PgType, SqlError, SqlErrorKind};
 use crate::version::{TableName, Value};
@@ -50,6 +54,11 @@ const HIDDEN: &[&str] = &[
     "to_local_time",
     "date_format",
     "today",
+    "array_repeat",
+    "list_repeat",
+    "array_resize",
+    "list_resize",
+    "range",
 ];
 
 /// Names for one statement.
@@ -57,13 +66,20 @@ pub struct Names<'a> {
     catalog: Arc<Catalog>,
     state: &'a SessionState,
     planners: Vec<Arc<dyn ExprPlanner>>,
+    bound: StringBound,
 }
 
 impl<'a> Names<'a> {
     pub fn new(catalog: Arc<Catalog>, state: &'a SessionState) -> Names<'a> {
+        let context = catalog.context();
+        let bound = StringBound {
+            memory: context.planner.memory.clone(),
+            interrupt: context.interrupt.clone(),
+        };
         let ours: Arc<dyn ExprPlanner> = Arc::new(PgExprPlanner {
             style: catalog.style(),
-            interrupt: catalog.context().interrupt.clone(),
+            interrupt: context.interrupt.clone(),
+            bound: bound.clone(),
         });
         let planners = std::iter::once(ours)
             .chain(state.expr_planners().iter().cloned())
@@ -72,6 +88,7 @@ impl<'a> Names<'a> {
             catalog,
             state,
             planners,
+            bound,
         }
     }
 
@@ -189,6 +206,15 @@ impl ContextProvider for Names<'_> {
                 let decimals = self.state.scalar_functions().get(name).cloned();
                 return decimals.map(|decimals| Arc::new(ScalarUDF::new_from_impl(Round::new(decimals))));
             }
+            "abs" => {
+                let others = self.state.scalar_functions().get(name).cloned();
+                return others.map(|others| Arc::new(ScalarUDF::new_from_impl(Absolute::new(others))));
+            }
+            TRUNCATE => return Some(Arc::new(ScalarUDF::new_from_impl(Truncate::new()))),
+            "substr" | "substring" => {
+                let texts = self.state.scalar_functions().get(name).cloned();
+                return texts.map(|texts| Arc::new(ScalarUDF::new_from_impl(Substring::new(texts))));
+            }
             "pg_typeof" => return Some(Arc::new(ScalarUDF::new_from_impl(TypeOf::new()))),
             "current_schemas" => {
                 return Some(Arc::new(ScalarUDF::new_from_impl(CurrentSchemas::new(Arc::clone(
@@ -196,6 +222,9 @@ impl ContextProvider for Names<'_> {
                 )))));
             }
             _ => {}
+        }
+        if let Some(function) = math_function(name) {
+            return Some(function);
         }
         if HIDDEN.contains(&name) {
             return Some(Arc::new(ScalarUDF::new_from_impl(Undefined::new(name))));
@@ -206,7 +235,7 @@ impl ContextProvider for Names<'_> {
             || self.state.window_functions().contains_key(name)
             || name == "unnest";
         if is_other {
-            found
+            found.map(|function| Bounded::wrapped(function, &self.bound))
         } else {
             Some(Arc::new(ScalarUDF::new_from_impl(Undefined::new(name))))
         }
@@ -217,7 +246,12 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        self.state.aggregate_functions().get(name).cloned()
+        let found = self.state.aggregate_functions().get(name).cloned()?;
+        Some(match name {
+            "string_agg" | "array_agg" => Gathered::wrapped(found, &self.bound),
+            "sum" | "avg" => Arc::new(AggregateUDF::new_from_impl(FloatSum::new(found))),
+            _ => found,
+        })
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {

@@ -19,7 +19,9 @@ use super::constant::{
     constant_text, digits_of, digits_typmod, negated, number, number_constant, plain_number, quoted,
 };
 use super::error::undefined_function;
+use super::frame;
 use super::names;
+use super::similar;
 use super::subquery;
 use super::syntax::{
     binary, call, compared_rows, folded, last_name, no_arguments, parsed_query, row_in_list, table_alias, typed,
@@ -32,6 +34,8 @@ use crate::version::Value;
 pub const SINGLE_VALUE: &str = "\u{1}single";
 /// Takes the zeros behind the point off a whole numeric.
 pub const WHOLE_NUMBER: &str = "\u{1}whole";
+/// `trunc` with a number of digits.
+pub const TRUNCATE: &str = "\u{1}trunc";
 /// Turns the NULL that `array_agg` gives for no rows into the empty array of `ARRAY(SELECT ...)`.
 pub const ARRAY_OR_EMPTY: &str = "\u{1}array";
 
@@ -67,6 +71,24 @@ impl Rewriter<'_> {
                 value: Constant::Number(digits, long),
                 span,
             })),
+            Expr::Value(ValueWithSpan {
+                value: Constant::UnicodeStringLiteral(text),
+                ..
+            }) => quoted(&text),
+            Expr::Value(ValueWithSpan {
+                value: Constant::HexStringLiteral(digits),
+                ..
+            }) => return Err(SqlError::unsupported(format_args!("the bit string x'{digits}'"))),
+            Expr::Value(ValueWithSpan {
+                value: Constant::SingleQuotedByteStringLiteral(digits),
+                ..
+            }) => return Err(SqlError::unsupported(format_args!("the bit string b'{digits}'"))),
+            Expr::SimilarTo {
+                negated,
+                expr: inner,
+                pattern,
+                escape_char,
+            } => similar_to(*inner, &pattern, escape_char, negated)?,
             Expr::Value(ValueWithSpan {
                 value: Constant::Placeholder(name),
                 span,
@@ -291,7 +313,12 @@ impl Rewriter<'_> {
         }
         let whole = matches!(name.as_str(), "ceil" | "ceiling" | "floor")
             || (name == "trunc" && matches!(&function.args, FunctionArguments::List(list) if list.args.len() == 1));
-        let name = if name == "ceiling" { "ceil".to_string() } else { name };
+        let name = match name.as_str() {
+            "ceiling" => "ceil".to_string(),
+            "trunc" if !whole => TRUNCATE.to_string(),
+            _ => name,
+        };
+        frame::of_call(&mut function)?;
         function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name))]);
         let call_of = Expr::Function(function);
         Ok(if whole {
@@ -419,6 +446,9 @@ impl VisitorMut for Rewriter<'_> {
             exprs.iter_mut().for_each(|order| plain_number(&mut order.expr));
         }
         self.count_parameters(query);
+        if let Err(error) = fetch_as_limit(query) {
+            return ControlFlow::Break(error);
+        }
         match &mut query.limit_clause {
             Some(LimitClause::LimitOffset { limit, offset, .. }) => {
                 limit.iter_mut().for_each(plain_number);
@@ -429,9 +459,6 @@ impl VisitorMut for Rewriter<'_> {
                 plain_number(limit);
             }
             None => {}
-        }
-        if let Some(fetch) = query.fetch.as_mut() {
-            fetch.quantity.iter_mut().for_each(plain_number);
         }
         ControlFlow::Continue(())
     }
@@ -445,7 +472,11 @@ impl VisitorMut for Rewriter<'_> {
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
                 subquery::exists_as_value(expr);
+                subquery::in_as_value(expr);
             }
+        }
+        if let Err(error) = frame::of_named(&mut select.named_window) {
+            return ControlFlow::Break(error);
         }
         if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
             exprs.iter_mut().for_each(plain_number);
@@ -457,6 +488,18 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<SqlError> {
+        if let TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } = factor {
+            return ControlFlow::Break(SqlError::unsupported("TABLESAMPLE"));
+        }
+        if let TableFactor::Table {
+            with_ordinality: true, ..
+        }
+        | TableFactor::UNNEST {
+            with_ordinality: true, ..
+        } = factor
+        {
+            return ControlFlow::Break(SqlError::unsupported("WITH ORDINALITY"));
+        }
         match self.table_function(factor) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
@@ -495,6 +538,81 @@ pub fn refuse_waiting(query: &Query) -> Result<(), SqlError> {
         Some(nonblock) => Err(SqlError::unsupported(nonblock)
             .hint("Rows are not locked: change the row and try again when the transaction gets 40001.")),
         None => Ok(()),
+    }
+}
+
+/// `FETCH FIRST 2 ROWS ONLY` is `LIMIT 2`; without a number it is one row.
+fn fetch_as_limit(query: &mut Query) -> Result<(), SqlError> {
+    let Some(fetch) = query.fetch.take() else {
+        return Ok(());
+    };
+    if fetch.with_ties {
+        return Err(SqlError::unsupported("FETCH FIRST ... WITH TIES"));
+    }
+    if fetch.percent {
+        return Err(SqlError::unsupported("FETCH FIRST ... PERCENT"));
+    }
+    let count = fetch.quantity.unwrap_or_else(|| number_constant("1"));
+    match &mut query.limit_clause {
+        None => {
+            query.limit_clause = Some(LimitClause::LimitOffset {
+                limit: Some(count),
+                offset: None,
+                limit_by: Vec::new(),
+            });
+        }
+        Some(LimitClause::LimitOffset { limit, .. }) if limit.is_none() => *limit = Some(count),
+        Some(_) => {
+            return Err(SqlError::new(
+                SqlErrorKind::Syntax,
+                "multiple LIMIT clauses not allowed",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// `x SIMILAR TO 'pattern'` as a regular expression. Both are rewritten already.
+fn similar_to(text: Expr, pattern: &Expr, escape: Option<ValueWithSpan>, negated: bool) -> Result<Expr, SqlError> {
+    let escape = match escape.map(|escape| escape.value) {
+        None => Some('\\'),
+        Some(Constant::SingleQuotedString(escape)) if escape.chars().count() <= 1 => escape.chars().next(),
+        Some(Constant::SingleQuotedString(_)) => {
+            return Err(SqlError::new(SqlErrorKind::InvalidEscape, "invalid escape string")
+                .hint("Escape string must be empty or one character."));
+        }
+        Some(_) => return Err(SqlError::unsupported("ESCAPE of an expression")),
+    };
+    let Some(pattern) = constant_string(pattern) else {
+        return Err(SqlError::unsupported("SIMILAR TO a pattern that is not a constant"));
+    };
+    let regex = match pattern {
+        Constant::SingleQuotedString(pattern) => quoted(&similar::regular_expression(pattern, escape)?),
+        other => Expr::Value(other.clone().into()),
+    };
+    let op = if negated {
+        BinaryOperator::PGRegexNotMatch
+    } else {
+        BinaryOperator::PGRegexMatch
+    };
+    Ok(Expr::Nested(Box::new(binary(text, op, regex))))
+}
+
+/// A quoted text or NULL, cast to text or not.
+fn constant_string(expr: &Expr) -> Option<&Constant> {
+    match expr {
+        Expr::Nested(inner) => constant_string(inner),
+        Expr::Value(ValueWithSpan {
+            value: value @ (Constant::SingleQuotedString(_) | Constant::Null),
+            ..
+        }) => Some(value),
+        Expr::Function(function) => {
+            let name = function.name.0.last().and_then(ObjectNamePart::as_ident)?;
+            let (pg_type, _) = super::cast::cast_target(&name.value)?;
+            types::is_text(&pg_type).then_some(())?;
+            constant_string(names::first_argument(function)?)
+        }
+        _ => None,
     }
 }
 

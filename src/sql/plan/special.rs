@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, ListArray};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, Float64Array, ListArray};
 use datafusion::arrow::buffer::OffsetBuffer;
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type};
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as PlanResult;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -16,8 +16,8 @@ use datafusion::logical_expr::{
 use super::arrow;
 use super::error::{external, more_than_one_row, undefined_function};
 use super::rewrite::{ARRAY_OR_EMPTY, SINGLE_VALUE, WHOLE_NUMBER};
-use crate::sql::PgType;
 use crate::sql::types::words_of;
+use crate::sql::{PgType, SqlError, SqlErrorKind};
 use crate::version::Value;
 
 /// `ARRAY(SELECT ...)` without rows is an empty array, not NULL.
@@ -198,6 +198,111 @@ impl ScalarUDFImpl for Round {
             }
             _ => self.decimals.invoke_with_args(args),
         }
+    }
+}
+
+/// `substr` and `substring`: of a text by its characters, of a bytea by its bytes.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Substring {
+    texts: Arc<ScalarUDF>,
+    signature: Signature,
+}
+
+impl Substring {
+    pub fn new(texts: Arc<ScalarUDF>) -> Substring {
+        Substring {
+            texts,
+            signature: Signature::user_defined(Volatility::Immutable),
+        }
+    }
+}
+
+impl ScalarUDFImpl for Substring {
+    fn name(&self) -> &str {
+        "substr"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> PlanResult<Vec<DataType>> {
+        let whole = |given: &DataType| given.is_integer() || given.is_null();
+        match types {
+            [first, counts @ ..] if matches!(counts.len(), 1 | 2) && counts.iter().all(whole) => {
+                let first = if first.is_null() { &DataType::Utf8 } else { first };
+                let counts = counts.iter().map(|_| DataType::Int64);
+                Ok(std::iter::once(first.clone()).chain(counts).collect())
+            }
+            // Refused with their names, once the result's type is asked for.
+            other => Ok(other.to_vec()),
+        }
+    }
+
+    fn return_type(&self, types: &[DataType]) -> PlanResult<DataType> {
+        Ok(types[0].clone())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> PlanResult<FieldRef> {
+        let types: Vec<&DataType> = args.arg_fields.iter().map(|field| field.data_type()).collect();
+        match types.as_slice() {
+            [
+                first @ (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Binary),
+                counts @ ..,
+            ] if matches!(counts.len(), 1 | 2) && counts.iter().all(|count| **count == DataType::Int64) => {
+                Ok(Arc::new(Field::new("substr", (*first).clone(), true)))
+            }
+            _ => {
+                let words = args
+                    .arg_fields
+                    .iter()
+                    .map(|field| words_of(&arrow::pg_type_of(field).0))
+                    .collect::<Vec<_>>();
+                let call = format!("substring({})", words.join(", "));
+                Err(external(undefined_function(&call)))
+            }
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
+        if args.arg_fields[0].data_type() != &DataType::Binary {
+            return self.texts.invoke_with_args(args);
+        }
+        let scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let rows = if scalar { 1 } else { args.number_rows };
+        let arrays = args
+            .args
+            .iter()
+            .map(|arg| arg.to_array(rows))
+            .collect::<PlanResult<Vec<_>>>()?;
+        let count = |at: usize, row: usize| arrays[at].as_primitive::<Int64Type>().value(row);
+        let mut parts = BinaryBuilder::new();
+        for row in 0..rows {
+            if arrays.iter().any(|array| array.is_null(row)) {
+                parts.append_null();
+                continue;
+            }
+            let bytes = arrays[0].as_binary::<i32>().value(row);
+            let from = count(1, row).saturating_sub(1);
+            let to = if arrays.len() > 2 {
+                let length = count(2, row);
+                if length < 0 {
+                    let error = SqlError::new(SqlErrorKind::Data, "negative substring length not allowed");
+                    return Err(external(error));
+                }
+                from.saturating_add(length)
+            } else {
+                i64::MAX
+            };
+            let within = |at: i64| usize::try_from(at.max(0)).unwrap_or(usize::MAX).min(bytes.len());
+            parts.append_value(&bytes[within(from)..within(to).max(within(from))]);
+        }
+        let parts: ArrayRef = Arc::new(parts.finish());
+        Ok(if scalar {
+            ColumnarValue::Scalar(ScalarValue::try_from_array(&parts, 0)?)
+        } else {
+            ColumnarValue::Array(parts)
+        })
     }
 }
 

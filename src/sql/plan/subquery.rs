@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Distinct, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
-    GroupByExpr, Ident, JoinOperator, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Visit, VisitMut,
-    Visitor, VisitorMut,
+    GroupByExpr, Ident, JoinOperator, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, UnaryOperator,
+    Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::names;
@@ -141,6 +141,74 @@ pub fn exists_as_value(expr: &mut Expr) {
         }
     }
     let _ = VisitMut::visit(expr, &mut Replacer);
+}
+
+/// `x IN (SELECT ...)` outside WHERE, where it cannot become a join: true when a row equals `x`; otherwise NULL when there
+/// are rows and `x` is NULL, or one of them is; otherwise false.
+pub fn in_as_value(expr: &mut Expr) {
+    struct Replacer;
+    impl VisitorMut for Replacer {
+        type Break = ();
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            if let Expr::InSubquery {
+                expr: inner,
+                subquery,
+                negated,
+            } = expr
+                && !matches!(**inner, Expr::Tuple(_))
+                && let Some(value) = in_rows(inner, subquery)
+            {
+                *expr = if *negated {
+                    Expr::UnaryOp {
+                        op: UnaryOperator::Not,
+                        expr: Box::new(value),
+                    }
+                } else {
+                    value
+                };
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = VisitMut::visit(expr, &mut Replacer);
+}
+
+fn in_rows(wanted: &Expr, rows: &Query) -> Option<Expr> {
+    let item = Expr::Identifier(Ident::with_quote('"', "\u{1}item"));
+    let none = || Expr::Value(datafusion::sql::sqlparser::ast::Value::Number("0".to_string(), false).into());
+    let some_rows = |condition: Option<Expr>| {
+        let mut count = parsed_query("SELECT count(*) FROM (SELECT 1) AS \"\u{1}rows\"(\"\u{1}item\")");
+        let SetExpr::Select(select) = count.body.as_mut() else {
+            return None;
+        };
+        let TableFactor::Derived { subquery, .. } = &mut select.from.first_mut()?.relation else {
+            return None;
+        };
+        **subquery = rows.clone();
+        select.selection = condition;
+        Some(binary(Expr::Subquery(Box::new(count)), BinaryOperator::Gt, none()))
+    };
+    let equal = some_rows(Some(binary(item.clone(), BinaryOperator::Eq, wanted.clone())))?;
+    let unknown = some_rows(Some(Expr::IsNull(Box::new(item))))?;
+    let no_wanted = binary(
+        Expr::IsNull(Box::new(wanted.clone())),
+        BinaryOperator::And,
+        some_rows(None)?,
+    );
+    let mut value =
+        parsed_query("SELECT CASE WHEN true THEN true WHEN true THEN NULL WHEN true THEN NULL ELSE false END");
+    let SetExpr::Select(select) = value.body.as_mut() else {
+        return None;
+    };
+    let Some(SelectItem::UnnamedExpr(mut case)) = select.projection.pop() else {
+        return None;
+    };
+    if let Expr::Case { conditions, .. } = &mut case {
+        for (when, condition) in conditions.iter_mut().zip([equal, no_wanted, unknown]) {
+            when.condition = condition;
+        }
+    }
+    Some(case)
 }
 
 /// Neither grouped nor narrowed after the fact.

@@ -93,7 +93,7 @@ impl Extra {
 }
 
 impl TableRows {
-    fn stream(&self) -> SendableRecordBatchStream {
+    fn stream(&self, batch_rows: usize) -> SendableRecordBatchStream {
         let transaction = Arc::clone(&self.transaction);
         let name = self.name.clone();
         let ranges = self.ranges.clone().into_iter();
@@ -116,7 +116,7 @@ impl TableRows {
         let batches = std::iter::from_fn(move || {
             let mut decoded: Vec<Vec<Value>> = sources.iter().map(|_| Vec::new()).collect();
             let mut count = 0;
-            for row in rows.by_ref().take(BATCH_ROWS) {
+            for row in rows.by_ref().take(batch_rows) {
                 let (key, mut row) = match row {
                     Ok(row) => row,
                     Err(error) => return Some(Err(external(error))),
@@ -265,8 +265,8 @@ impl ExecutionPlan for TableScanExec {
         self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
-    fn execute(&self, _: usize, _: Arc<TaskContext>) -> PlanResult<SendableRecordBatchStream> {
-        Ok(self.rows.stream())
+    fn execute(&self, _: usize, context: Arc<TaskContext>) -> PlanResult<SendableRecordBatchStream> {
+        Ok(self.rows.stream(context.session_config().batch_size()))
     }
 
     fn partition_statistics(&self, _: Option<usize>) -> PlanResult<Arc<Statistics>> {

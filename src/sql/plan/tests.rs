@@ -202,6 +202,105 @@ async fn a_query_that_holds_too_much_is_53200_and_the_next_one_runs() {
     }
 }
 
+/// What functions make is bounded before it is made: one value, all values of a batch, and what aggregates gather.
+#[tokio::test]
+async fn values_that_functions_make_have_a_bound() {
+    let too_long = (SqlErrorKind::LimitExceeded, "requested length too large");
+    let too_much = (SqlErrorKind::OutOfMemory, "out of memory");
+    // One value may have a mebibyte then.
+    let mut fixture = Fixture::with_memory(4 << 20).await;
+    for (greedy, expected) in [
+        ("SELECT length(repeat('x', 1000000000))", too_long),
+        ("SELECT repeat('x', 9223372036854775807) IS NULL", too_long),
+        ("SELECT length(lpad('x', 1000000000))", too_long),
+        ("SELECT length(rpad('x', 300000, 'ä'))", too_long),
+        (
+            "SELECT length(replace(repeat('a', 10000), 'a', repeat('b', 1000)))",
+            too_long,
+        ),
+        (
+            "SELECT length(regexp_replace(repeat('a', 10000), 'a', repeat('b', 1000), 'g'))",
+            too_long,
+        ),
+        ("SELECT length(translate(repeat('a', 500000), 'a', 'ä'))", too_long),
+        (
+            "SELECT length(concat(a, a, a)) FROM (SELECT repeat('x', 400000) AS a) s",
+            too_long,
+        ),
+        (
+            "SELECT length(a || a || a) FROM (SELECT repeat('x', 400000) AS a) s",
+            too_long,
+        ),
+        (
+            "SELECT length(a || a) FROM (SELECT convert_from_text || convert_from_text AS a \
+             FROM (SELECT repeat('x', 300000) AS convert_from_text) r) s",
+            too_long,
+        ),
+        ("SELECT generate_series(1, 1000000000)", too_long),
+        (
+            "SELECT sum(length(repeat('x', 100000 + x::int))) FROM generate_series(1, 1000) AS g(x)",
+            too_much,
+        ),
+        (
+            "SELECT length(string_agg(repeat('x', 10000 + x::int % 2), '')) FROM generate_series(1, 1000) AS g(x)",
+            too_much,
+        ),
+        (
+            "SELECT x % 2, length(string_agg(repeat('x', 10000 + x::int % 2), '')) \
+             FROM generate_series(1, 1000) AS g(x) GROUP BY 1",
+            too_much,
+        ),
+        (
+            "SELECT string_agg(repeat('x', 1000), '') OVER (ORDER BY x) FROM generate_series(1, 1000) AS g(x)",
+            too_much,
+        ),
+        (
+            "SELECT array_length(array_agg(x) OVER (ORDER BY x), 1) FROM generate_series(1, 4000) AS g(x)",
+            too_much,
+        ),
+        (
+            "SELECT array_length(array_agg(repeat('x', 10000 + x::int % 2)), 1) FROM generate_series(1, 1000) AS g(x)",
+            too_much,
+        ),
+    ] {
+        let mut lines = Lines::default();
+        let error = fixture
+            .session
+            .simple_query(greedy, &mut lines)
+            .await
+            .expect_err(greedy);
+        assert_eq!((error.kind, error.message.as_str()), expected, "{greedy}");
+        assert_eq!(fixture.answer("SELECT 1 AS n").await, "n\n1", "after {greedy}");
+    }
+    for (modest, expected) in [
+        ("SELECT length(repeat('x', 1000000)) AS n", "n\n1000000"),
+        ("SELECT length(lpad('x', 1000000)) AS n", "n\n1000000"),
+        // Constants are repeated for every row.
+        (
+            "SELECT sum(length(c)) AS n FROM (SELECT repeat('x', 100000) AS c FROM generate_series(1, 1000)) s",
+            "n\n100000000",
+        ),
+        (
+            "SELECT sum(length(repeat('x', 10000 + x::int))) AS n FROM generate_series(1, 1000) AS g(x)",
+            "n\n10500500",
+        ),
+        (
+            "SELECT length(string_agg(repeat('x', 1000), '-')) AS n FROM generate_series(1, 100)",
+            "n\n100099",
+        ),
+    ] {
+        assert_eq!(fixture.answer(modest).await, expected, "{modest}");
+    }
+}
+
+#[tokio::test]
+async fn a_row_may_have_no_columns() {
+    let mut fixture = Fixture::with_tables().await;
+    assert_eq!(fixture.answer("SELECT").await, "\n");
+    assert_eq!(fixture.answer("SELECT;").await, "\n");
+    assert_eq!(fixture.answer("SELECT FROM u").await, "\n\n\n");
+}
+
 /// Results carry PostgreSQL's types, also those that Arrow does not know.
 #[tokio::test]
 async fn columns_keep_their_postgres_types() {

@@ -11,10 +11,20 @@ use datafusion::error::DataFusionError;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 
-/// The plan with everything that multiplies rows made to count its batches against the budget too.
-pub(super) fn yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
+/// How often a leaf counts each of its batches where a batch is much work: the budget is 128, so it pauses every 8 batches.
+const COUNTS_OF_MUCH_WORK: usize = 15;
+
+/// The plan with everything that multiplies rows made to count its batches against the budget too. `much_work`: each batch
+/// may be, so the leaves pause more often.
+pub(super) fn yielding(
+    plan: Arc<dyn ExecutionPlan>,
+    much_work: bool,
+) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
     plan.transform_up(|node| {
-        if multiplies(node.as_ref()) {
+        if much_work && node.children().is_empty() {
+            let counting = (0..COUNTS_OF_MUCH_WORK).fold(node, |node, _| Arc::new(CooperativeExec::new(node)) as _);
+            Ok(Transformed::yes(counting))
+        } else if multiplies(node.as_ref()) {
             Ok(Transformed::yes(
                 Arc::new(CooperativeExec::new(node)) as Arc<dyn ExecutionPlan>
             ))

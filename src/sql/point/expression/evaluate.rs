@@ -10,6 +10,9 @@ use crate::sql::error::{SqlError, SqlErrorKind};
 use crate::sql::result::PgType;
 use crate::version::Value;
 
+/// Longest text that an expression makes, as in PostgreSQL.
+const TEXT_BYTES_MAX: usize = (1 << 30) - 1;
+
 impl Compiled {
     /// The row's value at a position.
     pub fn column(position: usize, pg_type: PgType) -> Compiled {
@@ -98,6 +101,9 @@ impl Node {
                 Value::Bool((inner.evaluate(row, parameters)? == Value::Bool(*truth)) != *negated)
             }
             Node::Concat(left, right) => match (left.evaluate(row, parameters)?, right.evaluate(row, parameters)?) {
+                (Value::Text(left), Value::Text(right)) if left.len() + right.len() > TEXT_BYTES_MAX => {
+                    return Err(SqlError::new(SqlErrorKind::LimitExceeded, "requested length too large"));
+                }
                 (Value::Text(left), Value::Text(right)) => Value::Text(left + &right),
                 _ => Value::Null,
             },

@@ -281,6 +281,10 @@ async fn a_long_statement_lets_others_run() {
             "INSERT INTO t SELECT id + 20000, name FROM t".to_string(),
             "INSERT 0 10000",
         ),
+        (
+            "SELECT sum(length(repeat(name, 50000 + id % 2))) AS n FROM t WHERE id >= 0".to_string(),
+            "SELECT 1",
+        ),
         ("DELETE FROM t WHERE id < 15000".to_string(), "DELETE 5000"),
         ("TRUNCATE t".to_string(), "TRUNCATE TABLE"),
     ] {
