@@ -16,7 +16,8 @@ use super::snapshot::Snapshot;
 use super::versioning::build_commit;
 use super::{Database, EngineError, Transaction};
 use crate::chunk::{ChunkBatch, Hash, RootRecord};
-use crate::runtime::{self, WallTime};
+use crate::runtime::sites::pause;
+use crate::runtime::{self, WallTime, buggify, sometimes};
 use crate::version::{Commit, MAIN_BRANCH, RootValue, WorkingSet, references};
 
 /// Putting this many edits into their maps and writing them takes long enough to be felt by others.
@@ -69,12 +70,15 @@ impl Database {
         let turn = {
             let _turn = self.inner.turn.lock().await;
             let entered = self.inner.shared.gate.enter(transaction.closings);
+            sometimes!(entered.is_err(), "engine.commit_refused");
             let ticket = entered.map_err(|reason| EngineError::ReadOnly {
                 database: self.name().to_owned(),
                 reason,
             })?;
             self.refuse_when_dropped()?;
-            let appended = if transaction.edits.rows() < EDITS_FELT {
+            let appended = if let Some(conflict) = conflict_out_of_nothing(&transaction) {
+                Err(conflict)
+            } else if transaction.edits.rows() < EDITS_FELT {
                 self.append(&transaction)
             } else {
                 runtime::busy(|| self.append(&transaction))
@@ -111,6 +115,7 @@ impl Database {
             // A transaction that runs again must see what it conflicted with, or it would conflict again.
             Turn::Refused(error, newest) => {
                 if error.is_conflict() {
+                    sometimes!("engine.conflict");
                     let _ = self.inner.store.wait_published(newest).await;
                 }
                 Err(error)
@@ -129,6 +134,7 @@ impl Database {
             .expect("a transaction began here, so there is a root");
         let mut batch = ChunkBatch::new(store);
         let (snapshot, version) = build(&mut batch, transaction, &head)?;
+        sometimes!(transaction.base.root() != head.root(), "engine.rebased");
         if snapshot.root() == head.root() {
             return Ok(None);
         }
@@ -191,6 +197,7 @@ impl Database {
         let (store, shared) = (self.inner.store.clone(), self.inner.shared.clone());
         let task = runtime::spawn("publish", async move {
             let published = store.wait_published(record.sequence).await;
+            pause(buggify!("engine.acknowledge_late", 1..=500)).await;
             if first && published.is_ok() {
                 shared.databases_changed();
             }
@@ -206,6 +213,15 @@ impl Database {
     pub(super) fn snapshots(&self) -> parking_lot::MutexGuard<'_, Snapshots> {
         self.inner.snapshots.lock()
     }
+}
+
+/// Whoever commits must be able to run again, whatever the others do.
+fn conflict_out_of_nothing(transaction: &Transaction) -> Option<EngineError> {
+    let table = transaction.edits.tables.keys().next()?;
+    buggify!("engine.conflict").then(|| EngineError::Conflict {
+        table: table.clone(),
+        key: None,
+    })
 }
 
 /// The content after `transaction` is applied to `head`, and the version commit if it holds one.
