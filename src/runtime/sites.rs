@@ -251,6 +251,14 @@ pub const FACTS: &[Fact] = &[
         "replication.stopped_at_change",
         "A root was not applied because the role was changing or had changed.",
     ),
+    rare(
+        "replication.stranger_displaced",
+        "A stranger had to leave because all places of strangers were taken.",
+    ),
+    fact(
+        "replication.stranger_refused",
+        "Somebody without a valid token asked for replication.",
+    ),
 ];
 
 /// The place of a site in [`SITES`].

@@ -86,6 +86,14 @@ impl Client {
         &self.current.as_ref().expect("operations run with a session").1
     }
 
+    /// The SQL port of the server of this session, and another port of it.
+    pub fn ports(&self, other: u16) -> (String, String) {
+        let server = &self.current.as_ref().expect("operations run with a session").0;
+        let address = self.directory.servers.iter().find(|(name, _)| name == server);
+        let sql = address.expect("sessions are with servers of the directory").1.clone();
+        (sql, format!("{server}:{other}"))
+    }
+
     pub fn param(&mut self, name: &str) -> u64 {
         self.spec.param(name, &mut self.rng)
     }
