@@ -259,6 +259,10 @@ pub const FACTS: &[Fact] = &[
         "replication.stranger_refused",
         "Somebody without a valid token asked for replication.",
     ),
+    fact(
+        "replication.stream_superseded",
+        "A new stream of a primary came while an older one was still taken in.",
+    ),
 ];
 
 /// The place of a site in [`SITES`].
