@@ -145,7 +145,7 @@ impl Plan {
             scenario: scenario.name.clone(),
             seed,
             time_limit: scenario.time_limit,
-            buggify: armed(&scenario.buggify, seed),
+            buggify: armed(scenario, seed),
             mutant: None,
             storage: scenario.storage.as_ref().map(|spec| StoragePlan::new(spec, seed)),
             servers: servers.collect(),
@@ -179,14 +179,16 @@ impl PlannedWorkload {
 }
 
 /// Each site has a stream of its own, so that a new one changes no other draw.
-fn armed(buggify: &Buggify, seed: u64) -> Vec<String> {
+fn armed(scenario: &Scenario, seed: u64) -> Vec<String> {
     const ARMED: f64 = 0.25;
-    let names: Vec<&str> = match buggify {
+    // Of the scenario's own: a suite of many scenarios and few seeds arms all of them somewhere.
+    let stream = |site: &str| draw::stream(seed, &format!("plan/buggify/{}/{site}", scenario.name));
+    let names: Vec<&str> = match &scenario.buggify {
         Buggify::Sites(names) => names.clone(),
-        Buggify::Drawn => SITES
+        Buggify::DrawnBut(without) => SITES
             .iter()
             .map(|site| site.name)
-            .filter(|name| draw::stream(seed, &format!("plan/buggify/{name}")).random_bool(ARMED))
+            .filter(|name| !without.contains(name) && stream(name).random_bool(ARMED))
             .collect(),
     };
     names.into_iter().map(str::to_owned).collect()

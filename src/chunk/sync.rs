@@ -109,6 +109,14 @@ impl ChunkStore {
     }
 }
 
+impl ChunkStore {
+    /// Whether [`room`](Self::room) would not wait. A closed store has room: whoever writes is told why it cannot.
+    pub fn has_room(&self) -> bool {
+        let log = self.inner.log.lock();
+        log.closed.is_some() || log.backlog_bytes < self.inner.backlog_bytes_max
+    }
+}
+
 impl Inner {
     /// Starts a sync when much has piled up, whether somebody waits for it or not.
     pub(super) fn hold_backlog(self: &Arc<Inner>, log: &mut Log) {

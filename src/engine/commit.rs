@@ -65,10 +65,8 @@ impl Database {
         if !transaction.has_changes() {
             return Ok(CommitOutcome::default());
         }
-        // Held back before the turn, so that a slow disk makes writers wait and not fail.
-        self.inner.store.room().await?;
         let turn = {
-            let _turn = self.inner.turn.lock().await;
+            let _turn = self.turn_with_room().await?;
             let entered = self.inner.shared.gate.enter(transaction.closings);
             sometimes!(entered.is_err(), "engine.commit_refused");
             let ticket = entered.map_err(|reason| EngineError::ReadOnly {
@@ -119,6 +117,18 @@ impl Database {
                     let _ = self.inner.store.wait_published(newest).await;
                 }
                 Err(error)
+            }
+        }
+    }
+
+    /// The turn, once the disk has caught up: a slow one makes writers wait and not fail. Those that had the turn while
+    /// this one waited for it may have filled the room again.
+    async fn turn_with_room(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, EngineError> {
+        loop {
+            self.inner.store.room().await?;
+            let turn = self.inner.turn.lock().await;
+            if self.inner.store.has_room() {
+                return Ok(turn);
             }
         }
     }

@@ -134,7 +134,7 @@ pub const SITES: &[Site] = &[
     ),
     point(
         "replication.walk",
-        50,
+        10,
         "a standby is offered a walk although the log knows its root",
     ),
     point(

@@ -72,8 +72,8 @@ impl Names {
 /// Which sites of the server (`understudy::runtime::sites`) may fire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Buggify {
-    /// Each is armed in a quarter of the seeds.
-    Drawn,
+    /// Each but these is armed in a quarter of the seeds.
+    DrawnBut(Vec<&'static str>),
     /// These, in every seed.
     Sites(Vec<&'static str>),
 }
@@ -134,13 +134,21 @@ const KEYS: &[&str] = &[
 ];
 
 impl Buggify {
-    /// `on`, `off`, or the sites that may fire.
+    /// `on`, `off`, the sites that may fire, or `{ without: [...] }`.
     fn parse(node: &Node) -> Result<Buggify, Complaint> {
         match node.text("buggify") {
-            Ok("on") => return Ok(Buggify::Drawn),
+            Ok("on") => return Ok(Buggify::DrawnBut(Vec::new())),
             Ok("off") => return Ok(Buggify::Sites(Vec::new())),
             _ => {}
         }
+        if node.entries("buggify").is_ok() {
+            let without = node.fields("buggify", &["without"])?.require("without")?;
+            return Buggify::sites(without).map(Buggify::DrawnBut);
+        }
+        Buggify::sites(node).map(Buggify::Sites)
+    }
+
+    fn sites(node: &Node) -> Result<Vec<&'static str>, Complaint> {
         let words: Vec<&'static str> = SITES.iter().map(|site| site.name).collect();
         let sites: Result<Vec<&'static str>, Complaint> = node
             .list()
@@ -150,11 +158,11 @@ impl Buggify {
                     .iter()
                     .find(|word| node.text("buggify").is_ok_and(|text| text == **word));
                 known.copied().ok_or_else(|| {
-                    node.complain("buggify: on, off or a list of sites is due; `cargo sim list --buggify` names them")
+                    node.complain("buggify: on, off or a list of sites is due, or a list under `without`; `cargo sim list --buggify` names them")
                 })
             })
             .collect();
-        sites.map(Buggify::Sites)
+        sites
     }
 }
 
@@ -190,7 +198,9 @@ impl Scenario {
         let suites: Result<Vec<&'static str>, Complaint> =
             named.iter().map(|node| node.word("suite", &words)).collect();
         let suites = suites?;
-        let buggify = fields.get("buggify").map_or(Ok(Buggify::Drawn), Buggify::parse)?;
+        let buggify = fields
+            .get("buggify")
+            .map_or(Ok(Buggify::DrawnBut(Vec::new())), Buggify::parse)?;
         let storage = fields.get("storage").map(StorageSpec::parse).transpose()?;
         if storage.is_some()
             && let Some((key, node)) = CLUSTER_KEYS.iter().find_map(|key| Some((key, fields.get(key)?)))

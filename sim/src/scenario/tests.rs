@@ -327,8 +327,12 @@ fn a_scenario_says_which_sites_may_fire() {
         let text = STORAGE.replacen("check:", &format!("{line}check:"), 1);
         Scenario::parse("scenarios/example.yaml", &text).unwrap().buggify
     };
-    assert_eq!(with(""), Buggify::Drawn);
-    assert_eq!(with("buggify: on\n"), Buggify::Drawn);
+    assert_eq!(with(""), Buggify::DrawnBut(vec![]));
+    assert_eq!(with("buggify: on\n"), Buggify::DrawnBut(vec![]));
+    assert_eq!(
+        with("buggify: { without: [chunk.sync_slow] }\n"),
+        Buggify::DrawnBut(vec!["chunk.sync_slow"])
+    );
     assert_eq!(with("buggify: off\n"), Buggify::Sites(vec![]));
     assert_eq!(
         with("buggify: [chunk.segment_full]\n"),
