@@ -10,12 +10,13 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-const SCENARIOS: [&str; 14] = [
+const SCENARIOS: [&str; 15] = [
     "disk-full",
     "failed-sync",
     "orderly-failover",
     "power-loss",
     "primary-lost",
+    "raised-epochs",
     "stale-primary-returns",
     "standby-catches-up",
     "standby-power-cut",

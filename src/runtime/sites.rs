@@ -183,7 +183,7 @@ pub const FACTS: &[Fact] = &[
         "chunk.tail_written_again",
         "What nothing proved synced was written again before it was trusted.",
     ),
-    fact(
+    rare(
         "engine.commit_after_closing",
         "A transaction from before a closing of the gate was refused after it had opened again.",
     ),
@@ -227,7 +227,7 @@ pub const FACTS: &[Fact] = &[
         "replication.fenced_by_response",
         "An answer of a higher epoch made a primary a standby.",
     ),
-    fact(
+    rare(
         "replication.incomplete",
         "A standby lacked something that a root refers to.",
     ),
