@@ -10,7 +10,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-const SCENARIOS: [&str; 15] = [
+const SCENARIOS: [&str; 16] = [
     "disk-full",
     "failed-sync",
     "orderly-failover",
@@ -24,6 +24,7 @@ const SCENARIOS: [&str; 15] = [
     "storage-full",
     "storage-power",
     "storage-sync",
+    "storage-torn",
     "strangers-at-the-ports",
     "two-primaries-same-epoch",
 ];
@@ -260,7 +261,7 @@ fn this_build_has_no_bugs_on_purpose() {
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
     let output = sim(&["mutants", "--list"]);
     assert!(
-        text(&output).contains("torn-tail-not-cut (storage-power, "),
+        text(&output).contains("torn-tail-not-cut (storage-torn, "),
         "{}",
         text(&output)
     );

@@ -73,6 +73,10 @@ impl Client {
                     self.name
                 );
                 let wants_other = matches!(&failure, Failure::Refused { sqlstate, .. } if sqlstate == "25006");
+                if wants_other {
+                    // A client that takes any server would find this one again.
+                    self.next_server += 1;
+                }
                 if failure.is_fatal() || wants_other {
                     self.disconnect(&failure.to_string());
                 }
