@@ -187,7 +187,7 @@ pub const FACTS: &[Fact] = &[
         "engine.commit_after_closing",
         "A transaction from before a closing of the gate was refused after it had opened again.",
     ),
-    fact("engine.commit_refused", "A commit found the gate closed."),
+    rare("engine.commit_refused", "A commit found the gate closed."),
     fact("engine.conflict", "A commit lost a conflict."),
     fact(
         "engine.old_root_kept",
