@@ -3,6 +3,7 @@
 //! Invariant: no child outlives the crew it belongs to.
 
 use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -40,6 +41,8 @@ struct Running<T> {
 
 /// Some children at a time. `T` says what each is running.
 pub struct Crew<T> {
+    /// None: this one.
+    program: Option<PathBuf>,
     jobs: usize,
     running: Vec<Running<T>>,
 }
@@ -47,6 +50,16 @@ pub struct Crew<T> {
 impl<T> Crew<T> {
     pub fn new(jobs: usize) -> Crew<T> {
         Crew {
+            program: None,
+            jobs: jobs.max(1),
+            running: Vec::new(),
+        }
+    }
+
+    /// Of another build of this program.
+    pub fn of(program: &Path, jobs: usize) -> Crew<T> {
+        Crew {
+            program: Some(program.to_owned()),
             jobs: jobs.max(1),
             running: Vec::new(),
         }
@@ -56,9 +69,14 @@ impl<T> Crew<T> {
         self.running.len() < self.jobs
     }
 
-    /// Starts this program with `arguments`, whose last line of output must be a report.
+    /// Starts the program with `arguments`, whose last line of output must be a report.
     pub fn start(&mut self, what: T, arguments: &[String]) -> Result<(), String> {
-        let mut child = process::child(arguments).map_err(|error| format!("could not start a run: {error}"))?;
+        let complain = |error: std::io::Error| format!("could not start a run: {error}");
+        let program = match &self.program {
+            Some(program) => program.clone(),
+            None => process::this().map_err(complain)?,
+        };
+        let mut child = process::child(&program, arguments).map_err(complain)?;
         let stdout = drain(child.stdout.take().expect("the child's output is piped"));
         let stderr = drain(child.stderr.take().expect("the child's errors are piped"));
         self.running.push(Running {

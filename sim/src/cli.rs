@@ -33,6 +33,13 @@ pub enum Command {
     Replay(Replay),
     /// Makes the plan of a kept failure small while the same check goes on failing.
     Minimise(Minimise),
+    /// Prints what the runs of a suite came to, how often, and what none of them came to.
+    Coverage {
+        /// The report folder of the suite [default: target/sim-failures].
+        report: Option<PathBuf>,
+    },
+    /// Builds the server with the bugs of `sim/mutants`, and shows which seed of its scenario finds each.
+    Mutants(Mutants),
     /// Prints where two trace files part.
     Diff { first: PathBuf, second: PathBuf },
     /// Draws a kept failure, or a trace file, as one HTML file.
@@ -53,6 +60,12 @@ pub struct List {
     /// What must happen in some seed of a suite.
     #[arg(long)]
     pub sometimes: bool,
+    /// Where the server lets the simulator choose, and how often such a site fires when it is armed.
+    #[arg(long)]
+    pub buggify: bool,
+    /// The suites, with what each would catch.
+    #[arg(long)]
+    pub suites: bool,
     /// The kinds of workload with their parameters.
     #[arg(long)]
     pub workloads: bool,
@@ -76,6 +89,9 @@ pub struct How {
     /// Also prints the summary that the snapshots hold.
     #[arg(long)]
     pub summary: bool,
+    /// The bug that the run has: only in the build that `cargo sim mutants` makes.
+    #[arg(long, hide = true, value_name = "NAME")]
+    pub mutant: Option<String>,
     /// Wall-clock seconds after which the run counts as hung.
     #[arg(long, default_value_t = 600)]
     pub wall_limit: u64,
@@ -126,7 +142,8 @@ pub struct Suite {
     /// Runs so many of the seeds in two processes each, and compares their traces.
     #[arg(long, default_value_t = 0, value_name = "SEEDS")]
     pub twice: u64,
-    /// Fails when something under `sometimes` happened in no seed.
+    /// Fails when something under `sometimes` happened in no seed; a suite of everything also when what the server
+    /// itself says must happen did not.
     #[arg(long)]
     pub demand_sometimes: bool,
     /// Starts no run after so much wall time: 90s, 30m, 8h.
@@ -138,6 +155,24 @@ pub struct Suite {
     /// Where failures are kept, and what has been done [default: target/sim-failures].
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct Mutants {
+    /// Some of them; all if none is named.
+    pub names: Vec<String>,
+    /// How many seeds at most, instead of what each patch says.
+    #[arg(long)]
+    pub seeds: Option<u64>,
+    /// Runs at a time [default: one for each core].
+    #[arg(long)]
+    pub jobs: Option<usize>,
+    /// Only names them, with what they break.
+    #[arg(long)]
+    pub list: bool,
+    /// Does not build: the program of the last time is used.
+    #[arg(long)]
+    pub built: bool,
 }
 
 #[derive(Args)]

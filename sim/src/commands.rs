@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::{Command, How, Minimise, Replay, Run, Suite};
+use crate::cli::{Command, How, Minimise, Mutants, Replay, Run, Suite};
 use crate::diff::first_difference;
 use crate::failure::{COMMIT, Failure};
 use crate::minimise::trials::Processes;
@@ -15,7 +15,7 @@ use crate::suite::SuiteOptions;
 use crate::timeline::Timeline;
 use crate::trace::Trace;
 use crate::units::Micros;
-use crate::{children, files, list, meta, process, suite};
+use crate::{children, files, list, meta, mutants, process, suite};
 
 /// Ok: the code of what was done. Err: the code of a refusal that was already printed.
 type Code = Result<u8, u8>;
@@ -32,6 +32,13 @@ pub fn carry_out(command: Command) -> Code {
         }
         Command::Replay(replay) => self::replay(&replay),
         Command::Minimise(what) => minimise(&what),
+        Command::Coverage { report } => {
+            let folder = report.unwrap_or_else(files::failure_folder);
+            let coverage = suite::coverage_of(&folder).or_else(usage)?;
+            print!("{coverage}");
+            Ok(exit::PASSED)
+        }
+        Command::Mutants(what) => mutants(&what),
         Command::Diff { first, second } => diff(&first, &second),
         Command::Timeline { file, output } => timeline(&file, &output),
     }
@@ -75,6 +82,7 @@ fn run(what: &Run) -> Code {
     let mut plan = Plan::new(&scenario, seed);
     // Called as it was asked for, so that the line that reproduces a failure can be pasted.
     what.scenario.clone_into(&mut plan.scenario);
+    plan.mutant.clone_from(&what.how.mutant);
     let Some(report) = play(&plan, &what.how)? else {
         return Ok(exit::PASSED);
     };
@@ -131,6 +139,9 @@ fn play(plan: &Plan, how: &How) -> Result<Option<Report>, u8> {
         return Ok(None);
     }
     needs_simulator()?;
+    if plan.mutant.is_some() && !mutants::IN_THIS_BUILD {
+        return usage("this build has no bugs on purpose; `cargo sim mutants` makes one that has".to_owned());
+    }
     process::fix_addresses().or_else(refuse)?;
     if !how.json {
         print!("{plan}");
@@ -216,9 +227,12 @@ fn resolve(names: &[String]) -> Result<Meant, String> {
             meant.kept.push(path.to_owned());
         } else if scenario::SUITES.iter().any(|(suite, _)| suite == name) {
             for scenario in &all {
-                if load(scenario)?.0.suite == name {
+                if name == scenario::EVERYTHING || load(scenario)?.0.suites.contains(&name.as_str()) {
                     meant.scenarios.push(scenario.clone());
                 }
+            }
+            if !meant.scenarios.iter().any(|scenario| all.contains(scenario)) {
+                return Err(format!("no scenario belongs to the suite {name} yet"));
             }
         } else {
             meant.scenarios.push(name.clone());
@@ -247,8 +261,10 @@ fn start_suite(what: &Suite) -> Code {
     let Meant { scenarios, kept } = resolve(&what.names).or_else(usage)?;
     needs_simulator()?;
     let seeds = what.seeds.or(what.time.is_none().then_some(20));
+    let everything = what.names.is_empty() || what.names.iter().any(|name| name == scenario::EVERYTHING);
     let options = SuiteOptions {
         scenarios,
+        everything,
         kept,
         seeds,
         base: what.base.unwrap_or_else(process::seed_of_today),
@@ -261,6 +277,27 @@ fn start_suite(what: &Suite) -> Code {
         report: what.report.clone().unwrap_or_else(files::failure_folder),
     };
     suite::suite(options).or_else(refuse)
+}
+
+fn mutants(what: &Mutants) -> Code {
+    let all = mutants::all().or_else(usage)?;
+    let chosen = mutants::choose(&all, &what.names).or_else(usage)?;
+    if what.list {
+        for mutant in chosen {
+            println!(
+                "{} ({}, {} seeds)\n    {}",
+                mutant.name,
+                mutant.scenarios.join(", "),
+                mutant.seeds,
+                mutant.breaks
+            );
+        }
+        return Ok(exit::PASSED);
+    }
+    let program = if what.built { mutants::built() } else { mutants::build() };
+    let program = program.or_else(refuse)?;
+    let jobs = what.jobs.unwrap_or_else(process::cores).max(1);
+    mutants::hunt(&program, &chosen, what.seeds, jobs).or_else(refuse)
 }
 
 fn minimise(what: &Minimise) -> Code {

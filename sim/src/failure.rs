@@ -180,6 +180,8 @@ pub(crate) mod tests {
             wall_micros: 1,
             happened: Vec::new(),
             missed: Vec::new(),
+            fired: std::collections::BTreeMap::new(),
+            facts: std::collections::BTreeMap::new(),
             reached: std::collections::BTreeMap::new(),
             summary: String::new(),
             tail: vec!["0.000007s a panic x".to_owned()],

@@ -137,3 +137,92 @@ pub fn scratch(name: &str) -> PathBuf {
 pub fn remove(path: &Path) {
     let _ = std::fs::remove_file(path);
 }
+
+/// The repository as an absolute path.
+pub fn repository() -> Result<PathBuf, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    absolute(root)
+}
+
+pub fn absolute(path: &Path) -> Result<PathBuf, String> {
+    std::fs::canonicalize(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+pub fn exists(path: &Path) -> bool {
+    path.exists()
+}
+
+/// The bugs on purpose: names, and the patches that make them, sorted.
+pub fn patches() -> Result<Vec<(String, PathBuf)>, String> {
+    let folder = root().join("sim/mutants");
+    let complain = |error: io::Error| format!("{}: {error}", folder.display());
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(&folder).map_err(complain)? {
+        let path = entry.map_err(complain)?.path();
+        if path.extension().is_some_and(|extension| extension == "patch")
+            && let Some(stem) = path.file_stem().and_then(|stem| stem.to_str())
+        {
+            found.push((stem.to_owned(), path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// A file that is gone is passed over.
+pub fn copy_if_there(from: &Path, to: &Path) -> Result<(), String> {
+    match std::fs::read(from) {
+        Ok(bytes) => write_bytes(to, &bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(format!("{}: {error}", from.display())),
+    }
+}
+
+/// Leaves a file that holds the same already, and its time, alone.
+pub fn copy_if_other(from: &Path, to: &Path) -> Result<(), String> {
+    if exists(from) && std::fs::read(from).ok() == std::fs::read(to).ok() {
+        return Ok(());
+    }
+    copy_if_there(from, to)
+}
+
+fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    let complain = |error: io::Error| format!("{}: {error}", path.display());
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(complain)?;
+    }
+    std::fs::write(path, bytes).map_err(complain)
+}
+
+/// Takes a program's place at once: who runs the old one goes on.
+pub fn replace(from: &Path, to: &Path) -> Result<(), String> {
+    let complain = |error: io::Error| format!("{}: {error}", to.display());
+    let new = to.with_extension("new");
+    std::fs::copy(from, &new).map_err(complain)?;
+    std::fs::rename(&new, to).map_err(complain)
+}
+
+pub fn remove_folder(path: &Path) -> Result<(), String> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(format!("{}: {error}", path.display())),
+        _ => Ok(()),
+    }
+}
+
+/// Removes what lies in `folder` and is none of `names`, which are paths within it.
+pub fn remove_all_but(folder: &Path, names: &[String]) -> Result<(), String> {
+    let keep: std::collections::BTreeSet<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
+    let mut open = vec![folder.to_owned()];
+    while let Some(at) = open.pop() {
+        let complain = |error: io::Error| format!("{}: {error}", at.display());
+        for entry in std::fs::read_dir(&at).map_err(complain)? {
+            let path = entry.map_err(complain)?.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if !keep.contains(&path) {
+                std::fs::remove_file(&path).map_err(complain)?;
+            }
+        }
+    }
+    Ok(())
+}

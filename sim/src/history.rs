@@ -80,6 +80,10 @@ pub enum What {
     },
     /// Faults are over, everybody runs, links are whole.
     Quiet,
+    /// A server says for the first time that something rare has happened.
+    Sometimes {
+        fact: String,
+    },
     /// Of a storage engine on its own.
     Storage(StorageEvent),
 }
@@ -307,6 +311,7 @@ impl What {
             What::Log { .. } => "log",
             What::Panic { .. } => "panic",
             What::Quiet => "quiet",
+            What::Sometimes { .. } => "sometimes",
             What::Storage(event) => event.kind(),
         }
     }
@@ -367,6 +372,7 @@ impl fmt::Display for Event {
             What::StepBegins { step } | What::StepDone { step } => write!(f, " {step}"),
             What::Log { level, message, fields } => write!(f, " {} {message} {fields}", level.word()),
             What::Panic { message } => write!(f, " {message}"),
+            What::Sometimes { fact } => write!(f, " {fact}"),
             What::Storage(event) => write!(f, "{event}"),
         }
     }

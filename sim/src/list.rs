@@ -1,5 +1,7 @@
 //! `cargo sim list`: the words that scenario files can use.
 
+use understudy::runtime::sites::{FACTS, SITES};
+
 use crate::check::{self, Section};
 use crate::cli::List;
 use crate::commands::load;
@@ -16,12 +18,28 @@ pub fn list(what: &List) -> Result<(), String> {
         for number in storage::spec::NUMBERS {
             println!("    {}: {}", number.name, number.about);
         }
+    } else if what.suites {
+        for (suite, about) in scenario::SUITES {
+            println!("{suite}\n    {about}");
+        }
+    } else if what.buggify {
+        for site in SITES {
+            println!("{} ({}%)\n    {}", site.name, site.percent, site.about);
+        }
     } else if what.checks || what.sometimes {
         for check in check::CHECKS
             .iter()
             .filter(|check| (check.section == Section::Sometimes) == what.sometimes)
         {
             println!("{}\n    {}", check.name, check.about);
+        }
+        for fact in FACTS.iter().filter(|_| what.sometimes) {
+            println!(
+                "{}{}\n    {}",
+                fact.name,
+                if fact.rare { " (rare)" } else { "" },
+                fact.about
+            );
         }
     } else if what.workloads {
         for kind in workload::KINDS {
@@ -36,7 +54,8 @@ pub fn list(what: &List) -> Result<(), String> {
     } else {
         for name in files::scenario_names().map_err(|error| format!("the scenario folder: {error}"))? {
             let (scenario, _) = load(&name)?;
-            println!("{name} ({})\n    {}", scenario.suite, scenario.about);
+            let suites: Vec<&str> = scenario.suites.iter().copied().chain([scenario::EVERYTHING]).collect();
+            println!("{name} ({})\n    {}", suites.join(", "), scenario.about);
         }
     }
     Ok(())

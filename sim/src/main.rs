@@ -24,6 +24,7 @@ mod history;
 mod list;
 mod meta;
 mod minimise;
+mod mutants;
 mod plan;
 mod process;
 mod record;

@@ -8,14 +8,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use rand::Rng as _;
 use serde::{Deserialize, Serialize};
+use understudy::runtime::sites::SITES;
 
 use crate::check::CheckUse;
 use crate::draw::{self, Draw};
-use crate::scenario::Scenario;
 use crate::scenario::cluster::{LinkSpec, MemberSpec};
 use crate::scenario::disk::DiskSettings;
 use crate::scenario::step::{Action, Trigger};
+use crate::scenario::{Buggify, Scenario};
 use crate::storage::plan::StoragePlan;
 use crate::units::{Micros, show_micros};
 use crate::workload::WorkloadSpec;
@@ -25,6 +27,12 @@ pub struct Plan {
     pub scenario: String,
     pub seed: u64,
     pub time_limit: Micros,
+    /// The sites of the server that may fire: see `understudy::runtime::sites`.
+    #[serde(default)]
+    pub buggify: Vec<String>,
+    /// The bug that this run has on purpose: see `mutants.rs`.
+    #[serde(default)]
+    pub mutant: Option<String>,
     /// A storage engine on its own: then there are no servers, clients or steps.
     pub storage: Option<StoragePlan>,
     pub servers: Vec<PlannedServer>,
@@ -137,6 +145,8 @@ impl Plan {
             scenario: scenario.name.clone(),
             seed,
             time_limit: scenario.time_limit,
+            buggify: armed(scenario, seed),
+            mutant: None,
             storage: scenario.storage.as_ref().map(|spec| StoragePlan::new(spec, seed)),
             servers: servers.collect(),
             links,
@@ -166,6 +176,22 @@ impl PlannedWorkload {
     pub fn client_names(&self) -> impl Iterator<Item = String> + '_ {
         (1..=self.clients).map(|number| format!("{}.{number}", self.spec.name))
     }
+}
+
+/// Each site has a stream of its own, so that a new one changes no other draw.
+fn armed(scenario: &Scenario, seed: u64) -> Vec<String> {
+    const ARMED: f64 = 0.25;
+    // Of the scenario's own: a suite of many scenarios and few seeds arms all of them somewhere.
+    let stream = |site: &str| draw::stream(seed, &format!("plan/buggify/{}/{site}", scenario.name));
+    let names: Vec<&str> = match &scenario.buggify {
+        Buggify::Sites(names) => names.clone(),
+        Buggify::DrawnBut(without) => SITES
+            .iter()
+            .map(|site| site.name)
+            .filter(|name| !without.contains(name) && stream(name).random_bool(ARMED))
+            .collect(),
+    };
+    names.into_iter().map(str::to_owned).collect()
 }
 
 /// Links as a list, since the keys of a JSON object are texts.
@@ -254,6 +280,12 @@ impl fmt::Display for Plan {
             self.seed,
             show(self.time_limit)
         )?;
+        if !self.buggify.is_empty() {
+            writeln!(f, "  buggify {}", self.buggify.join(", "))?;
+        }
+        if let Some(mutant) = &self.mutant {
+            writeln!(f, "  mutant {mutant}")?;
+        }
         if let Some(storage) = &self.storage {
             return write!(f, "{storage}");
         }
@@ -312,6 +344,19 @@ mod tests {
         let scenario = parse_example();
         assert_eq!(Plan::new(&scenario, 7).to_string(), Plan::new(&scenario, 7).to_string());
         assert_ne!(Plan::new(&scenario, 7).to_string(), Plan::new(&scenario, 8).to_string());
+    }
+
+    #[test]
+    fn every_site_is_armed_in_about_a_quarter_of_the_seeds() {
+        let scenario = parse_example();
+        let plans: Vec<Plan> = (0..200).map(|seed| Plan::new(&scenario, seed)).collect();
+        for site in SITES {
+            let count = plans
+                .iter()
+                .filter(|plan| plan.buggify.iter().any(|name| name == site.name))
+                .count();
+            assert!((25..=75).contains(&count), "{} in {count} of 200", site.name);
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 )]
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -51,14 +52,35 @@ pub fn fix_addresses() -> Result<(), String> {
     Err("runs are reproducible on Linux only: switching address-space randomisation off is done there".to_owned())
 }
 
-/// This program again, with other arguments, its output to be read.
-pub fn child(arguments: &[String]) -> io::Result<Child> {
-    Command::new(std::env::current_exe()?)
+/// This program.
+pub fn this() -> io::Result<PathBuf> {
+    std::env::current_exe()
+}
+
+/// A program, its output to be read.
+pub fn child(program: &Path, arguments: &[String]) -> io::Result<Child> {
+    Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
+}
+
+/// Runs a program to its end in `folder`; its output, or what it complained of.
+pub fn output(folder: &Path, environment: &[(&str, &str)], command: &[&str]) -> Result<String, String> {
+    let output = Command::new(command[0])
+        .args(&command[1..])
+        .current_dir(folder)
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("{}: {error}", command[0]))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(format!("{}: {}\n{said}", command.join(" "), output.status))
 }
 
 /// Wall time, for progress and for the ratio that is printed.

@@ -92,6 +92,11 @@ pub struct Report {
     /// The `sometimes` that happened.
     pub happened: Vec<String>,
     pub missed: Vec<String>,
+    /// How often each site of the server fired, and how often each fact was told.
+    #[serde(default)]
+    pub fired: BTreeMap<String, u64>,
+    #[serde(default)]
+    pub facts: BTreeMap<String, u64>,
     /// When each step was done for the first time, by its label.
     pub reached: BTreeMap<String, Micros>,
     /// The shape of the run, without what changes with every timing.
@@ -156,6 +161,8 @@ impl Report {
             wall_micros: wall,
             happened,
             missed,
+            fired: BTreeMap::new(),
+            facts: BTreeMap::new(),
             summary: summary(history, &verdict),
             tail,
             verdict,
@@ -177,6 +184,8 @@ impl Report {
             wall_micros: 0,
             happened: Vec::new(),
             missed: Vec::new(),
+            fired: BTreeMap::new(),
+            facts: BTreeMap::new(),
             summary: String::new(),
             tail: last.into_iter().rev().collect(),
             verdict,

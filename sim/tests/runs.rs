@@ -10,12 +10,13 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-const SCENARIOS: [&str; 13] = [
+const SCENARIOS: [&str; 16] = [
     "disk-full",
     "failed-sync",
     "orderly-failover",
     "power-loss",
     "primary-lost",
+    "raised-epochs",
     "stale-primary-returns",
     "standby-catches-up",
     "standby-power-cut",
@@ -23,6 +24,8 @@ const SCENARIOS: [&str; 13] = [
     "storage-full",
     "storage-power",
     "storage-sync",
+    "storage-torn",
+    "strangers-at-the-ports",
     "two-primaries-same-epoch",
 ];
 
@@ -205,10 +208,63 @@ fn bad_usage_names_what_is_allowed() {
 
 #[test]
 fn a_suite_goes_by_its_name() {
-    let output = suite(&["storage"], 2, env!("CARGO_TARGET_TMPDIR"));
+    let output = suite(&["versioning"], 2, env!("CARGO_TARGET_TMPDIR"));
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    let runs = "8 runs of storage-damage, storage-full, storage-power, storage-sync: 0 failed";
+    let runs = "4 runs of storage-damage, storage-power: 0 failed";
     assert!(text(&output).contains(runs), "{}", text(&output));
+
+    let output = sim(&["suite", "upgrade"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(
+        text(&output).contains("no scenario belongs to the suite upgrade yet"),
+        "{}",
+        text(&output)
+    );
+}
+
+#[test]
+fn what_a_suite_came_to_is_printed_and_what_it_missed_can_fail_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = altered(
+        folder.path(),
+        "storage-power",
+        &[
+            ("suite:", "buggify: [chunk.segment_full]\nsuite:"),
+            ("sometimes: [", "sometimes: [chunk.tail_cut, replication.incomplete, "),
+        ],
+    );
+    let report = folder.path().join("report");
+    let report = report.to_str().unwrap();
+    let suite = ["suite", &scenario, "--seeds", "8", "--base", "1", "--report", report];
+    let output = sim(&suite);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let output = sim(&["coverage", report]);
+    let said = text(&output);
+    let line = |name: &str| {
+        let line = said.lines().find(|line| line.trim_start().starts_with(name));
+        line.unwrap_or_else(|| panic!("{name}: {said}")).to_owned()
+    };
+    assert!(said.starts_with("8 runs\n"), "{said}");
+    assert!(!line("chunk.tail_cut").contains("NEVER"), "{said}");
+    assert!(line("replication.incomplete").ends_with("NEVER"), "{said}");
+    assert!(line("chunk.segment_full").contains(" 8 "), "armed in every run: {said}");
+    assert!(line("chunk.sync_slow").ends_with("NEVER"), "{said}");
+    // A store has nobody to replicate to.
+    assert!(line("sometimes replication.incomplete").ends_with("NEVER"), "{said}");
+    let output = sim(&[&suite[..], &["--demand-sometimes"]].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+}
+
+#[test]
+fn this_build_has_no_bugs_on_purpose() {
+    let output = sim(&["run", "storage-power", "--seed", "1", "--mutant", "torn-tail-not-cut"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    let output = sim(&["mutants", "--list"]);
+    assert!(
+        text(&output).contains("torn-tail-not-cut (storage-torn, "),
+        "{}",
+        text(&output)
+    );
 }
 
 /// An oracle that excuses too much would pass this too: a disk that lies, and errors that nobody expects.

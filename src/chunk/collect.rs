@@ -33,7 +33,8 @@ use super::seal::write_pack_index;
 use super::store::{ChunkStore, Inner, Pack};
 use super::write::offset_in_segment;
 use super::{HASH_BYTES, Hash, Link, StoreSize};
-use crate::runtime;
+use crate::runtime::sites::pause;
+use crate::runtime::{self, buggify, sometimes};
 
 /// After how many chunks others get their turn: some hundreds of microseconds.
 const CHUNKS_A_TURN: u32 = 64;
@@ -245,6 +246,7 @@ impl Collection {
         if self.steps.is_multiple_of(CHUNKS_A_TURN) {
             runtime::yield_now().await;
         }
+        pause(buggify!("chunk.collect_slowly", 1..=20)).await;
     }
 
     /// Copies what is marked into packs.
@@ -292,6 +294,8 @@ impl Collection {
         for old in self.old.values_mut().rev().filter(|old| old.generation.is_some()) {
             let alive = old.live_bytes.saturating_mul(3) >= old.bytes.saturating_mul(2);
             old.kept = alive && old.bytes > copied.saturating_mul(2).min(full);
+            sometimes!(old.kept, "chunk.pack_kept");
+            sometimes!(!old.kept && old.live_bytes > 0, "chunk.pack_replaced");
             if !old.kept {
                 copied += old.live_bytes;
             }
@@ -370,6 +374,11 @@ impl Collection {
     ) -> Result<Collected, E> {
         assert!(self.copied, "what is marked is copied before the rest is given up");
         self.catch_up(references).await?;
+        sometimes!(
+            self.caught_up > start_of(&self.horizon),
+            "chunk.collected_beside_commits"
+        );
+        pause(buggify!("chunk.switch_slow", 1..=300)).await;
         Ok(self.switch().await?)
     }
 

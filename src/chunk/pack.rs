@@ -11,6 +11,7 @@ use super::reader::Segment;
 use super::seal::write_pack_index;
 use super::store::{ChunkStore, Inner, Pack};
 use super::write::{begin_segment, offset_in_segment};
+use crate::runtime::buggify;
 
 /// How much is written to a pack at once.
 const WRITE_BYTES: usize = 1 << 20;
@@ -52,7 +53,8 @@ impl Packer {
     pub async fn push(&mut self, chunk: StoredChunk) -> Result<Location, ChunkError> {
         if let Some(open) = &self.open {
             let end = open.offset + open.buffer.len() as u64;
-            if end + chunk.record_bytes() > self.inner().segment_bytes_max && !open.chunks.is_empty() {
+            let is_full = end + chunk.record_bytes() > self.inner().segment_bytes_max;
+            if (is_full || buggify!("chunk.pack_full")) && !open.chunks.is_empty() {
                 self.close().await?;
             }
         }

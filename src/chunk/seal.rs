@@ -11,8 +11,8 @@ use super::error::ChunkError;
 use super::format::{IndexFile, IndexedChunk, RECORD_HEAD_BYTES, RootRecord, SegmentHeader};
 use super::reader::Segment;
 use super::store::Pack;
-use crate::runtime;
 use crate::runtime::disk::{Disk, File, OpenMode};
+use crate::runtime::{self, buggify};
 
 /// What one segment holds, in the order of the log.
 #[derive(Debug, Clone, Default)]
@@ -62,6 +62,9 @@ pub(super) fn write_index_files(disk: &Disk, sealed: Vec<Sealed>) {
     let work = async move {
         for sealed in sealed {
             let name = Segment::index_name(sealed.segment.header.number);
+            if buggify!("chunk.index_file_lost") {
+                continue;
+            }
             if let Err(error) = write_index_file(&disk, &name, sealed) {
                 tracing::debug!(%error, "index file not written");
                 let _ = disk.remove_file(&name);

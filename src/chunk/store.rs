@@ -26,9 +26,8 @@ use super::reader::{LogReader, Segment, SegmentReader, Step, detail};
 use super::recovery::{MANIFEST, Recovered, Recovery, look, recover, write_manifest};
 use super::write::{Log, begin_segment};
 use super::{HASH_BYTES, Hash};
-use crate::runtime;
-use crate::runtime::WallTime;
 use crate::runtime::disk::Disk;
+use crate::runtime::{self, WallTime, sometimes};
 
 /// What may be set per store.
 #[derive(Debug, Clone)]
@@ -419,6 +418,7 @@ impl Inner {
             if let Some(segment) = segment {
                 return read_chunk(&segment, hash, location);
             }
+            sometimes!("chunk.read_again");
         }
     }
 

@@ -12,7 +12,8 @@ use super::recovery::write_manifest;
 use super::seal::write_index_files;
 use super::store::{ChunkStore, Inner};
 use super::write::Log;
-use crate::runtime;
+use crate::runtime::sites::pause;
+use crate::runtime::{self, buggify, sometimes};
 
 /// Who wants a sync, and whether one is on its way.
 #[derive(Default)]
@@ -100,10 +101,19 @@ impl ChunkStore {
                 if log.backlog_bytes < self.inner.backlog_bytes_max {
                     return Ok(());
                 }
+                sometimes!("chunk.backlog_held_back");
                 self.inner.want_sync(&mut log);
             }
             let _ = rounds.changed().await;
         }
+    }
+}
+
+impl ChunkStore {
+    /// Whether [`room`](Self::room) would not wait. A closed store has room: whoever writes is told why it cannot.
+    pub fn has_room(&self) -> bool {
+        let log = self.inner.log.lock();
+        log.closed.is_some() || log.backlog_bytes < self.inner.backlog_bytes_max
     }
 }
 
@@ -149,6 +159,7 @@ impl Inner {
                 log.synced = round.tail;
                 log.backlog_bytes -= round.bytes;
                 if log.published.sequence < round.root.sequence {
+                    sometimes!(log.published.sequence + 1 < round.root.sequence, "chunk.sync_shared");
                     log.published = round.root;
                     log.published_end = round.root_end;
                     // Under the lock, so that followers see roots in order and never ahead of `published`.
@@ -161,6 +172,7 @@ impl Inner {
             }
             Err(error) => {
                 tracing::error!(%error, "store closed: a sync failed");
+                sometimes!("chunk.sync_failed");
                 log.closed = Some(error.to_string().into());
             }
         }
@@ -169,6 +181,7 @@ impl Inner {
 
     /// Makes a round durable. Names come last: a manifest names only segments that are there for good.
     async fn sync(&self, round: &Round) -> Result<(), ChunkError> {
+        pause(buggify!("chunk.sync_slow", 1..=500)).await;
         for segment in &round.dirty {
             segment.file.sync().await.map_err(segment.io("sync"))?;
         }
@@ -177,6 +190,12 @@ impl Inner {
                 .sync_dir("")
                 .await
                 .map_err(ChunkError::io("sync", self.disk.describe("")))?;
+            if buggify!("chunk.manifest_late") {
+                // As when there is no space for it.
+                self.log.lock().manifest_is_behind = true;
+                return Ok(());
+            }
+            pause(buggify!("chunk.manifest_slow", 1..=500)).await;
             let _turn = self.manifest_turn.lock().await;
             let manifest = self.segments.read().manifest(self.store, round.tail.segment);
             match write_manifest(&self.disk, &manifest).await {

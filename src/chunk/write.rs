@@ -14,6 +14,7 @@ use super::recovery::RootAt;
 use super::seal::{Contents, Sealed};
 use super::store::Inner;
 use super::{Hash, ROOTS_KEPT};
+use crate::runtime::buggify;
 use crate::runtime::disk::{Disk, OpenMode};
 
 /// Writers that never ask for room are refused at this many times the bound.
@@ -147,7 +148,8 @@ impl Inner {
 
     /// Begins a new segment when `bytes` more do not fit the active one.
     fn make_room(&self, log: &mut Log, bytes: u64) -> Result<(), ChunkError> {
-        if log.tail.offset.saturating_add(bytes) <= self.segment_bytes_max {
+        let fits = log.tail.offset.saturating_add(bytes) <= self.segment_bytes_max;
+        if fits && !buggify!("chunk.segment_full") {
             return Ok(());
         }
         self.seal_active(log)

@@ -14,9 +14,10 @@ use super::gate::GateTicket;
 use super::rebase::{Changes, apply_changes};
 use super::snapshot::Snapshot;
 use super::versioning::build_commit;
-use super::{Database, EngineError, Transaction};
+use super::{Database, DatabaseId, EngineError, Transaction};
 use crate::chunk::{ChunkBatch, Hash, RootRecord};
-use crate::runtime::{self, WallTime};
+use crate::runtime::sites::pause;
+use crate::runtime::{self, WallTime, buggify, sometimes};
 use crate::version::{Commit, MAIN_BRANCH, RootValue, WorkingSet, references};
 
 /// Putting this many edits into their maps and writing them takes long enough to be felt by others.
@@ -64,17 +65,18 @@ impl Database {
         if !transaction.has_changes() {
             return Ok(CommitOutcome::default());
         }
-        // Held back before the turn, so that a slow disk makes writers wait and not fail.
-        self.inner.store.room().await?;
         let turn = {
-            let _turn = self.inner.turn.lock().await;
+            let _turn = self.turn_with_room().await?;
             let entered = self.inner.shared.gate.enter(transaction.closings);
+            sometimes!(entered.is_err(), "engine.commit_refused");
             let ticket = entered.map_err(|reason| EngineError::ReadOnly {
                 database: self.name().to_owned(),
                 reason,
             })?;
             self.refuse_when_dropped()?;
-            let appended = if transaction.edits.rows() < EDITS_FELT {
+            let appended = if let Some(conflict) = conflict_out_of_nothing(&transaction) {
+                Err(conflict)
+            } else if transaction.edits.rows() < EDITS_FELT {
                 self.append(&transaction)
             } else {
                 runtime::busy(|| self.append(&transaction))
@@ -111,9 +113,22 @@ impl Database {
             // A transaction that runs again must see what it conflicted with, or it would conflict again.
             Turn::Refused(error, newest) => {
                 if error.is_conflict() {
+                    sometimes!("engine.conflict");
                     let _ = self.inner.store.wait_published(newest).await;
                 }
                 Err(error)
+            }
+        }
+    }
+
+    /// The turn, once the disk has caught up: a slow one makes writers wait and not fail. Those that had the turn while
+    /// this one waited for it may have filled the room again.
+    async fn turn_with_room(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, EngineError> {
+        loop {
+            self.inner.store.room().await?;
+            let turn = self.inner.turn.lock().await;
+            if self.inner.store.has_room() {
+                return Ok(turn);
             }
         }
     }
@@ -129,6 +144,7 @@ impl Database {
             .expect("a transaction began here, so there is a root");
         let mut batch = ChunkBatch::new(store);
         let (snapshot, version) = build(&mut batch, transaction, &head)?;
+        sometimes!(transaction.base.root() != head.root(), "engine.rebased");
         if snapshot.root() == head.root() {
             return Ok(None);
         }
@@ -191,6 +207,7 @@ impl Database {
         let (store, shared) = (self.inner.store.clone(), self.inner.shared.clone());
         let task = runtime::spawn("publish", async move {
             let published = store.wait_published(record.sequence).await;
+            pause(buggify!("engine.acknowledge_late", 1..=500)).await;
             if first && published.is_ok() {
                 shared.databases_changed();
             }
@@ -206,6 +223,19 @@ impl Database {
     pub(super) fn snapshots(&self) -> parking_lot::MutexGuard<'_, Snapshots> {
         self.inner.snapshots.lock()
     }
+}
+
+/// Whoever commits must be able to run again, whatever the others do. The server's own tables are another matter: when
+/// they are made, there are no others.
+fn conflict_out_of_nothing(transaction: &Transaction) -> Option<EngineError> {
+    if transaction.database.id() == DatabaseId::SYSTEM {
+        return None;
+    }
+    let table = transaction.edits.tables.keys().next()?;
+    buggify!("engine.conflict").then(|| EngineError::Conflict {
+        table: table.clone(),
+        key: None,
+    })
 }
 
 /// The content after `transaction` is applied to `head`, and the version commit if it holds one.

@@ -14,6 +14,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::runtime::sometimes;
+
 /// Why clients may not write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ReadOnlyReason {
@@ -109,7 +111,10 @@ impl WriteGate {
         let door = self.shared.door.lock();
         match door.reason {
             Some(reason) => Err(reason),
-            None if door.closings != closings => Err(ReadOnlyReason::Demoting),
+            None if door.closings != closings => {
+                sometimes!("engine.commit_after_closing");
+                Err(ReadOnlyReason::Demoting)
+            }
             None => Ok(self.count()),
         }
     }

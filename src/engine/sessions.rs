@@ -22,7 +22,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::runtime;
+use crate::runtime::sites::pause;
+use crate::runtime::{self, buggify, sometimes};
 
 /// How long a session may take to end. Statements notice within milliseconds that they are cancelled, and clients have
 /// half a second to hear why.
@@ -160,6 +161,7 @@ impl SessionRegistry {
     /// Running statements are cancelled; `why` is what their clients are told. Sessions that register meanwhile are
     /// not touched.
     pub async fn kill_all(&self, spare: Option<SessionId>, why: &'static str) -> usize {
+        pause(buggify!("engine.kill_late", 1..=2000)).await;
         self.kill_within(KILL_LIMIT, spare, why).await
     }
 
@@ -179,6 +181,7 @@ impl SessionRegistry {
             session.terminate(why);
         }
         let count = asked.len();
+        sometimes!(count > 0, "engine.sessions_killed");
         let ids: Vec<SessionId> = asked.iter().map(|session| session.id).collect();
         drop(asked);
         let all_ended = ended.wait_for(|_| self.alive(&ids).is_empty());

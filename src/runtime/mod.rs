@@ -15,6 +15,7 @@
 
 pub mod disk;
 pub mod net;
+pub mod sites;
 
 mod entropy;
 mod lookup;
@@ -33,6 +34,7 @@ use simulated as platform;
 
 pub use entropy::{Rng, rng};
 pub use lookup::LookupMap;
+pub(crate) use sites::{buggify, sometimes};
 pub use task::{AbortOnDrop, HyperExecutor, Task, TaskError, spawn};
 pub use time::{Elapsed, Instant, Interval, WallTime, interval, now, sleep, sleep_until, timeout, wall_clock};
 
@@ -59,6 +61,9 @@ pub fn memory_bytes() -> u64 {
 pub fn busy<R>(work: impl FnOnce() -> R) -> R {
     platform::busy(work)
 }
+
+#[cfg(madsim)]
+pub use platform::mutant;
 
 /// Completes when this process is asked to stop: SIGINT or SIGTERM, or in the simulator a graceful stop requested by
 /// the scenario.

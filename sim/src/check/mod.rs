@@ -2,7 +2,8 @@
 //!
 //! A check is one entry in [`CHECKS`]: a name, a sentence, what it takes as an argument, and a function over the
 //! history. Those that make sense while a run goes on have a running form too, so that `always` fails at the event
-//! that broke the promise. `sometimes` entries are not promises: they must happen in some seed of a suite.
+//! that broke the promise. `sometimes` entries are not promises: they must happen in some seed of a suite. Some are read
+//! from the history; the others, with a dot in their name, the server says itself (`understudy::runtime::sites`).
 //!
 //! Invariants
 //! - A check never reads anything but the history and its argument, so each is tested with planted violations.
@@ -24,8 +25,9 @@ pub mod writes;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use understudy::runtime::sites::FACTS;
 
-use crate::history::{Event, History};
+use crate::history::{Event, History, What};
 use crate::scenario::cluster::Role;
 use crate::units::{Micros, show_moment};
 use crate::yaml::{Complaint, Node, Value, unknown};
@@ -142,6 +144,11 @@ pub const CHECKS: &[Check] = &[
     storage::sometimes::POWER_LOST_WHILE_OPENING,
 ];
 
+/// The name of what the server itself says to have happened, if this is one: see `understudy::runtime::sites`.
+fn server_fact(name: &str) -> Option<&'static str> {
+    FACTS.iter().map(|fact| fact.name).find(|fact| *fact == name)
+}
+
 /// A word of ours. (Serde takes a reference that it can see for one into what is read.)
 type Word = &'static str;
 
@@ -163,6 +170,14 @@ impl CheckUse {
 
     /// Judges a complete history. For `sometimes`, a finding means that it did not happen.
     pub fn judge(&self, history: &History) -> Option<Violation> {
+        if let Some(fact) = server_fact(self.name) {
+            let happened = |event: &Event| matches!(&event.what, What::Sometimes { fact: name } if name == fact);
+            return (!history.events.iter().any(happened)).then(|| Violation {
+                check: self.name,
+                at: None,
+                what: "did not happen".to_owned(),
+            });
+        }
         let (at, what) = match self.check().judge {
             Judge::Running(make) => {
                 let mut watch = make(&self.arg);
@@ -219,7 +234,9 @@ pub fn parse(section: &str, node: &Node) -> Result<Vec<CheckUse>, Complaint> {
         Section::Sometimes => section == "sometimes",
     };
     let allowed: Vec<&Check> = CHECKS.iter().filter(fits).collect();
-    let words: Vec<&str> = allowed.iter().map(|check| check.name).collect();
+    let facts = if section == "sometimes" { FACTS } else { &[] };
+    let names = allowed.iter().map(|check| check.name);
+    let words: Vec<&str> = names.chain(facts.iter().map(|fact| fact.name)).collect();
     let mut uses: Vec<CheckUse> = Vec::new();
     for entry in node.strict_list(section)? {
         let (word, arg_node) = match &entry.value {
@@ -233,12 +250,22 @@ pub fn parse(section: &str, node: &Node) -> Result<Vec<CheckUse>, Complaint> {
             },
             _ => (entry.text(section)?, None),
         };
+        if uses.iter().any(|known| known.name == word) {
+            return Err(entry.complain(format!("{section}: {word:?} is named twice")));
+        }
+        if let Some(fact) = facts.iter().find(|fact| fact.name == word) {
+            if arg_node.is_some() {
+                return Err(entry.complain(format!("{word} takes no argument")));
+            }
+            uses.push(CheckUse {
+                name: fact.name,
+                arg: Arg::None,
+            });
+            continue;
+        }
         let Some(check) = allowed.iter().find(|check| check.name == word) else {
             return Err(entry.complain(unknown(section, word, &words)));
         };
-        if uses.iter().any(|known| known.name == check.name) {
-            return Err(entry.complain(format!("{section}: {word:?} is named twice")));
-        }
         uses.push(CheckUse {
             name: check.name,
             arg: parse_arg(check, arg_node, entry)?,

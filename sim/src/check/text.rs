@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Arg, CHECKS, CheckUse, Section, parse};
+use super::{Arg, CHECKS, CheckUse, Section, parse, server_fact};
 use crate::units::show_micros;
 use crate::yaml::Node;
 
@@ -35,6 +35,7 @@ impl TryFrom<String> for CheckUse {
         let known = CHECKS.iter().find(|check| check.name == name);
         let section = match known.map(|check| check.section) {
             Some(Section::Sometimes) => "sometimes",
+            None if server_fact(name).is_some() => "sometimes",
             _ => "finally",
         };
         let node = Node::parse("check", &format!("[{text}]")).map_err(|complaint| complaint.what)?;

@@ -55,6 +55,13 @@ fn forget_mark(other: &mut PlannedStep, mark: &str, step: &PlannedStep, at: Micr
     }
 }
 
+/// Without the sites `range`, which then never fire.
+pub fn without_sites(plan: &Plan, _: &Failed, range: Range<usize>) -> Option<Plan> {
+    let mut plan = plan.clone();
+    plan.buggify.drain(range);
+    Some(plan)
+}
+
 /// Without the workloads `range`.
 pub fn without_workloads(plan: &Plan, _: &Failed, range: Range<usize>) -> Option<Plan> {
     let mut plan = plan.clone();

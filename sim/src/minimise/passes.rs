@@ -14,7 +14,8 @@ use crate::units::Micros;
 type Pass = fn(&mut Shrinker<'_>) -> Result<(), String>;
 
 pub const ALL: &[Pass] = &[
-    tail, checks, lives, operations, steps, workloads, servers, calm, noise, clients, params, times, pace, edits, store,
+    tail, checks, lives, operations, steps, workloads, servers, sites, calm, noise, clients, params, times, pace,
+    edits, store,
 ];
 
 const SECOND: Micros = 1_000_000;
@@ -64,6 +65,11 @@ fn workloads(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
 
 fn servers(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
     shrinker.shrink_list(|plan| plan.servers.len(), without_servers)
+}
+
+/// Sites of the server that may fire.
+fn sites(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
+    shrinker.shrink_list(|plan| plan.buggify.len(), edit::without_sites)
 }
 
 fn lives(shrinker: &mut Shrinker<'_>) -> Result<(), String> {

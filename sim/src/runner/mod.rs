@@ -16,13 +16,14 @@ mod servers;
 mod steps;
 mod storage;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use understudy::runtime;
-use understudy::runtime::simulated::{LinkSettings, World};
+use understudy::runtime::simulated::{LinkSettings, SiteCounts, World};
 
 use crate::check::{CheckUse, Violation};
 use crate::history::{FinalState, What};
@@ -44,6 +45,9 @@ const SETUP_LIMIT: Duration = Duration::from_secs(10);
 const SETUP_PAUSE: Duration = Duration::from_millis(100);
 /// An operation that is on its way when its workload ends has this long to return.
 const LAST_OPERATION: Duration = Duration::from_secs(40);
+
+/// What the world calls a `sometimes!` of the server.
+const SOMETIMES: &str = "sometimes";
 
 /// What everything in a run works with.
 #[derive(Clone)]
@@ -80,18 +84,25 @@ pub fn run(plan: &Plan, trace: Trace) -> Result<Report, String> {
         let (plan, recorder) = (Arc::clone(&plan), recorder.clone());
         catch_unwind(AssertUnwindSafe(|| {
             World::run(plan.seed, |world| async move {
-                if plan.storage.is_some() {
+                world.arm_sites(&plan.buggify);
+                world.set_mutant(plan.mutant.clone());
+                listen(&world, &recorder);
+                let ended = if plan.storage.is_some() {
                     storage::play(plan, recorder, names).await
                 } else {
-                    play(plan, world, recorder, names).await
-                }
+                    play(plan, world.clone(), recorder, names).await
+                };
+                (ended, world.site_counts())
             })
         }))
     };
-    let (end, trouble) = match outcome {
+    let ((end, trouble), counts) = match outcome {
         Ok(outcome) => outcome,
         // The panic itself is an event; the check of that name says so even where the scenario did not ask for it.
-        Err(_) => (FinalState::default(), Some(panicked(&recorder))),
+        Err(_) => (
+            (FinalState::default(), Some(panicked(&recorder))),
+            SiteCounts::default(),
+        ),
     };
     let (history, mut trace, broken) = recorder.finish(end);
     trace.finish().map_err(|error| format!("writing the trace: {error}"))?;
@@ -100,14 +111,17 @@ pub fn run(plan: &Plan, trace: Trace) -> Result<Report, String> {
         (None, Some(Trouble::Stuck(why))) => (None, Some(why)),
         (None, None) => (None, None),
     };
-    Ok(Report::new(
-        &plan,
-        &history,
-        &trace,
-        broken,
-        stuck,
-        micros_of(watch.elapsed()),
-    ))
+    let by_name = |counts: BTreeMap<&str, u64>| {
+        counts
+            .into_iter()
+            .map(|(name, count)| (name.to_owned(), count))
+            .collect()
+    };
+    Ok(Report {
+        fired: by_name(counts.fired),
+        facts: by_name(counts.happened),
+        ..Report::new(&plan, &history, &trace, broken, stuck, micros_of(watch.elapsed()))
+    })
 }
 
 fn panicked(recorder: &Recorder) -> Trouble {
@@ -133,17 +147,26 @@ fn virtual_time() -> Micros {
     }
 }
 
-async fn play(plan: Arc<Plan>, world: World, recorder: Recorder, names: NodeNames) -> (FinalState, Option<Trouble>) {
-    names.enter("operator");
-    let wire = recorder.clone();
+/// Everything that the world tells goes into the trace, and what servers say of themselves into the history.
+fn listen(world: &World, recorder: &Recorder) {
+    let recorder = recorder.clone();
     world.on_event(move |event| {
+        if event.kind == SOMETIMES {
+            let fact = event.detail.clone();
+            recorder.record(&event.node, What::Sometimes { fact });
+            return;
+        }
         let digest = if event.payload.is_empty() {
             String::new()
         } else {
             digest(&event.payload)
         };
-        wire.detail(&event.node, event.kind, &format!("{} {digest}", event.detail));
+        recorder.detail(&event.node, event.kind, &format!("{} {digest}", event.detail));
     });
+}
+
+async fn play(plan: Arc<Plan>, world: World, recorder: Recorder, names: NodeNames) -> (FinalState, Option<Trouble>) {
+    names.enter("operator");
     let stage = Stage {
         directory: Arc::new(servers::directory(&plan, &recorder)),
         servers: Servers::default(),

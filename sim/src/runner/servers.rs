@@ -16,11 +16,11 @@ use crate::history::{Level, What};
 use crate::plan::{Plan, PlannedServer};
 use crate::record::Recorder;
 use crate::scenario::cluster::Role;
+use crate::workload::CLUSTER_PORT;
 use crate::workload::client::Directory;
 use crate::workload::session::Login;
 
 const SQL_PORT: u16 = 5432;
-const CLUSTER_PORT: u16 = 50051;
 
 /// The engines of the servers that run, to see which roots they have published.
 #[derive(Clone, Default)]

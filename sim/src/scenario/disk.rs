@@ -183,6 +183,13 @@ impl DiskSettings {
             .any(|word| self.0.get(word).is_some_and(|bytes| *bytes != NONE))
     }
 
+    /// What this disk will do wrong.
+    pub fn faults(&self) -> impl Iterator<Item = &'static str> + '_ {
+        let said = self.0.iter().filter(|(_, value)| **value != 0 && **value != NONE);
+        let how_long = ["latency", "stuck_for"];
+        said.map(|(word, _)| *word).filter(move |word| !how_long.contains(word))
+    }
+
     /// The words that are said here.
     pub fn words(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.0.keys().copied()

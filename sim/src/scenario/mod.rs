@@ -15,6 +15,8 @@ pub mod write;
 
 use std::path::Path;
 
+use understudy::runtime::sites::SITES;
+
 use crate::check::{self, CheckUse};
 use crate::draw::parse_number;
 use crate::storage::spec::StorageSpec;
@@ -34,8 +36,9 @@ pub struct Scenario {
     pub seed: Option<u64>,
     /// Virtual time after which the run counts as stuck.
     pub time_limit: Micros,
-    /// The group that `cargo sim suite` runs it with, one of [`SUITES`].
-    pub suite: &'static str,
+    /// The groups that `cargo sim suite` runs it with, of [`SUITES`]; [`EVERYTHING`] besides.
+    pub suites: Vec<&'static str>,
+    pub buggify: Buggify,
     /// A storage engine on its own, instead of servers and what happens to them.
     pub storage: Option<StorageSpec>,
     pub servers: Vec<ServerSpec>,
@@ -66,10 +69,50 @@ impl Names {
     }
 }
 
-/// Groups of scenarios, with what they are about. The first is where a scenario belongs that does not say.
+/// Which sites of the server (`understudy::runtime::sites`) may fire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Buggify {
+    /// Each but these is armed in a quarter of the seeds.
+    DrawnBut(Vec<&'static str>),
+    /// These, in every seed.
+    Sites(Vec<&'static str>),
+}
+
+/// The suite that every scenario belongs to.
+pub const EVERYTHING: &str = "chaos";
+
+/// Groups of scenarios, with what they would catch.
 pub const SUITES: &[(&str, &str)] = &[
-    ("cluster", "servers, clients and the network"),
-    ("storage", "the storage engine on its own: no SQL, no network"),
+    (
+        "failover",
+        "a role that moves: what was acknowledged and is lost, two writers in one epoch, a demotion that does not wait, a \
+         standby that acknowledges what it has not got",
+    ),
+    (
+        "split-brain",
+        "two who take themselves for primary: who is not fenced, goes on writing, or forgets at a restart what it knew",
+    ),
+    (
+        "storage",
+        "disks that lose power, fill up, fail to sync and lie: a commit that is gone or half there, a wrong row, damage \
+         that is not named, garbage that was none",
+    ),
+    (
+        "versioning",
+        "version commits beside ordinary ones: history that is lost, torn from its rows, or collected",
+    ),
+    (
+        "security",
+        "strangers at the ports and clocks that are off: members that are kept out, tokens that are taken out of their time",
+    ),
+    (
+        "upgrade",
+        "an old format or protocol beside the new one: no scenario yet, since there is one of each",
+    ),
+    (
+        EVERYTHING,
+        "every scenario there is; only such a suite can miss what the server says must happen",
+    ),
 ];
 
 /// What a scenario of the storage engine cannot say: there are no servers.
@@ -81,6 +124,7 @@ const KEYS: &[&str] = &[
     "suite",
     "seed",
     "time_limit",
+    "buggify",
     "storage",
     "cluster",
     "network",
@@ -88,6 +132,39 @@ const KEYS: &[&str] = &[
     "steps",
     "check",
 ];
+
+impl Buggify {
+    /// `on`, `off`, the sites that may fire, or `{ without: [...] }`.
+    fn parse(node: &Node) -> Result<Buggify, Complaint> {
+        match node.text("buggify") {
+            Ok("on") => return Ok(Buggify::DrawnBut(Vec::new())),
+            Ok("off") => return Ok(Buggify::Sites(Vec::new())),
+            _ => {}
+        }
+        if node.entries("buggify").is_ok() {
+            let without = node.fields("buggify", &["without"])?.require("without")?;
+            return Buggify::sites(without).map(Buggify::DrawnBut);
+        }
+        Buggify::sites(node).map(Buggify::Sites)
+    }
+
+    fn sites(node: &Node) -> Result<Vec<&'static str>, Complaint> {
+        let words: Vec<&'static str> = SITES.iter().map(|site| site.name).collect();
+        let sites: Result<Vec<&'static str>, Complaint> = node
+            .list()
+            .iter()
+            .map(|node| {
+                let known = words
+                    .iter()
+                    .find(|word| node.text("buggify").is_ok_and(|text| text == **word));
+                known.copied().ok_or_else(|| {
+                    node.complain("buggify: on, off or a list of sites is due, or a list under `without`; `cargo sim list --buggify` names them")
+                })
+            })
+            .collect();
+        sites
+    }
+}
 
 impl Scenario {
     /// Reads `text`; `file` is named in complaints and must be called like the scenario.
@@ -116,10 +193,14 @@ impl Scenario {
         let time_limit = units::parse_micros(limit_node.text("time_limit")?)
             .map_err(|error| limit_node.complain(format!("time_limit: {error}")))?;
 
-        let suites: Vec<&str> = SUITES.iter().map(|(suite, _)| *suite).collect();
-        let suite = fields
-            .get("suite")
-            .map_or(Ok(suites[0]), |node| node.word("suite", &suites))?;
+        let words: Vec<&'static str> = SUITES.iter().map(|(suite, _)| *suite).collect();
+        let named = fields.get("suite").map(Node::list).unwrap_or_default();
+        let suites: Result<Vec<&'static str>, Complaint> =
+            named.iter().map(|node| node.word("suite", &words)).collect();
+        let suites = suites?;
+        let buggify = fields
+            .get("buggify")
+            .map_or(Ok(Buggify::DrawnBut(Vec::new())), Buggify::parse)?;
         let storage = fields.get("storage").map(StorageSpec::parse).transpose()?;
         if storage.is_some()
             && let Some((key, node)) = CLUSTER_KEYS.iter().find_map(|key| Some((key, fields.get(key)?)))
@@ -199,7 +280,8 @@ impl Scenario {
         Ok(Scenario {
             name,
             about,
-            suite,
+            suites,
+            buggify,
             seed: seed.transpose()?,
             storage,
             time_limit,

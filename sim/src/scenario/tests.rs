@@ -293,14 +293,17 @@ check: { always: [commits_survive] }
 fn a_scenario_of_storage_has_no_servers() {
     let scenario = Scenario::parse("scenarios/example.yaml", STORAGE).unwrap();
     assert!(scenario.servers.is_empty() && scenario.steps.is_empty() && scenario.storage.is_some());
-    assert_eq!((scenario.suite, parse_example().suite), ("storage", "cluster"));
+    assert_eq!(scenario.suites, ["storage"]);
+    assert!(parse_example().suites.is_empty());
     for (good, bad, line, part) in [
         (
             "suite: storage",
             "suite: disks",
             3,
-            "unknown word \"disks\"; allowed here: cluster, storage",
+            "unknown word \"disks\"; allowed here: failover, split-brain, storage",
         ),
+        ("suite: storage", "suite: [storage, disks]", 3, "unknown word \"disks\""),
+        ("check:", "buggify: maybe\ncheck:", 6, "on, off or a list of sites"),
         ("check:", "steps: []\ncheck:", 6, "steps and storage exclude each other"),
         ("lives: 2", "lifes: 2", 5, "unknown word \"lifes\""),
         ("storage: {", "storages: {", 5, "unknown word \"storages\""),
@@ -316,6 +319,25 @@ fn a_scenario_of_storage_has_no_servers() {
         .map(|_| ())
         .unwrap_err();
     assert!(error.what.contains("is the name of a suite"), "{error}");
+}
+
+#[test]
+fn a_scenario_says_which_sites_may_fire() {
+    let with = |line: &str| {
+        let text = STORAGE.replacen("check:", &format!("{line}check:"), 1);
+        Scenario::parse("scenarios/example.yaml", &text).unwrap().buggify
+    };
+    assert_eq!(with(""), Buggify::DrawnBut(vec![]));
+    assert_eq!(with("buggify: on\n"), Buggify::DrawnBut(vec![]));
+    assert_eq!(
+        with("buggify: { without: [chunk.sync_slow] }\n"),
+        Buggify::DrawnBut(vec!["chunk.sync_slow"])
+    );
+    assert_eq!(with("buggify: off\n"), Buggify::Sites(vec![]));
+    assert_eq!(
+        with("buggify: [chunk.segment_full]\n"),
+        Buggify::Sites(vec!["chunk.segment_full"])
+    );
 }
 
 proptest::proptest! {

@@ -20,10 +20,11 @@ pub fn scenario_file(plan: &Plan, name: &str, about: &str) -> Option<String> {
         return None;
     }
     let mut text = format!(
-        "scenario: {name}\nabout: {}\nseed: {}\ntime_limit: {}\ncluster:\n  servers:\n",
+        "scenario: {name}\nabout: {}\nseed: {}\ntime_limit: {}\nbuggify: {}\ncluster:\n  servers:\n",
         quoted(about),
         plan.seed,
-        time(plan.time_limit)
+        time(plan.time_limit),
+        written_sites(&plan.buggify)
     );
     for server in &plan.servers {
         let _ = writeln!(text, "    {}: {}", server.name, written_server(server));
@@ -65,6 +66,13 @@ pub fn scenario_file(plan: &Plan, name: &str, about: &str) -> Option<String> {
         }
     }
     Some(text)
+}
+
+fn written_sites(sites: &[String]) -> String {
+    match sites {
+        [] => "off".to_owned(),
+        sites => format!("[{}]", sites.join(", ")),
+    }
 }
 
 /// JSON's quoting is understood by YAML.

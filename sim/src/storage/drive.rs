@@ -139,6 +139,8 @@ impl Driver<'_> {
         match &life.end {
             End::Close => {
                 drop((held, engine, desk));
+                // The process ends, and with it what still ran in it.
+                self.disk.kill();
                 self.tell(StorageEvent::Ended { how: "closed" });
                 return Ok(());
             }
@@ -309,6 +311,8 @@ impl Desk {
     fn heed(&self, outcome: Result<(), EngineError>) {
         match outcome {
             Err(error) if error.to_string().contains("No space left") => {}
+            // The engine had begun one by itself.
+            Err(EngineError::CollectionRuns { .. }) => {}
             Ok(()) | Err(EngineError::Store(ChunkError::Closed { .. })) => {}
             Err(error) => self.read_failed(&error),
         }

@@ -5,6 +5,7 @@
 //!
 //! Must not know: what a run is made of.
 
+mod coverage;
 mod progress;
 mod tally;
 
@@ -18,11 +19,14 @@ use crate::plan::Plan;
 use crate::process::Stopwatch;
 use crate::report::{Report, Verdict, exit};
 use crate::scenario::Scenario;
+pub use coverage::Coverage;
 use progress::Progress;
 
 pub struct SuiteOptions {
     /// Scenarios by name or path, of each of which every seed is run.
     pub scenarios: Vec<String>,
+    /// These are all scenarios there are: what the server says must happen can be demanded.
+    pub everything: bool,
     /// Failures and scenarios with a seed, each of which is run once and must pass.
     pub kept: Vec<PathBuf>,
     /// How many seeds; None: as many as there is time for.
@@ -137,6 +141,10 @@ pub fn suite(mut options: SuiteOptions) -> Result<u8, String> {
             break;
         };
         progress.tally.add(&job, &finished);
+        if let Finished::Report(report) = &finished {
+            let (plan, scenario) = planned(&job)?;
+            progress.tally.coverage.add(&plan, scenario.as_ref(), report);
+        }
         if let Job::Seed { scenario, seed } = &job
             && finished.verdict() != Verdict::Passed
         {
@@ -149,13 +157,41 @@ pub fn suite(mut options: SuiteOptions) -> Result<u8, String> {
     }
     progress.save(&watch)?;
     progress.tally.show_end(&options, progress.wall(&watch));
-    Ok(progress.tally.code(options.demand_sometimes))
+    Ok(progress.tally.code(options.demand_sometimes, options.everything))
+}
+
+/// What the suite that wrote to `folder` has covered.
+pub fn coverage_of(folder: &Path) -> Result<Coverage, String> {
+    progress::tally_of(folder).map(|tally| tally.coverage)
+}
+
+/// The plan of a run, and its scenario if that still tells what the choices were.
+fn planned(job: &Job) -> Result<(Plan, Option<Scenario>), String> {
+    match job {
+        Job::Kept(path) if path.extension().is_some_and(|extension| extension == "json") => {
+            Failure::read(path).map(|failure| (failure.plan, None))
+        }
+        Job::Kept(path) => {
+            let scenario = read(&path.display().to_string())?.0;
+            let seed = scenario.seed.unwrap_or_default();
+            Ok((Plan::new(&scenario, seed), Some(scenario)))
+        }
+        Job::Seed { scenario, seed } => {
+            let scenario = read(scenario)?.0;
+            Ok((Plan::new(&scenario, *seed), Some(scenario)))
+        }
+    }
+}
+
+fn read(name: &str) -> Result<(Scenario, String), String> {
+    let (file, text) = files::read_scenario(name)?;
+    let scenario = Scenario::parse(&file, &text).map_err(|complaint| complaint.to_string())?;
+    Ok((scenario, text))
 }
 
 /// Writes a failing seed where it can be found again.
 fn keep(folder: &Path, name: &str, seed: u64, finished: &Finished) -> Result<PathBuf, String> {
-    let (file, text) = files::read_scenario(name)?;
-    let scenario = Scenario::parse(&file, &text).map_err(|complaint| complaint.to_string())?;
+    let (scenario, text) = read(name)?;
     let mut plan = Plan::new(&scenario, seed);
     name.clone_into(&mut plan.scenario);
     let died;
@@ -176,6 +212,7 @@ mod tests {
     pub(super) fn options() -> SuiteOptions {
         SuiteOptions {
             scenarios: vec!["calm".to_owned(), "wild".to_owned()],
+            everything: false,
             kept: vec![PathBuf::from("x/old.json"), PathBuf::from("x/small.yaml")],
             seeds: Some(2),
             base: 7,

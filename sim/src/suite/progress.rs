@@ -130,6 +130,17 @@ impl Progress {
     }
 }
 
+/// What the suite that wrote to `folder` has seen.
+pub fn tally_of(folder: &Path) -> Result<Tally, String> {
+    let path = folder.join(FILE);
+    let shown = path.display();
+    let text = files::read_if_any(&path)?;
+    let text = text.ok_or_else(|| format!("{shown}: no suite has written its report there"))?;
+    let progress: Progress = serde_json::from_str(&text)
+        .map_err(|error| format!("{shown}: not the progress of a suite of this build: {error}"))?;
+    Ok(progress.tally)
+}
+
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Job, SuiteOptions};
+use super::{Coverage, Job, SuiteOptions};
 use crate::children::Finished;
 use crate::report::{Report, Verdict, exit};
 
@@ -26,6 +26,8 @@ pub struct Tally {
     /// scenario -> `sometimes` that happened, and those that were asked for.
     happened: BTreeMap<String, BTreeSet<String>>,
     asked: BTreeMap<String, BTreeSet<String>>,
+    #[serde(default)]
+    pub coverage: Coverage,
     /// When progress was last shown where nobody watches, in seconds.
     #[serde(skip)]
     shown_secs: u64,
@@ -105,9 +107,11 @@ impl Tally {
         names.collect()
     }
 
-    pub fn code(&self, demand_sometimes: bool) -> u8 {
+    /// `everything` says that the suite was of all scenarios.
+    pub fn code(&self, demand_sometimes: bool, everything: bool) -> u8 {
+        let missed = !self.never().is_empty() || everything && !self.coverage.required_and_never().is_empty();
         match self.code {
-            exit::PASSED if demand_sometimes && !self.never().is_empty() => exit::FAILED,
+            exit::PASSED if demand_sometimes && missed => exit::FAILED,
             code => code,
         }
     }
@@ -196,6 +200,7 @@ impl Tally {
         for (scenario, name) in self.never() {
             println!("never happened in {scenario}: {name}");
         }
+        print!("{}", self.coverage.brief(options.everything));
         for line in &self.reproduce {
             println!("{line}");
         }
@@ -233,9 +238,9 @@ mod tests {
         for (seed, hash) in [(1, "x"), (2, "y"), (1, "x")] {
             tally.add(&job(seed), &ran(hash, &[], &[]));
         }
-        assert_eq!((tally.compared, tally.code(false)), (1, exit::PASSED));
+        assert_eq!((tally.compared, tally.code(false, false)), (1, exit::PASSED));
         tally.add(&job(2), &ran("z", &[], &[]));
-        assert_eq!(tally.code(false), exit::NOT_DETERMINISTIC);
+        assert_eq!(tally.code(false, false), exit::NOT_DETERMINISTIC);
         assert!(
             tally.reproduce[0].starts_with("cargo sim meta calm --seed 2 "),
             "{:?}",
@@ -248,10 +253,10 @@ mod tests {
         let mut tally = Tally::default();
         tally.add(&job(1), &ran("x", &["one"], &["two"]));
         assert_eq!(tally.never(), [("calm", "two")]);
-        assert_eq!(tally.code(false), exit::PASSED);
-        assert_eq!(tally.code(true), exit::FAILED);
+        assert_eq!(tally.code(false, false), exit::PASSED);
+        assert_eq!(tally.code(true, false), exit::FAILED);
         tally.add(&job(2), &ran("y", &["two"], &["one"]));
-        assert_eq!(tally.code(true), exit::PASSED);
+        assert_eq!(tally.code(true, false), exit::PASSED);
     }
 
     #[test]

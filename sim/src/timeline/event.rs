@@ -76,7 +76,7 @@ impl<'a> Line<'a> {
                 Group::Statements
             }
             "log" | "panic" => Group::Log,
-            "said" => Group::Said,
+            "said" | "buggify" | "sometimes" => Group::Said,
             "disconnected" => Group::Sessions,
             "connected" if self.field("connection").is_none() => Group::Sessions,
             "sync" | "sync dir" => Group::Syncs,

@@ -73,6 +73,10 @@ impl Client {
                     self.name
                 );
                 let wants_other = matches!(&failure, Failure::Refused { sqlstate, .. } if sqlstate == "25006");
+                if wants_other {
+                    // A client that takes any server would find this one again.
+                    self.next_server += 1;
+                }
                 if failure.is_fatal() || wants_other {
                     self.disconnect(&failure.to_string());
                 }
@@ -84,6 +88,14 @@ impl Client {
     /// The open session. Call only from an operation.
     pub fn session(&self) -> &Session {
         &self.current.as_ref().expect("operations run with a session").1
+    }
+
+    /// The SQL port of the server of this session, and another port of it.
+    pub fn ports(&self, other: u16) -> (String, String) {
+        let server = &self.current.as_ref().expect("operations run with a session").0;
+        let address = self.directory.servers.iter().find(|(name, _)| name == server);
+        let sql = address.expect("sessions are with servers of the directory").1.clone();
+        (sql, format!("{server}:{other}"))
     }
 
     pub fn param(&mut self, name: &str) -> u64 {

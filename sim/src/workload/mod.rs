@@ -13,6 +13,7 @@ pub mod client;
 pub mod counter;
 mod known;
 pub mod session;
+pub mod strangers;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,6 +29,9 @@ use crate::units::{self, Micros};
 use crate::yaml::{Complaint, Node, unknown};
 use client::Client;
 use session::Failure;
+
+/// Where servers listen for each other.
+pub const CLUSTER_PORT: u16 = 50051;
 
 /// A kind of workload.
 pub struct Kind {
@@ -46,7 +50,13 @@ pub struct Param {
 }
 
 /// Every kind of workload.
-pub const KINDS: &[&Kind] = &[&append::KIND, &bank::KIND, &counter::KIND, &audit::KIND];
+pub const KINDS: &[&Kind] = &[
+    &append::KIND,
+    &bank::KIND,
+    &counter::KIND,
+    &audit::KIND,
+    &strangers::KIND,
+];
 
 /// What one kind does. Each client has its own.
 #[async_trait]

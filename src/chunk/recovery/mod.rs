@@ -23,6 +23,7 @@ use super::reader::{Segment, format_error};
 use super::seal::{Contents, Sealed, read_pack_index, write_index_file};
 use super::store::{Pack, Segments};
 use crate::runtime::disk::{Disk, OpenMode};
+use crate::runtime::sometimes;
 use scan::Scan;
 
 pub(super) const MANIFEST: &str = "MANIFEST";
@@ -266,6 +267,7 @@ async fn settle(
         names_changed = true;
     }
     segments.truncate(kept);
+    sometimes!(torn + behind > 0, "chunk.tail_cut");
     if torn > 0 {
         last.file.set_len(end.offset).map_err(last.io("truncate"))?;
     }
@@ -282,6 +284,7 @@ async fn settle(
             true => end.offset,
             false => segment.file.len().map_err(segment.io("read the length of"))?,
         };
+        sometimes!(to > from, "chunk.tail_written_again");
         write_again(segment, from, to)?;
         segment.file.sync().await.map_err(segment.io("sync"))?;
     }
@@ -292,6 +295,7 @@ async fn settle(
             .map_err(ChunkError::io("sync", disk.describe("")))?;
     }
     if numbers != manifest.segments {
+        sometimes!("chunk.segment_behind_manifest");
         let manifest = Manifest {
             segments: numbers,
             ..manifest.clone()
@@ -307,7 +311,9 @@ async fn settle(
     });
     let lengths = segments.iter().skip(1).map(|next| next.header.previous_bytes);
     for ((segment, bytes), scanned) in segments.iter().zip(lengths).zip(&scan.segments) {
+        sometimes!(scanned.was_indexed, "chunk.index_file_used");
         if !scanned.was_indexed {
+            sometimes!("chunk.index_file_made_again");
             index_again(disk, segment, bytes, &scanned.contents);
         }
     }

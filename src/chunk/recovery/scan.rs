@@ -10,6 +10,7 @@ use crate::chunk::reader::{Segment, SegmentReader, Step};
 use crate::chunk::seal::{Contents, read_index_file};
 use crate::chunk::write::offset_in_segment;
 use crate::runtime::disk::Disk;
+use crate::runtime::sometimes;
 
 /// What one segment holds, by its index file or from reading it.
 pub(super) struct Scanned {
@@ -215,6 +216,7 @@ impl Scan {
             offset,
         };
         if here < self.proven {
+            sometimes!("chunk.damage_refused");
             let detail = format!("{detail}, though it was synced: a later record proves it");
             return Err(segment.corrupt(offset, detail));
         }

@@ -24,7 +24,8 @@ use super::identity::{Role, ServerId};
 use super::role::{AssumeError, Effect, Event, Note, OnStoreFailure, Refusal, RoleMachine, Spare, Standing};
 use super::role_store::RoleStore;
 use crate::engine::{Engine, ReadOnlyReason, SessionId};
-use crate::runtime;
+use crate::runtime::sites::pause;
+use crate::runtime::{self, buggify, sometimes};
 
 /// What every killed client is told, with 57P01 (spec/cluster.md 3.5).
 const WHY_KILLED: &str = "terminating connection because the server's cluster role changes";
@@ -157,6 +158,7 @@ impl Controller {
     fn without_change(&self, event: &Event) -> Option<Ended> {
         let machine = self.machine.lock();
         let (after, effects) = machine.step(event);
+        tell_rare(event, &effects);
         match &effects[..] {
             _ if after != *machine => None,
             [] => Some(Ended::Done),
@@ -172,6 +174,7 @@ impl Controller {
     pub async fn carry_out(self: &Arc<Self>, event: &Event, caller: Option<SessionId>) -> Ended {
         let _turn = self.turn.lock().await;
         let (after, effects) = self.machine.lock().step(event);
+        tell_rare(event, &effects);
         let changes_role = effects.contains(&Effect::ResetLinks);
         if changes_role {
             self.revoked.store(true, Ordering::SeqCst);
@@ -186,6 +189,7 @@ impl Controller {
         for effect in effects {
             match effect {
                 Effect::Store { standing, on_failure } => {
+                    pause(buggify!("replication.role_stored_late", 1..=1_000)).await;
                     if let Err(failure) = self.store.store(&standing).await {
                         self.on_store_failure(standing, on_failure, &failure);
                         ended = not_stored(event);
@@ -318,6 +322,36 @@ impl Controller {
             ),
             Note::ResponseWithoutRole => warn!(role, epoch, "a peer answered without role and epoch"),
             Note::ResponseBadEpoch => error!(role, epoch, "a peer answered with an epoch that is not one"),
+        }
+    }
+}
+
+/// What few runs come to.
+fn tell_rare(event: &Event, effects: &[Effect]) {
+    for effect in effects {
+        match (event, effect) {
+            (Event::Request { .. }, Effect::Log(Note::ForcedToStandby { .. })) => {
+                sometimes!("replication.fenced_by_request");
+            }
+            (Event::Response(_), Effect::Log(Note::ForcedToStandby { .. })) => {
+                sometimes!("replication.fenced_by_response");
+            }
+            (Event::Request { .. }, Effect::Log(Note::TwoPrimaries { .. } | Note::SecondPrimary { .. })) => {
+                sometimes!("replication.broken_by_request");
+            }
+            (Event::Response(_), Effect::Log(Note::TwoPrimaries { .. } | Note::PeerBroken { .. })) => {
+                sometimes!("replication.broken_by_response");
+            }
+            (Event::Request { .. }, Effect::Refuse(Refusal::StalePrimary { .. })) => {
+                sometimes!("replication.stale_primary_refused");
+            }
+            (Event::Request { .. }, Effect::Publish { .. }) if !effects.contains(&Effect::ResetLinks) => {
+                sometimes!("replication.newer_primary_accepted");
+            }
+            (Event::DrainEnded { caught_up: false }, Effect::OpenWriters) => {
+                sometimes!("replication.demotion_given_up");
+            }
+            _ => {}
         }
     }
 }

@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 use super::peer::Peer;
 use crate::chunk::RootRecord;
 use crate::engine::{Database, DatabaseId, Engine};
-use crate::runtime::{self, Instant, WallTime};
+use crate::runtime::{self, Instant, WallTime, sometimes};
 
 /// A database and a standby, by the position of the standby in the configuration.
 pub type LinkKey = (DatabaseId, usize);
@@ -227,6 +227,7 @@ impl LinkTable {
     /// Waits until every standby has acknowledged the newest root of every database.
     pub async fn drain_all(&self, limit: Duration) -> Result<(), Vec<String>> {
         self.all().iter().for_each(|link| link.kick());
+        sometimes!(!self.behind(&Link::is_caught_up).is_empty(), "replication.drain_waited");
         self.until_all(limit, Link::is_caught_up).await
     }
 

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::message::{hash_bytes, root_message};
 use super::wire::{self, to_standby::Body};
 use crate::chunk::{ChunkError, Hash, LogEntry, ReadChunks, RootRecord};
+use crate::runtime::buggify;
 
 /// How much a message carries, unless a single chunk is larger.
 pub const BATCH_BYTES: usize = 256 * 1024;
@@ -56,7 +57,8 @@ impl<R: Iterator<Item = Result<LogEntry, ChunkError>>> Outgoing<R> {
     pub fn next_message(&mut self) -> Result<Next, ChunkError> {
         let mut batch: Vec<wire::Chunk> = Vec::new();
         let mut bytes = 0;
-        while bytes < BATCH_BYTES && self.due.is_none() {
+        let batch_bytes = batch_bytes();
+        while bytes < batch_bytes && self.due.is_none() {
             match self.log.next().transpose()? {
                 Some(LogEntry::Chunk(hash, content)) => {
                     if self.run_bytes > RUN_BYTES_MAX {
@@ -68,7 +70,7 @@ impl<R: Iterator<Item = Result<LogEntry, ChunkError>>> Outgoing<R> {
                 }
                 Some(LogEntry::Root(record)) => {
                     self.held = Some(record);
-                    if self.run_bytes >= RUN_BYTES {
+                    if self.run_bytes >= RUN_BYTES || buggify!("replication.every_root") {
                         self.due = self.held.take();
                     }
                 }
@@ -88,6 +90,14 @@ impl<R: Iterator<Item = Result<LogEntry, ChunkError>>> Outgoing<R> {
         self.sent = record.root;
         self.run_bytes = 0;
         Ok(Next::Root(Body::Root(message), record))
+    }
+}
+
+fn batch_bytes() -> usize {
+    if buggify!("replication.small_messages") {
+        1
+    } else {
+        BATCH_BYTES
     }
 }
 
@@ -115,7 +125,8 @@ impl Wanted {
     /// The next message; `None` when all was sent.
     pub fn next_message(&mut self, store: &impl ReadChunks) -> Result<Option<Body>, ChunkError> {
         let (mut chunks, mut bytes) = (Vec::new(), 0);
-        while bytes < BATCH_BYTES
+        let batch_bytes = batch_bytes();
+        while bytes < batch_bytes
             && let Some(hash) = self.0.pop_front()
         {
             let content = store.get(&hash)?;

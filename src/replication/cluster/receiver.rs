@@ -34,7 +34,8 @@ use super::wire::to_standby::Body;
 use super::wire::{self, ToPrimary, ToStandby};
 use crate::chunk::{Hash, RootRecord};
 use crate::engine::{Backfill, Database, DatabaseId, EngineError, ReplicatedBatch};
-use crate::runtime;
+use crate::runtime::sites::pause;
+use crate::runtime::{self, buggify, sometimes};
 
 /// A primary sends a heartbeat every second; one that is silent for this long is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
@@ -166,6 +167,10 @@ impl Receiver {
     /// the primary counts what it is told as saved, so it is not told before.
     async fn settled(&self, database: &Database) -> Result<Hash, Status> {
         let newest = database.store().pending();
+        sometimes!(
+            database.store().published().sequence < newest.sequence,
+            "replication.settled_first"
+        );
         let published = self.busily(database.store().wait_published(newest.sequence)).await?;
         published.map_err(|error| Status::internal(error.to_string()))?;
         Ok(newest.root)
@@ -219,6 +224,11 @@ impl Follower {
                     let (record, previous) = (root_record(&root)?, hash_or_none(&root.previous)?);
                     self.run_bytes = 0;
                     let chunks = std::mem::take(&mut self.run);
+                    if buggify!("replication.ask_to_walk") {
+                        self.ignoring = true;
+                        stream.answer(Answer::Incomplete(wire::Incomplete {})).await?;
+                        continue;
+                    }
                     self.apply(
                         stream,
                         ReplicatedBatch {
@@ -267,16 +277,29 @@ impl Follower {
             claim.check().map_err(|displaced| displaced.to_string())
         };
         self.room(stream).await?;
+        stream
+            .busily(pause(buggify!("replication.apply_late", 1..=2_000)))
+            .await?;
         match stream.busily(self.database.apply_replicated(batch, permit)).await? {
             Ok(_) => {}
             Err(EngineError::Incomplete { missing, .. }) => {
+                sometimes!("replication.incomplete");
                 debug!(database = %shown_name(&self.database), missing = missing.len(), "asking to walk");
                 self.ignoring = true;
                 return stream.answer(Answer::Incomplete(wire::Incomplete {})).await;
             }
-            Err(error) => return Err(engine_status(&error)),
+            Err(error) => {
+                sometimes!(
+                    matches!(error, EngineError::ReplicationRefused { .. }),
+                    "replication.stopped_at_change"
+                );
+                return Err(engine_status(&error));
+            }
         }
         self.applied(stream).await?;
+        stream
+            .busily(pause(buggify!("replication.acknowledge_late", 1..=2_000)))
+            .await?;
         stream
             .answer(Answer::Acknowledged(root_message(&record, record.previous)))
             .await
@@ -311,7 +334,8 @@ impl Follower {
         let mut fetched = 0;
         let mut backfill = Backfill::new(record.root, &store);
         loop {
-            let wanted = backfill.wanted(WANT_MAX);
+            let most = buggify!("replication.want_few", 1..=8).unwrap_or(WANT_MAX as u64);
+            let wanted = backfill.wanted(most as usize);
             if wanted.is_empty() {
                 break;
             }
@@ -321,6 +345,7 @@ impl Follower {
         if ours.is_none() || self.database.id() == DatabaseId::SYSTEM {
             info!(database, root = %record.root, chunks = fetched, "taking over the primary's database");
         } else {
+            sometimes!("replication.root_replaced");
             // What this server alone had is no longer in any branch from here on.
             warn!(database, %ours, root = %record.root, chunks = fetched, "replacing a root the primary does not know");
         }

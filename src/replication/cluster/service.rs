@@ -44,7 +44,7 @@ use super::wire::repair_server::RepairServer;
 use super::wire::replication_server::{Replication, ReplicationServer};
 use super::wire::{ToPrimary, ToStandby};
 use crate::runtime::net::{TcpListener, TcpStream};
-use crate::runtime::{self, HyperExecutor};
+use crate::runtime::{self, HyperExecutor, sometimes};
 
 /// One stream for each database of a peer.
 const STREAMS_MAX: u32 = 10_000;
@@ -110,6 +110,7 @@ impl Service {
                 Ok(peer)
             }
             Err(reason) => {
+                sometimes!("replication.stranger_refused");
                 if let Some(unlogged) = self.refused.pass() {
                     info!(%reason, unlogged, "request without valid authorization on the cluster port");
                 }

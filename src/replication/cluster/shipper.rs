@@ -34,7 +34,7 @@ use super::wire::to_standby::Body;
 use super::wire::{self, ToPrimary, ToStandby};
 use crate::chunk::{Hash, LogReader, RootRecord};
 use crate::engine::{DatabaseId, RootHold};
-use crate::runtime::{self, Instant};
+use crate::runtime::{self, Instant, buggify, sometimes};
 
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 /// A standby answers heartbeats, and says that it is busy about every second.
@@ -265,6 +265,9 @@ impl<'a> Stream<'a> {
                     if standing.role != Role::Primary {
                         return Err(Ended::Local(Failure::committing("this server is no longer primary")));
                     }
+                    if matches!(self.queue.front(), Some(Body::Chunks(_) | Body::Root(_))) && buggify!("replication.reconnect") {
+                        return Err(Status::unavailable("the connection ended").into());
+                    }
                     permit.send(ToStandby { stamp: Some(message::stamp(&standing)), body: self.queue.pop_front() });
                 }
                 changed = self.published.changed(), if idle => if changed.is_err() {
@@ -336,7 +339,8 @@ impl<'a> Stream<'a> {
     fn start_after(&mut self, root: Hash) -> Result<(), Ended> {
         let store = self.link.database.store();
         // A standby with nothing could replay the whole log; once that is long, most of it is no longer alive.
-        if root.is_none() && store.published().sequence > REPLAY_ROOTS_MAX {
+        let is_long = root.is_none() && store.published().sequence > REPLAY_ROOTS_MAX;
+        if is_long || buggify!("replication.walk") {
             self.offer();
             return Ok(());
         }
@@ -344,7 +348,10 @@ impl<'a> Stream<'a> {
             .read_log_after(root)
             .map_err(|error| Ended::Local(Failure::committing(error)))?
         {
-            Some(log) => self.outgoing = Some(Outgoing::new(log, root)),
+            Some(log) => {
+                sometimes!("replication.caught_up_by_log");
+                self.outgoing = Some(Outgoing::new(log, root));
+            }
             None => self.offer(),
         }
         Ok(())
@@ -441,6 +448,7 @@ impl<'a> Stream<'a> {
         if !self.wanted.is_empty() {
             return Err(Status::internal("the standby asks for more before it has what it asked for").into());
         }
+        sometimes!("replication.caught_up_by_walk");
         let hashes: Result<Vec<Hash>, Status> = want.hashes.iter().map(|bytes| hash(bytes)).collect();
         self.wanted = Wanted::new(hashes?);
         Ok(())

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::identity::ServerId;
 use crate::engine::DatabaseId;
+use crate::runtime::sometimes;
 
 /// Whose stream, and what it carries.
 pub type StreamKey = (ServerId, DatabaseId);
@@ -79,6 +80,7 @@ impl Streams {
         if admission < claims.current {
             return Err(Displaced);
         }
+        sometimes!(claims.held > 0, "replication.stream_superseded");
         // Without a holder this is nobody's.
         std::mem::take(&mut claims.displaced).cancel();
         claims.held += 1;

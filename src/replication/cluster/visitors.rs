@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::runtime::{self, Instant};
+use crate::runtime::{self, Instant, sometimes};
 
 /// A pair needs one, and one now and then for a key document; this is for clusters of dozens that all start at once.
 pub const STRANGERS_MAX: usize = 64;
@@ -84,6 +84,7 @@ impl Visitors {
             && let Some((_, oldest)) = strangers.present.pop_first()
         {
             oldest.cancel();
+            sometimes!("replication.stranger_displaced");
             if let Some(unlogged) = self.displaced.pass() {
                 warn!(
                     limit = STRANGERS_MAX,

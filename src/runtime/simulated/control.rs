@@ -9,6 +9,7 @@ use bytes::Bytes;
 use madsim::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 
+use super::SiteCounts;
 use super::network::{Ending, HostId, LinkSettings, NetworkSettings, Trace};
 use super::world::{self, Clock, NodeStart, Process, WorldSim};
 use crate::runtime::disk::simulated::SimDisk;
@@ -93,6 +94,23 @@ impl World {
             detail: detail.into(),
             payload,
         });
+    }
+
+    // Sites: see [`crate::runtime::sites`].
+
+    /// Lets these sites fire from now on, and no others. Names that stand for nothing are ignored.
+    pub fn arm_sites(&self, names: &[String]) {
+        self.sim.sites(|sites| sites.arm(names));
+    }
+
+    /// Gives this run the bug of that name, in a build that has bugs: see `sim/mutants`.
+    pub fn set_mutant(&self, name: Option<String>) {
+        self.sim.sites(|sites| sites.set_mutant(name));
+    }
+
+    /// How often each site has fired, and each fact has happened.
+    pub fn site_counts(&self) -> SiteCounts {
+        self.sim.sites(|sites| sites.counts())
     }
 
     // Nodes.

@@ -13,6 +13,7 @@
 //! Must not know: servers, scenarios.
 
 pub(super) mod net;
+pub(super) mod sites;
 
 mod control;
 mod entropy;
@@ -32,6 +33,7 @@ use super::time::Instant;
 
 pub use control::World;
 pub use network::{LinkSettings, NetworkSettings, Trace};
+pub use sites::{SiteCounts, mutant};
 pub use system::fix_addresses;
 pub use world::NodeStart;
 

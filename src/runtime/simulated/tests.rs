@@ -2,6 +2,7 @@
 
 mod cuts;
 mod nodes;
+mod sites;
 mod stream;
 mod world;
 

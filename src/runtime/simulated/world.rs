@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use super::entropy::Streams;
 use super::network::{Effects, Ending, HostId, Network, Trace};
+use super::sites::Sites;
 use super::timer::Sleep;
 use crate::runtime::disk::Disk;
 use crate::runtime::disk::simulated::SimDisk;
@@ -45,6 +46,7 @@ pub(in crate::runtime) struct WorldSim {
     streams: Mutex<Streams>,
     driver: Mutex<Driver>,
     hook: Mutex<Option<Hook>>,
+    sites: Mutex<Sites>,
 }
 
 pub(super) type Hook = Box<dyn FnMut(&Trace) + Send>;
@@ -107,6 +109,7 @@ impl Simulator for WorldSim {
             streams: Mutex::new(streams),
             driver: Mutex::default(),
             hook: Mutex::default(),
+            sites: Mutex::default(),
         }
     }
 }
@@ -264,6 +267,16 @@ impl WorldSim {
         *self.streams.lock()
     }
 
+    pub(super) fn sites<T>(&self, work: impl FnOnce(&mut Sites) -> T) -> T {
+        work(&mut self.sites.lock())
+    }
+
+    /// What a site on a host draws from.
+    pub(super) fn site_stream(&self, host: HostId, site: &str) -> ChaCha8Rng {
+        self.streams()
+            .generator(&self.node_name(host), &format!("buggify/{site}"), 0)
+    }
+
     pub(super) fn elapsed(&self) -> Duration {
         self.time.elapsed()
     }
@@ -331,6 +344,14 @@ impl WorldSim {
             .skip(1)
             .map(|node| node.name.clone())
             .collect()
+    }
+
+    pub(super) fn node_name(&self, host: HostId) -> String {
+        self.nodes
+            .lock()
+            .get(&host)
+            .map(|node| node.name.clone())
+            .unwrap_or_default()
     }
 
     pub(super) fn with_node<T>(&self, host: HostId, work: impl FnOnce(&mut Node) -> T) -> T {

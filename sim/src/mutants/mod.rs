@@ -1,0 +1,233 @@
+//! Bugs on purpose, each of which some seed of its scenario must find: the test of the tests.
+//!
+//! A mutant is a patch under `sim/mutants/`, headed by what it breaks, the scenarios that must catch it, and within how
+//! many seeds. The patches are applied together to a copy of the sources, and each of their bugs asks whether it is the
+//! one of this run: so one build carries all of them, and the sources themselves carry none.
+//!
+//! A mutant counts as caught by a seed that fails with it and passes without it, in the same build.
+//!
+//! Must not know: what the bugs are.
+
+mod tree;
+
+use std::path::Path;
+
+use crate::children::Crew;
+use crate::files;
+use crate::report::{Verdict, exit};
+
+pub use tree::{build, built};
+
+/// Whether this build carries the bugs.
+pub const IN_THIS_BUILD: bool = option_env!("UNDERSTUDY_MUTANTS").is_some();
+
+/// A run that has lost its way is no catch worth waiting for.
+const WALL_LIMIT_SECS: &str = "120";
+
+/// The head of a patch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mutant {
+    pub name: String,
+    pub breaks: String,
+    pub scenarios: Vec<String>,
+    /// Of each scenario, from 1.
+    pub seeds: u64,
+}
+
+impl Mutant {
+    /// Reads the lines above the first difference: `breaks:`, `scenarios:` and `seeds:`.
+    fn parse(name: &str, text: &str) -> Result<Mutant, String> {
+        let mut mutant = Mutant {
+            name: name.to_owned(),
+            breaks: String::new(),
+            scenarios: Vec::new(),
+            seeds: 0,
+        };
+        for line in text.lines().take_while(|line| !line.starts_with("diff ")) {
+            let Some((key, value)) = line.split_once(": ") else {
+                return Err(format!("{line:?} is not KEY: VALUE"));
+            };
+            match key {
+                "breaks" => value.clone_into(&mut mutant.breaks),
+                "scenarios" => mutant.scenarios = value.split(", ").map(str::to_owned).collect(),
+                "seeds" => mutant.seeds = value.parse().map_err(|_| format!("{value:?} is not a number"))?,
+                _ => return Err(format!("{key:?} is none of breaks, scenarios, seeds")),
+            }
+        }
+        if mutant.breaks.is_empty() || mutant.scenarios.is_empty() || mutant.seeds == 0 {
+            return Err("breaks, scenarios and seeds are due above the first difference".to_owned());
+        }
+        let asks = format!("mutant(\"{name}\")");
+        if !text.lines().any(|line| line.starts_with('+') && line.contains(&asks)) {
+            return Err(format!("nothing it adds asks for {asks}"));
+        }
+        Ok(mutant)
+    }
+}
+
+/// All of them, by name.
+pub fn all() -> Result<Vec<Mutant>, String> {
+    let known = files::scenario_names().map_err(|error| format!("the scenario folder: {error}"))?;
+    let mut mutants = Vec::new();
+    for (name, path) in files::patches()? {
+        let mutant =
+            Mutant::parse(&name, &files::read(&path)?).map_err(|error| format!("{}: {error}", path.display()))?;
+        if let Some(unknown) = mutant.scenarios.iter().find(|name| !known.contains(name)) {
+            return Err(format!("{}: there is no scenario {unknown:?}", path.display()));
+        }
+        mutants.push(mutant);
+    }
+    Ok(mutants)
+}
+
+/// Those named, or all.
+pub fn choose(all: &[Mutant], names: &[String]) -> Result<Vec<Mutant>, String> {
+    if names.is_empty() {
+        return Ok(all.to_vec());
+    }
+    let find = |name: &String| {
+        let found = all.iter().find(|mutant| mutant.name == *name).cloned();
+        let known: Vec<&str> = all.iter().map(|mutant| mutant.name.as_str()).collect();
+        found.ok_or_else(|| format!("there is no mutant {name:?}; there are: {}", known.join(", ")))
+    };
+    names.iter().map(find).collect()
+}
+
+/// A run: of which scenario and seed.
+type Run = (String, u64);
+
+/// What a run with the bug came to.
+fn words(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Passed => "nothing".to_owned(),
+        Verdict::Failed { check, .. } => check.clone(),
+        Verdict::Stuck { .. } => "no progress".to_owned(),
+        Verdict::Died { what } => what.clone(),
+    }
+}
+
+/// Runs the scenarios of each mutant until a seed finds it. Returns the exit code: missing one is a failure.
+pub fn hunt(program: &Path, mutants: &[Mutant], seeds: Option<u64>, jobs: usize) -> Result<u8, String> {
+    let mut missed = 0;
+    for mutant in mutants {
+        let mut hunt = Hunt {
+            program,
+            mutant,
+            jobs,
+            runs: 0,
+        };
+        match hunt.find(seeds.unwrap_or(mutant.seeds))? {
+            Some(((scenario, seed), verdict)) => println!(
+                "{:<32} caught by {}: {scenario} --seed {seed}, after {} runs",
+                mutant.name,
+                words(&verdict),
+                hunt.runs
+            ),
+            None => {
+                missed += 1;
+                println!("{:<32} MISSED in {} runs: {}", mutant.name, hunt.runs, mutant.breaks);
+            }
+        }
+    }
+    println!("{} of {} mutants caught", mutants.len() - missed, mutants.len());
+    println!(
+        "to look at one: {} run SCENARIO --seed N --mutant NAME",
+        program.display()
+    );
+    Ok(if missed == 0 { exit::PASSED } else { exit::FAILED })
+}
+
+struct Hunt<'a> {
+    program: &'a Path,
+    mutant: &'a Mutant,
+    jobs: usize,
+    runs: u64,
+}
+
+impl Hunt<'_> {
+    /// The first seed that finds the mutant.
+    fn find(&mut self, seeds: u64) -> Result<Option<(Run, Verdict)>, String> {
+        let scenarios = &self.mutant.scenarios;
+        let mut queue = (1..=seeds).flat_map(|seed| scenarios.iter().map(move |scenario| (scenario.clone(), seed)));
+        let mut crew: Crew<Run> = Crew::of(self.program, self.jobs);
+        loop {
+            while crew.has_room() {
+                let Some(run) = queue.next() else { break };
+                crew.start(run.clone(), &arguments(&run, Some(&self.mutant.name)))?;
+            }
+            let Some((run, finished)) = crew.wait()? else {
+                return Ok(None);
+            };
+            self.runs += 1;
+            let verdict = finished.verdict();
+            if verdict != Verdict::Passed && self.passes_without(&run)? {
+                return Ok(Some((run, verdict)));
+            }
+        }
+    }
+
+    /// A seed that fails anyway says nothing of the mutant.
+    fn passes_without(&mut self, run: &Run) -> Result<bool, String> {
+        let mut crew: Crew<()> = Crew::of(self.program, 1);
+        crew.start((), &arguments(run, None))?;
+        let (_, finished) = crew.wait()?.expect("one was started");
+        let verdict = finished.verdict();
+        if verdict != Verdict::Passed {
+            let (scenario, seed) = run;
+            eprintln!("{scenario} --seed {seed} fails without any mutant: {}", words(&verdict));
+        }
+        Ok(verdict == Verdict::Passed)
+    }
+}
+
+/// By path: the program has the scenarios of the time when it was built.
+fn arguments((scenario, seed): &Run, mutant: Option<&str>) -> Vec<String> {
+    let file = files::scenario_folder().join(format!("{scenario}.yaml"));
+    let (file, seed) = (file.display().to_string(), seed.to_string());
+    let mut words = vec!["run", &file, "--seed", &seed, "--json", "--wall-limit", WALL_LIMIT_SECS];
+    if let Some(mutant) = mutant {
+        words.extend(["--mutant", mutant]);
+    }
+    words.into_iter().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mutant_of_the_repository_is_read_and_they_apply_together() {
+        let mutants = all().unwrap();
+        assert!(mutants.len() >= 13, "{} mutants", mutants.len());
+        tree::check().unwrap();
+    }
+
+    #[test]
+    fn a_patch_without_its_head_or_its_question_is_refused() {
+        let good = "breaks: x\nscenarios: a, b\nseeds: 3\n\ndiff --git\n+ if crate::runtime::mutant(\"m\") {\n";
+        let mutant = Mutant::parse("m", good).map_err(|error| assert!(error.contains("KEY"), "{error}"));
+        assert!(mutant.is_err(), "an empty line is none of the head");
+        let good = good.replace("\n\n", "\n");
+        let mutant = Mutant::parse("m", &good).unwrap();
+        assert_eq!((mutant.scenarios.len(), mutant.seeds), (2, 3));
+        for (from, to) in [
+            ("seeds: 3\n", ""),
+            ("mutant(\"m\")", "mutant(\"n\")"),
+            ("breaks", "brakes"),
+            ("3", "three"),
+        ] {
+            assert!(Mutant::parse("m", &good.replace(from, to)).is_err(), "{from}");
+        }
+    }
+
+    #[test]
+    fn mutants_are_chosen_by_name() {
+        let all = all().unwrap();
+        assert_eq!(choose(&all, &[]).unwrap(), all);
+        assert_eq!(
+            choose(&all, std::slice::from_ref(&all[1].name)).unwrap(),
+            [all[1].clone()]
+        );
+        assert!(choose(&all, &["none".to_owned()]).unwrap_err().contains(&all[0].name));
+    }
+}
