@@ -24,7 +24,7 @@ mod frame;
 mod functions;
 mod gathered;
 mod interrupt;
-mod interval;
+pub(in crate::sql) mod interval;
 mod math;
 mod memory;
 mod moment;
@@ -42,6 +42,7 @@ mod sum;
 mod syntax;
 mod table_scan;
 mod yielding;
+mod zoned;
 
 use std::sync::{Arc, OnceLock};
 
@@ -212,7 +213,8 @@ async fn start(
     state: &SessionState,
     plan: LogicalPlan,
 ) -> Result<SendableRecordBatchStream, SqlError> {
-    let plan = interrupt::optimized(state, plan, &context.interrupt).map_err(from_datafusion)?;
+    let plan =
+        interrupt::optimized(state, plan, &context.settings.style(), &context.interrupt).map_err(from_datafusion)?;
     let smaller = with_smaller_batches(state, &plan, &context.planner.memory)?;
     let much_work = smaller.is_some();
     let state = smaller.as_deref().unwrap_or(state);
@@ -343,6 +345,7 @@ fn logical_plan(
     let mut planner_context = PlannerContext::new().with_prepare_param_data_types(fields.collect());
     let plan = planner
         .sql_statement_to_plan_with_context(statement, &mut planner_context)
+        .and_then(|plan| zoned::with_common_types(plan, &catalog.style()))
         .map_err(from_datafusion)?;
     if params.is_none() {
         for (name, field) in plan.get_parameter_fields().map_err(from_datafusion)? {
@@ -431,8 +434,9 @@ async fn explain(
     let known = param_types.iter().cloned().map(Some).collect();
     let (plan, _) = logical_plan(catalog, state, statement, known, Some(params))?;
     let interrupt = &catalog.context().interrupt;
+    let style = catalog.style();
     let physical = runtime::compute(async {
-        let plan = interrupt::optimized(state, plan, interrupt).map_err(from_datafusion)?;
+        let plan = interrupt::optimized(state, plan, &style, interrupt).map_err(from_datafusion)?;
         physical_plan(state, &plan).await
     })
     .await?;

@@ -30,6 +30,7 @@ use super::scan::UserTable;
 use super::special::{ArrayOrEmpty, CurrentSchemas, Round, Substring, TypeOf, Undefined, WholeNumber};
 use super::strings::{Bounded, StringBound};
 use super::sum::FloatSum;
+use super::zoned::{AtTimeZone, InZone, Series};
 use crate::sql::catalog::{CLUSTER_DATABASE, Catalog, Datum, SystemTable, system_table};
 use crate::sql::{PgType, SqlError, SqlErrorKind};
 use crate::version::{TableName, Value};
@@ -214,6 +215,20 @@ impl ContextProvider for Names<'_> {
             "substr" | "substring" => {
                 let texts = self.state.scalar_functions().get(name).cloned();
                 return texts.map(|texts| Arc::new(ScalarUDF::new_from_impl(Substring::new(texts))));
+            }
+            "date_part" | "date_trunc" | "generate_series" => {
+                let zone = self.catalog.style().zone;
+                let inner = self.state.scalar_functions().get(name).cloned()?;
+                return Some(Arc::new(match name {
+                    "date_part" => ScalarUDF::new_from_impl(InZone::date_part(inner, zone)),
+                    "date_trunc" => ScalarUDF::new_from_impl(InZone::date_trunc(inner, zone)),
+                    _ => ScalarUDF::new_from_impl(Series::new(inner, zone)),
+                }));
+            }
+            "timezone" => {
+                return Some(Arc::new(ScalarUDF::new_from_impl(AtTimeZone::new(
+                    self.catalog.style(),
+                ))));
             }
             "pg_typeof" => return Some(Arc::new(ScalarUDF::new_from_impl(TypeOf::new()))),
             "current_schemas" => {
