@@ -742,7 +742,7 @@ async fn the_client_is_told_the_settings_it_relies_on() {
     })
     .await;
     let mut raw = fixture.raw().await;
-    raw.startup(b"\0\x03\0\0user\0postgres\0options\0-c statement_timeout=7s\0\0")
+    raw.startup(b"\0\x03\0\0user\0postgres\0options\0-c statement_timeout=7s\0TimeZone\0europe/berlin\0\0")
         .await;
     let mut seen = Vec::new();
     let mut scram = ScramSha256::new(b"password", ChannelBinding::unsupported());
@@ -759,11 +759,17 @@ async fn the_client_is_told_the_settings_it_relies_on() {
                 scram.update(&body[4..]).unwrap();
                 raw.send(&[(b'p', scram.message())]).await;
             }
-            (b'S', _) => seen.push(String::from_utf8(body).unwrap().split('\0').next().unwrap().to_owned()),
+            (b'S', _) => seen.push(
+                String::from_utf8(body)
+                    .unwrap()
+                    .trim_end_matches('\0')
+                    .replace('\0', "="),
+            ),
             (b'Z', _) => break,
             _ => {}
         }
     }
+    assert!(seen.contains(&"TimeZone=Europe/Berlin".to_owned()), "{seen:?}");
     for name in [
         "server_version",
         "client_encoding",
@@ -775,7 +781,11 @@ async fn the_client_is_told_the_settings_it_relies_on() {
         "is_superuser",
         "application_name",
     ] {
-        assert!(seen.iter().any(|told| told == name), "{name} is not among {seen:?}");
+        let begin = format!("{name}=");
+        assert!(
+            seen.iter().any(|told| told.starts_with(&begin)),
+            "{name} is not among {seen:?}"
+        );
     }
     let client = fixture.connect().await;
     let row = client.query_one("SHOW statement_timeout", &[]).await.unwrap();

@@ -98,14 +98,18 @@ fn convert(
         (value @ (Value::Int2(_) | Value::Int4(_) | Value::Int8(_)), _) if is_oid(to) => {
             Value::Int8(integer_of(&value).unwrap_or_default() & 0xffff_ffff)
         }
-        (Value::Date(days), &PgType::TIMESTAMP) => Value::Timestamp(midnight(days, 0)?),
-        (Value::Date(days), &PgType::TIMESTAMPTZ) => Value::Timestamp(midnight(days, style.utc_offset)?),
-        (Value::Timestamp(micros), &PgType::DATE) => Value::Date(day_of(local(micros, from, style))),
-        (Value::Timestamp(micros), &PgType::TIME) => {
-            Value::Time(local(micros, from, style).rem_euclid(datetime::MICROS_PER_DAY))
+        (Value::Date(days), &PgType::TIMESTAMP) => Value::Timestamp(midnight(days)?),
+        (Value::Date(days), &PgType::TIMESTAMPTZ) => Value::Timestamp(moment(midnight(days)?, style)?),
+        (Value::Timestamp(micros), &PgType::DATE) => Value::Date(day_of(local(micros, from, style)?)),
+        // No clock shows infinity.
+        (Value::Timestamp(datetime::TIMESTAMP_INFINITY | datetime::TIMESTAMP_MINUS_INFINITY), &PgType::TIME) => {
+            Value::Null
         }
-        (Value::Timestamp(micros), &PgType::TIMESTAMP) => Value::Timestamp(local(micros, from, style)),
-        (Value::Timestamp(micros), &PgType::TIMESTAMPTZ) => Value::Timestamp(shifted(micros, -style.utc_offset)),
+        (Value::Timestamp(micros), &PgType::TIME) => {
+            Value::Time(local(micros, from, style)?.rem_euclid(datetime::MICROS_PER_DAY))
+        }
+        (Value::Timestamp(micros), &PgType::TIMESTAMP) => Value::Timestamp(local(micros, from, style)?),
+        (Value::Timestamp(micros), &PgType::TIMESTAMPTZ) => Value::Timestamp(moment(micros, style)?),
         _ => return Ok(None),
     };
     with_modifier(converted, to, modifier, how).map(Some)
@@ -202,13 +206,12 @@ fn from_decimal(value: Decimal, to: &PgType) -> Result<Value, SqlError> {
     }
 }
 
-fn midnight(days: i32, offset: i32) -> Result<i64, SqlError> {
+fn midnight(days: i32) -> Result<i64, SqlError> {
     Ok(match days {
         datetime::DATE_INFINITY => datetime::TIMESTAMP_INFINITY,
         datetime::DATE_MINUS_INFINITY => datetime::TIMESTAMP_MINUS_INFINITY,
         _ => i64::from(days)
             .checked_mul(datetime::MICROS_PER_DAY)
-            .map(|micros| shifted(micros, -offset))
             .ok_or_else(|| SqlError::new(SqlErrorKind::DatetimeOverflow, "date out of range for timestamp"))?,
     })
 }
@@ -222,19 +225,22 @@ fn day_of(micros: i64) -> i32 {
 }
 
 /// What a clock on the wall of the session's zone shows.
-fn local(micros: i64, from: &PgType, style: &Style) -> i64 {
+fn local(micros: i64, from: &PgType, style: &Style) -> Result<i64, SqlError> {
     if *from == PgType::TIMESTAMPTZ {
-        shifted(micros, style.utc_offset)
+        style.zone.to_local(micros).ok_or_else(timestamp_out_of_range)
     } else {
-        micros
+        Ok(micros)
     }
 }
 
-fn shifted(micros: i64, seconds: i32) -> i64 {
-    match micros {
-        datetime::TIMESTAMP_INFINITY | datetime::TIMESTAMP_MINUS_INFINITY => micros,
-        _ => micros.saturating_add(i64::from(seconds) * 1_000_000),
-    }
+/// When a clock on the wall of the session's zone showed this.
+fn moment(local: i64, style: &Style) -> Result<i64, SqlError> {
+    style.zone.to_utc(local).ok_or_else(timestamp_out_of_range)
+}
+
+/// 22008.
+pub fn timestamp_out_of_range() -> SqlError {
+    SqlError::new(SqlErrorKind::DatetimeOverflow, "timestamp out of range")
 }
 
 /// Lengths of character types, digits of numerics.

@@ -106,7 +106,7 @@ impl Catalog {
 
     pub fn style(&self) -> Style {
         Style {
-            utc_offset: self.context.settings.time_zone_offset_seconds(),
+            zone: self.context.settings.time_zone(),
             ..Style::DEFAULT
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
     ColumnDef, ColumnOption, CreateTable, CreateTableOptions, Expr, HiveDistributionStyle, IndexColumn, ObjectName,
-    PrimaryKeyConstraint, SqlOption, TableConstraint,
+    PrimaryKeyConstraint, SqlOption, TableConstraint, Value as Constant,
 };
 
 use super::{done, skipped};
@@ -12,8 +12,9 @@ use crate::sql::cast;
 use crate::sql::error::{SqlError, SqlErrorKind};
 use crate::sql::names;
 use crate::sql::point::expression::{Compiler, Declined, ParameterTypes, folded};
-use crate::sql::result::{NoticeKind, QueryResult};
+use crate::sql::result::{NoticeKind, PgType, QueryResult};
 use crate::sql::session::Session;
+use crate::sql::text::{self, Style};
 use crate::sql::types::{column_type, pg_type};
 use crate::version::{Column, ColumnType, TableSchema};
 
@@ -109,8 +110,8 @@ impl Session {
                 ColumnOption::Null => nullable = true,
                 ColumnOption::NotNull => column.not_null = true,
                 ColumnOption::Default(expression) => {
-                    self.check_default(expression, &column)?;
-                    column.default = Some(expression.to_string());
+                    let text = self.default_text(expression, &column)?;
+                    column.default = Some(text);
                 }
                 ColumnOption::PrimaryKey(_) => is_key = true,
                 ColumnOption::Unique(_) => return Err(SqlError::unsupported("UNIQUE")),
@@ -144,14 +145,23 @@ impl Session {
         Ok((column, is_key))
     }
 
-    /// A default that could never be assigned is refused when it is made, not at the first insert.
-    fn check_default(&self, expression: &Expr, column: &Column) -> Result<(), SqlError> {
+    /// A default as it is kept. One that could never be assigned is refused when it is made, not at the first insert.
+    fn default_text(&self, expression: &Expr, column: &Column) -> Result<String, SqlError> {
         let surroundings = self.surroundings();
         let mut compiler = Compiler::new(&[], &surroundings, ParameterTypes::default());
         match compiler.compile(expression, Some(&pg_type(column.column_type))) {
             Ok(compiled) => {
                 let value = compiled.evaluate(&[], &[])?;
-                cast::assign(value, &compiled.pg_type, column, &surroundings.style).map(|_| ())
+                let value = cast::assign(value, &compiled.pg_type, column, &surroundings.style)?;
+                // A constant moment was meant in the zone of this session, not in that of whoever inserts a row.
+                if pg_type(column.column_type) == PgType::TIMESTAMPTZ
+                    && matches!(compiled.pg_type, PgType::UNKNOWN | PgType::TIMESTAMPTZ)
+                    && is_quoted(expression)
+                    && let Some(text) = text::to_text(&value, &PgType::TIMESTAMPTZ, &Style::DEFAULT)
+                {
+                    return Ok(format!("'{text}'"));
+                }
+                Ok(expression.to_string())
             }
             Err(Declined::Wrong(error)) => Err(error),
             // Columns are the one thing no default may name; other expressions are tried when they are needed.
@@ -164,7 +174,7 @@ impl Session {
                     SqlErrorKind::Unsupported,
                     "cannot use subquery in DEFAULT expression",
                 )),
-                _ => Ok(()),
+                _ => Ok(expression.to_string()),
             },
         }
     }
@@ -197,6 +207,17 @@ impl Session {
             }
         }
         Ok(done("DROP TABLE"))
+    }
+}
+
+/// A constant in quotes, with or without its type.
+fn is_quoted(expression: &Expr) -> bool {
+    let quoted =
+        |expr: &Expr| matches!(expr, Expr::Value(value) if matches!(value.value, Constant::SingleQuotedString(_)));
+    match expression {
+        Expr::TypedString(_) => true,
+        Expr::Cast { expr, .. } => quoted(expr),
+        other => quoted(other),
     }
 }
 

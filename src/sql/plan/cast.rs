@@ -286,7 +286,9 @@ impl ScalarUDFImpl for CastFunction {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> PlanResult<FieldRef> {
-        let nullable = args.arg_fields.iter().any(|field| field.is_nullable());
+        // An infinite timestamp has no time of day.
+        let nullable = args.arg_fields.iter().any(|field| field.is_nullable())
+            || matches!(self.target.data_type(), DataType::Time64(_));
         Ok(Arc::new(self.target.as_ref().clone().with_nullable(nullable)))
     }
 

@@ -4,8 +4,9 @@
 use rand::RngCore;
 
 use super::row_function::RowFunction;
+use crate::sql::cast::timestamp_out_of_range;
 use crate::sql::catalog::Catalog;
-use crate::sql::text::datetime::{self, MICROS_PER_DAY};
+use crate::sql::text::datetime::MICROS_PER_DAY;
 use crate::sql::{PgType, SqlError, SqlErrorKind};
 use crate::version::Value;
 
@@ -110,15 +111,14 @@ pub static FUNCTIONS: &[RowFunction] = &[
         Ok(Value::Timestamp(crate::runtime::wall_clock().micros()))
     }),
     strict("localtimestamp", &[], 0, PgType::TIMESTAMP, |catalog, _| {
-        Ok(Value::Timestamp(local_now(catalog)))
+        Ok(Value::Timestamp(local_now(catalog)?))
     }),
     strict("localtime", &[], 0, PgType::TIME, |catalog, _| {
-        Ok(Value::Time(local_now(catalog).rem_euclid(MICROS_PER_DAY)))
+        Ok(Value::Time(local_now(catalog)?.rem_euclid(MICROS_PER_DAY)))
     }),
     strict("current_date", &[], 0, PgType::DATE, |catalog, _| {
-        Ok(Value::Date(local_now(catalog).div_euclid(MICROS_PER_DAY) as i32))
+        Ok(Value::Date(local_now(catalog)?.div_euclid(MICROS_PER_DAY) as i32))
     }),
-    strict("timezone", &[TEXT, PgType::ANY], 2, PgType::TIMESTAMP, at_time_zone),
     // Entropy.
     volatile("gen_random_uuid", PgType::UUID, |_, _| {
         let mut bytes = [0; 16];
@@ -398,8 +398,9 @@ fn transaction_time(catalog: &Catalog, _: &[Value]) -> Result<Value, SqlError> {
     Ok(Value::Timestamp(catalog.context().transaction_time.micros()))
 }
 
-fn local_now(catalog: &Catalog) -> i64 {
-    catalog.context().transaction_time.micros() + i64::from(catalog.style().utc_offset) * 1_000_000
+fn local_now(catalog: &Catalog) -> Result<i64, SqlError> {
+    let now = catalog.context().transaction_time.micros();
+    catalog.style().zone.to_local(now).ok_or_else(timestamp_out_of_range)
 }
 
 fn current_setting(catalog: &Catalog, args: &[Value]) -> Result<Value, SqlError> {
@@ -408,26 +409,6 @@ fn current_setting(catalog: &Catalog, args: &[Value]) -> Result<Value, SqlError>
         return Ok(catalog.context().settings.find(&name)?.map_or(Value::Null, Value::Text));
     }
     Ok(Value::Text(catalog.context().settings.show(&name)?))
-}
-
-/// `timestamp AT TIME ZONE zone` for the zones this server knows: UTC and fixed offsets.
-fn at_time_zone(_: &Catalog, args: &[Value]) -> Result<Value, SqlError> {
-    let zone = words(&args[0]);
-    let offset = match zone.to_ascii_lowercase().as_str() {
-        "utc" | "gmt" | "z" | "zulu" | "etc/utc" => Some(0),
-        _ => datetime::parse_offset(&zone),
-    };
-    let Some(offset) = offset else {
-        return Err(SqlError::new(
-            SqlErrorKind::InvalidParameter,
-            format!("time zone \"{zone}\" not recognized"),
-        )
-        .hint("This server knows UTC and fixed offsets such as +02:00."));
-    };
-    match &args[1] {
-        Value::Timestamp(micros) => Ok(Value::Timestamp(micros.saturating_add(i64::from(offset) * 1_000_000))),
-        _ => Err(SqlError::unsupported("AT TIME ZONE of this type")),
-    }
 }
 
 /// Characters of a text, bytes of a bytea.

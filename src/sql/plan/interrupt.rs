@@ -21,7 +21,9 @@ use datafusion::logical_expr::registry::FunctionRegistry;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
 use super::error::external;
+use super::zoned::in_zone;
 use crate::sql::SqlError;
+use crate::sql::text::Style;
 
 /// Asked whether the statement is to go on; the error says why not. Cheap to clone.
 #[derive(Clone)]
@@ -97,12 +99,18 @@ impl OptimizerRule for Look {
 }
 
 /// The plan as the session's analyser and optimiser leave it.
-pub fn optimized(state: &SessionState, plan: LogicalPlan, interrupt: &Interrupt) -> PlanResult<LogicalPlan> {
+pub fn optimized(
+    state: &SessionState,
+    plan: LogicalPlan,
+    style: &Style,
+    interrupt: &Interrupt,
+) -> PlanResult<LogicalPlan> {
     let mut options = state.config_options().as_ref().clone();
     options.extensions.insert(interrupt.clone());
     let options = Arc::new(options);
     interrupt.check()?;
     let analyzed = state.analyzer().execute_and_check(plan, &options, |_, _| {})?;
+    let analyzed = in_zone(analyzed, style)?;
     interrupt.check()?;
     let statement = Statement { state, options };
     state.optimizer().optimize(analyzed, &statement, |_, _| {})

@@ -21,7 +21,7 @@ mod digits;
 mod error;
 mod functions;
 mod interrupt;
-mod interval;
+pub(in crate::sql) mod interval;
 mod memory;
 mod names;
 mod operators;
@@ -34,6 +34,7 @@ mod subquery;
 mod syntax;
 mod table_scan;
 mod yielding;
+mod zoned;
 
 use std::sync::{Arc, OnceLock};
 
@@ -55,7 +56,7 @@ use super::catalog::{Catalog, is_always_empty};
 use super::error::{SqlError, SqlErrorKind};
 use super::result::{FieldInfo, PgType, RowBatch, RowStream};
 use super::settings::Settings;
-use super::text::Cell;
+use super::text::{Cell, Style};
 use super::types;
 use crate::engine::{Engine, Transaction};
 use crate::runtime::{self, WallTime};
@@ -185,7 +186,8 @@ pub async fn query(
     let fields = fields_of(&plan);
     let plan = with_shown_names(&catalog, plan)?;
     let plan = digits::shown(plan).map_err(from_datafusion)?;
-    let stream = runtime::compute(start(state, plan, &context.interrupt)).await?;
+    let style = context.settings.style();
+    let stream = runtime::compute(start(state, plan, &style, &context.interrupt)).await?;
     let batches = futures::stream::unfold(Some(stream), |stream| async move {
         let mut stream = stream?;
         match runtime::compute(stream.next()).await? {
@@ -202,9 +204,10 @@ pub async fn query(
 async fn start(
     state: &SessionState,
     plan: LogicalPlan,
+    style: &Style,
     interrupt: &Interrupt,
 ) -> Result<SendableRecordBatchStream, SqlError> {
-    let physical = physical_plan(state, plan, interrupt).await?;
+    let physical = physical_plan(state, plan, style, interrupt).await?;
     let physical = yielding::yielding(physical).map_err(from_datafusion)?;
     execute_stream(physical, state.task_ctx()).map_err(from_datafusion)
 }
@@ -212,9 +215,10 @@ async fn start(
 async fn physical_plan(
     state: &SessionState,
     plan: LogicalPlan,
+    style: &Style,
     interrupt: &Interrupt,
 ) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
-    let plan = interrupt::optimized(state, plan, interrupt).map_err(from_datafusion)?;
+    let plan = interrupt::optimized(state, plan, style, interrupt).map_err(from_datafusion)?;
     let physical = state.query_planner().create_physical_plan(&plan, state).await;
     physical
         .and_then(table_scan::skipping_by_count)
@@ -320,6 +324,7 @@ fn logical_plan(
     let mut planner_context = PlannerContext::new().with_prepare_param_data_types(fields.collect());
     let plan = planner
         .sql_statement_to_plan_with_context(statement, &mut planner_context)
+        .and_then(|plan| zoned::with_common_types(plan, &catalog.style()))
         .map_err(from_datafusion)?;
     if params.is_none() {
         for (name, field) in plan.get_parameter_fields().map_err(from_datafusion)? {
@@ -408,7 +413,8 @@ async fn explain(
     let known = param_types.iter().cloned().map(Some).collect();
     let (plan, _) = logical_plan(catalog, state, statement, known, Some(params))?;
     let interrupt = &catalog.context().interrupt;
-    let physical = runtime::compute(physical_plan(state, plan, interrupt)).await?;
+    let style = catalog.style();
+    let physical = runtime::compute(physical_plan(state, plan, &style, interrupt)).await?;
     let text = displayable(physical.as_ref())
         .indent(false)
         .to_string()

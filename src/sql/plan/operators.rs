@@ -23,6 +23,8 @@ use super::arrow;
 use super::cast::cast_expr;
 use super::error::external;
 use super::interrupt::Interrupt;
+use super::zoned::{InZone, moved};
+use crate::sql::text::zone::Zone;
 use crate::sql::text::{Cell, Style, datetime};
 use crate::sql::types::{is_float, is_integer, is_number, is_oid, is_text, words_of};
 use crate::sql::{PgType, SqlError, SqlErrorKind};
@@ -38,6 +40,15 @@ impl ExprPlanner for PgExprPlanner {
     fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> PlanResult<PlannerResult<RawBinaryExpr>> {
         self.interrupt.check()?;
         self.binary(raw, schema)
+    }
+
+    /// EXTRACT.
+    fn plan_extract(&self, args: Vec<Expr>) -> PlanResult<PlannerResult<Vec<Expr>>> {
+        let function = InZone::date_part(datafusion::functions::datetime::date_part(), self.style.zone);
+        Ok(PlannerResult::Planned(Expr::ScalarFunction(ScalarFunction::new_udf(
+            Arc::new(ScalarUDF::new_from_impl(function)),
+            args,
+        ))))
     }
 
     fn plan_aggregate(&self, raw: RawAggregateExpr) -> PlanResult<PlannerResult<RawAggregateExpr>> {
@@ -305,16 +316,24 @@ impl PgExprPlanner {
             }
             (&PgType::DATE, Operator::Minus, &PgType::DATE) => arithmetic_expr(op, left, right),
             (&PgType::DATE, Operator::Plus | Operator::Minus, &PgType::INTERVAL) => {
-                binary_expr(cast_expr(left, &PgType::TIMESTAMP, -1, self.style)?, op, right)
+                let midnight = cast_expr(left, &PgType::TIMESTAMP, -1, self.style)?;
+                moved(midnight, right, op == Operator::Minus, Zone::UTC)
             }
-            (&PgType::INTERVAL, Operator::Plus, &PgType::DATE) => {
-                binary_expr(cast_expr(right, &PgType::TIMESTAMP, -1, self.style)?, op, left)
+            (&PgType::INTERVAL, Operator::Plus, &PgType::DATE) => moved(
+                cast_expr(right, &PgType::TIMESTAMP, -1, self.style)?,
+                left,
+                false,
+                Zone::UTC,
+            ),
+            (&PgType::TIMESTAMPTZ, Operator::Plus | Operator::Minus, &PgType::INTERVAL) => {
+                moved(left, right, op == Operator::Minus, self.style.zone)
             }
-            (&PgType::TIMESTAMP | &PgType::TIMESTAMPTZ, Operator::Plus | Operator::Minus, &PgType::INTERVAL)
-            | (&PgType::INTERVAL, Operator::Plus | Operator::Minus, &PgType::INTERVAL) => binary_expr(left, op, right),
-            (&PgType::INTERVAL, Operator::Plus, &PgType::TIMESTAMP | &PgType::TIMESTAMPTZ) => {
-                binary_expr(right, op, left)
+            (&PgType::INTERVAL, Operator::Plus, &PgType::TIMESTAMPTZ) => moved(right, left, false, self.style.zone),
+            (&PgType::TIMESTAMP, Operator::Plus | Operator::Minus, &PgType::INTERVAL) => {
+                moved(left, right, op == Operator::Minus, Zone::UTC)
             }
+            (&PgType::INTERVAL, Operator::Plus, &PgType::TIMESTAMP) => moved(right, left, false, Zone::UTC),
+            (&PgType::INTERVAL, Operator::Plus | Operator::Minus, &PgType::INTERVAL) => binary_expr(left, op, right),
             (
                 &PgType::TIMESTAMP | &PgType::TIMESTAMPTZ | &PgType::DATE,
                 Operator::Minus,

@@ -26,6 +26,7 @@ use super::rewrite::{ARRAY_OR_EMPTY, WHOLE_NUMBER};
 use super::row_function::BoundFunction;
 use super::scan::UserTable;
 use super::special::{ArrayOrEmpty, CurrentSchemas, Round, TypeOf, Undefined, WholeNumber};
+use super::zoned::{AtTimeZone, InZone, Series};
 use crate::sql::catalog::{CLUSTER_DATABASE, Catalog, Datum, SystemTable, system_table};
 use crate::sql::{PgType, SqlError, SqlErrorKind};
 use crate::version::{TableName, Value};
@@ -188,6 +189,20 @@ impl ContextProvider for Names<'_> {
             "round" => {
                 let decimals = self.state.scalar_functions().get(name).cloned();
                 return decimals.map(|decimals| Arc::new(ScalarUDF::new_from_impl(Round::new(decimals))));
+            }
+            "date_part" | "date_trunc" | "generate_series" => {
+                let zone = self.catalog.style().zone;
+                let inner = self.state.scalar_functions().get(name).cloned()?;
+                return Some(Arc::new(match name {
+                    "date_part" => ScalarUDF::new_from_impl(InZone::date_part(inner, zone)),
+                    "date_trunc" => ScalarUDF::new_from_impl(InZone::date_trunc(inner, zone)),
+                    _ => ScalarUDF::new_from_impl(Series::new(inner, zone)),
+                }));
+            }
+            "timezone" => {
+                return Some(Arc::new(ScalarUDF::new_from_impl(AtTimeZone::new(
+                    self.catalog.style(),
+                ))));
             }
             "pg_typeof" => return Some(Arc::new(ScalarUDF::new_from_impl(TypeOf::new()))),
             "current_schemas" => {

@@ -140,11 +140,6 @@ impl ScalarUDFImpl for BoundFunction {
                 types.join(", ")
             ))));
         }
-        if self.name == "timezone" && *args.arg_fields[1].data_type() != arrow::arrow_type(&PgType::TIMESTAMPTZ, -1) {
-            return Err(external(SqlError::unsupported(
-                "AT TIME ZONE of anything but timestamp with time zone",
-            )));
-        }
         Ok(Arc::clone(&self.result))
     }
 

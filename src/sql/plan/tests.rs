@@ -41,12 +41,7 @@ impl ResultSink for Lines {
         Ok(())
     }
 
-    async fn rows(
-        &mut self,
-        fields: &[FieldInfo],
-        batch: RowBatch,
-        _: &crate::sql::text::Style,
-    ) -> Result<(), SqlError> {
+    async fn rows(&mut self, fields: &[FieldInfo], batch: RowBatch, style: &Style) -> Result<(), SqlError> {
         for row in 0..batch.rows() {
             let mut line = Vec::new();
             for (at, field) in fields.iter().enumerate() {
@@ -55,7 +50,7 @@ impl ResultSink for Lines {
                     RowBatch::Arrow(batch) => Cell::of_array(batch.column(at), row)?,
                 };
                 let mut text = String::new();
-                text::write_cell(&mut text, &cell, &field.pg_type, &Style::DEFAULT).unwrap();
+                text::write_cell(&mut text, &cell, &field.pg_type, style).unwrap();
                 line.push(if cell == Cell::Null { "∅".to_string() } else { text });
             }
             self.lines.push(line.join("|"));
@@ -167,6 +162,11 @@ async fn queries_answer_as_postgres_does() {
         .await
         .check(include_str!("testdata/queries.txt"))
         .await;
+}
+
+#[tokio::test]
+async fn time_zones_are_minded_as_postgres_minds_them() {
+    Fixture::new().await.check(include_str!("testdata/zones.txt")).await;
 }
 
 #[tokio::test]

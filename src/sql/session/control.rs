@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{
-    ContextModifier, DiscardObject, Expr, ObjectName, Reset, Set, Statement, TransactionAccessMode,
+    ContextModifier, DiscardObject, Expr, Interval, ObjectName, Reset, Set, Statement, TransactionAccessMode,
     TransactionIsolationLevel, TransactionMode, UnaryOperator, Value as Literal,
 };
 
 use super::block::{Block, Kind, NamedSavepoint};
 use super::{Deallocated, Prepared, Session};
 use crate::sql::error::{SqlError, SqlErrorKind};
+use crate::sql::plan::interval::parse_interval;
 use crate::sql::point::expression::folded;
 use crate::sql::result::{Notice, NoticeKind, NoticeSeverity, QueryResult};
+use crate::sql::text::datetime::MICROS_PER_SECOND;
+use crate::sql::text::zone::Zone;
 
 /// Most savepoints of one transaction: each holds a copy of the edits made so far.
 const SAVEPOINTS_MAX: usize = 10_000;
@@ -324,11 +327,17 @@ pub(super) fn setting_name(name: &ObjectName) -> String {
 
 /// The value's text; None for DEFAULT.
 fn setting_value(name: &str, values: &[Expr]) -> Result<Option<String>, SqlError> {
+    let is_zone = name.eq_ignore_ascii_case("timezone");
     if let [Expr::Identifier(word)] = values
         && word.quote_style.is_none()
-        && word.value.eq_ignore_ascii_case("default")
+        && (word.value.eq_ignore_ascii_case("default") || is_zone && word.value.eq_ignore_ascii_case("local"))
     {
         return Ok(None);
+    }
+    if let [Expr::Interval(interval)] = values
+        && is_zone
+    {
+        return zone_of_interval(interval).map(Some);
     }
     let is_list = name.eq_ignore_ascii_case("search_path") || name.eq_ignore_ascii_case("datestyle");
     if values.len() != 1 && !is_list {
@@ -348,6 +357,33 @@ fn setting_value(name: &str, values: &[Expr]) -> Result<Option<String>, SqlError
         });
     }
     Ok(Some(words.join(", ")))
+}
+
+/// `INTERVAL '-05:30' HOUR TO MINUTE` as the name of that offset.
+fn zone_of_interval(interval: &Interval) -> Result<String, SqlError> {
+    let refused = |detail: &str| {
+        SqlError::new(
+            SqlErrorKind::InvalidParameter,
+            format!("invalid value for parameter \"TimeZone\": \"{interval}\""),
+        )
+        .detail(detail)
+    };
+    let mut text = setting_word(&interval.value)?;
+    if let Some(field) = &interval.leading_field
+        && !text.contains(':')
+    {
+        text = format!("{text} {field}");
+    }
+    let (months, days, micros) = parse_interval(&text)?;
+    if months != 0 {
+        return Err(refused("Cannot specify months in time zone interval."));
+    }
+    if days != 0 {
+        return Err(refused("Cannot specify days in time zone interval."));
+    }
+    let zone = Zone::of_seconds(micros / MICROS_PER_SECOND);
+    zone.map(|(name, _)| name)
+        .ok_or_else(|| refused("UTC timezone offset is out of range."))
 }
 
 fn quoted_name(name: &str) -> String {
@@ -421,5 +457,33 @@ mod tests {
             Some("sales, \"Odd One\"".into())
         );
         assert_eq!(value("SET search_path TO DEFAULT").1, None);
+        assert_eq!(value("SET timezone TO LOCAL").1, None);
+        assert_eq!(value("SET timezone TO Local_Thing").1, Some("local_thing".into()));
+    }
+
+    #[test]
+    fn zones_are_set_by_name_number_and_interval() {
+        for (sql, expected) in [
+            ("SET TIME ZONE 'Europe/Berlin'", Some("Europe/Berlin")),
+            ("SET TIME ZONE PST8PDT", Some("pst8pdt")),
+            ("SET TIME ZONE -7", Some("-7")),
+            ("SET TIME ZONE LOCAL", None),
+            ("SET LOCAL TIME ZONE DEFAULT", None),
+            ("SET TIME ZONE INTERVAL '-05:30' HOUR TO MINUTE", Some("<-05:30>+05:30")),
+            ("SET TIME ZONE INTERVAL '+2' HOUR", Some("<+02>-02")),
+        ] {
+            let Statement::Set(Set::SetTimeZone { value, .. }) = parse(sql).unwrap().pop().unwrap() else {
+                panic!("{sql} sets the zone")
+            };
+            let value = setting_value("timezone", std::slice::from_ref(&value)).unwrap();
+            assert_eq!(value.as_deref(), expected, "{sql}");
+        }
+        let Statement::Set(Set::SetTimeZone { value, .. }) =
+            parse("SET TIME ZONE INTERVAL '1 month'").unwrap().remove(0)
+        else {
+            panic!("it sets the zone")
+        };
+        let error = setting_value("timezone", std::slice::from_ref(&value)).unwrap_err();
+        assert_eq!(error.kind, SqlErrorKind::InvalidParameter);
     }
 }

@@ -14,10 +14,11 @@ use std::sync::Arc;
 use super::error::{SqlError, SqlErrorKind};
 use super::session::ServerSettings;
 use super::text::Style;
+use super::text::zone::Zone;
 use crate::engine::Engine;
 use table::{DEFINITIONS, Definition, ISOLATION_LEVELS, Kind, Live, definition};
 pub use values::{boolean, split_list};
-use values::{date_style, milliseconds, show_milliseconds, zone_name, zone_offset};
+use values::{date_style, milliseconds, show_milliseconds};
 
 /// The version of PostgreSQL whose behaviour is followed, as `SHOW server_version` words it.
 pub const SERVER_VERSION: &str = concat!("15.8 (Understudy ", env!("CARGO_PKG_VERSION"), ")");
@@ -182,10 +183,12 @@ impl Settings {
             .collect()
     }
 
-    /// Offset in seconds east of UTC of the session's zone. Only UTC and fixed offsets are accepted by SET.
-    pub fn time_zone_offset_seconds(&self) -> i32 {
-        let text = self.find("timezone").ok().flatten().unwrap_or_default();
-        zone_offset(&text).unwrap_or(0)
+    /// The session's time zone.
+    pub fn time_zone(&self) -> Zone {
+        match self.value("timezone") {
+            None => Zone::UTC,
+            Some(name) => Zone::named(&name).map_or(Zone::UTC, |(_, zone)| zone),
+        }
     }
 
     /// How values are printed and read.
@@ -196,7 +199,7 @@ impl Settings {
             .flatten()
             .is_none_or(|output| output == "hex");
         Style {
-            utc_offset: self.time_zone_offset_seconds(),
+            zone: self.time_zone(),
             bytea_hex: hex,
         }
     }
@@ -435,9 +438,9 @@ fn check(name: &str, value: &str) -> Result<String, SqlError> {
         Kind::DateStyle => date_style(value).ok_or_else(|| {
             invalid(name, value).hint("Dates are always shown in ISO style; the order may be MDY, DMY or YMD.")
         }),
-        Kind::TimeZone => zone_offset(value).map(|_| zone_name(value)).ok_or_else(|| {
-            invalid(name, value).hint("UTC and fixed offsets such as '+02:00' are known to this server.")
-        }),
+        Kind::TimeZone => Zone::of_setting(value)
+            .map(|(spelled, _)| spelled)
+            .ok_or_else(|| invalid(name, value)),
         Kind::Isolation => {
             let wanted = value.trim().to_ascii_lowercase();
             if ISOLATION_LEVELS.contains(&wanted.as_str()) {
@@ -507,9 +510,15 @@ mod tests {
             SqlErrorKind::CannotChangeSetting
         );
         assert_eq!(check("client_encoding", "'utf-8'").unwrap(), "UTF8");
+        assert_eq!(check("TimeZone", "europe/BERLIN").unwrap(), "Europe/Berlin");
+        assert_eq!(check("TimeZone", "-3.5").unwrap(), "<-03:30>+03:30");
+        let error = check("timezone", "Mars/Olympus").unwrap_err();
         assert_eq!(
-            check("TimeZone", "-03:30").map(|z| zone_offset(&z)).unwrap(),
-            Some(-12_600)
+            (error.kind, error.message.as_str()),
+            (
+                SqlErrorKind::InvalidParameter,
+                "invalid value for parameter \"TimeZone\": \"Mars/Olympus\""
+            )
         );
     }
 

@@ -62,40 +62,6 @@ pub(super) fn date_style(text: &str) -> Option<String> {
     Some(format!("ISO, {order}"))
 }
 
-pub(super) fn zone_name(text: &str) -> String {
-    match text.trim().to_ascii_lowercase().as_str() {
-        "utc" | "zulu" | "z" | "default" | "local" => "UTC".to_string(),
-        "gmt" => "GMT".to_string(),
-        "etc/utc" => "Etc/UTC".to_string(),
-        _ => text.trim().to_string(),
-    }
-}
-
-/// Seconds east of UTC of `UTC`, `+02`, `-03:30`, `5`.
-pub(super) fn zone_offset(text: &str) -> Option<i32> {
-    let text = text.trim();
-    match text.to_ascii_lowercase().as_str() {
-        "utc" | "gmt" | "etc/utc" | "etc/gmt" | "zulu" | "z" | "default" | "local" | "universal" | "greenwich" => {
-            return Some(0);
-        }
-        _ => {}
-    }
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(rest) => (-1, rest),
-        None => (1, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let (hours, minutes) = digits.split_once(':').unwrap_or((digits, "0"));
-    if hours.is_empty()
-        || hours.len() > 2
-        || minutes.len() > 2
-        || !hours.bytes().chain(minutes.bytes()).all(|b| b.is_ascii_digit())
-    {
-        return None;
-    }
-    let (hours, minutes): (i32, i32) = (hours.parse().ok()?, minutes.parse().ok()?);
-    (hours <= 15 && minutes < 60).then(|| sign * (hours * 3600 + minutes * 60))
-}
-
 /// Names separated by commas, each plain (folded to lower case) or in double quotes.
 pub fn split_list(text: &str) -> Vec<String> {
     let mut names = Vec::new();

@@ -5,6 +5,7 @@
 
 use std::fmt::{self, Write};
 
+use super::zone::Zone;
 use crate::sql::error::{SqlError, SqlErrorKind};
 
 pub const DATE_INFINITY: i32 = i32::MAX;
@@ -12,7 +13,7 @@ pub const DATE_MINUS_INFINITY: i32 = i32::MIN;
 pub const TIMESTAMP_INFINITY: i64 = i64::MAX;
 pub const TIMESTAMP_MINUS_INFINITY: i64 = i64::MIN;
 
-const MICROS_PER_SECOND: i64 = 1_000_000;
+pub const MICROS_PER_SECOND: i64 = 1_000_000;
 pub const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 
 /// PostgreSQL's range: 4713 BC to 294276 AD for timestamps, 5874897 AD for dates.
@@ -54,6 +55,17 @@ fn days_in_month(year: i64, month: u32) -> u32 {
         4 | 6 | 9 | 11 => 30,
         _ => 31,
     }
+}
+
+/// A timestamp that many months later: the same time of the same day, or of the month's last day where that comes first.
+pub fn add_months(micros: i64, months: i32) -> Option<i64> {
+    let (year, month, day) = civil_from_days(micros.div_euclid(MICROS_PER_DAY));
+    let sum = year * 12 + i64::from(month) - 1 + i64::from(months);
+    let (year, month) = (sum.div_euclid(12), sum.rem_euclid(12) as u32 + 1);
+    let day = day.min(days_in_month(year, month));
+    days_from_civil(year, month, day)
+        .checked_mul(MICROS_PER_DAY)?
+        .checked_add(micros.rem_euclid(MICROS_PER_DAY))
 }
 
 pub fn write_date(out: &mut impl Write, days: i32) -> fmt::Result {
@@ -164,8 +176,7 @@ struct Parts {
     days: Option<i64>,
     /// Microseconds since midnight; may be 24:00:00.
     time: Option<i64>,
-    /// Seconds east of UTC.
-    offset: Option<i32>,
+    zone: Option<Zone>,
     /// -1 and 1 for the infinities.
     infinity: i8,
 }
@@ -196,18 +207,19 @@ pub fn parse_time(text: &str) -> Result<i64, SqlError> {
     parts.time.ok_or_else(|| malformed("time", text))
 }
 
-/// A `timestamp`: an offset in the text is read and ignored, as PostgreSQL does.
+/// A `timestamp`: a zone in the text is read and ignored, as PostgreSQL does.
 pub fn parse_timestamp(text: &str) -> Result<i64, SqlError> {
-    timestamp_of(text, parse_parts(text, "timestamp")?, "timestamp", 0)
+    timestamp_of(text, parse_parts(text, "timestamp")?, "timestamp", &Zone::UTC)
 }
 
-/// A `timestamptz`; `offset` (seconds east) is the session's, for texts that say none.
-pub fn parse_timestamptz(text: &str, offset: i32) -> Result<i64, SqlError> {
+/// A `timestamptz`; `zone` is the session's, for texts that say none.
+pub fn parse_timestamptz(text: &str, zone: &Zone) -> Result<i64, SqlError> {
     let parts = parse_parts(text, "timestamp with time zone")?;
-    timestamp_of(text, parts, "timestamp with time zone", parts.offset.unwrap_or(offset))
+    let zone = parts.zone.as_ref().unwrap_or(zone);
+    timestamp_of(text, parts, "timestamp with time zone", zone)
 }
 
-fn timestamp_of(text: &str, parts: Parts, type_name: &str, offset: i32) -> Result<i64, SqlError> {
+fn timestamp_of(text: &str, parts: Parts, type_name: &str, zone: &Zone) -> Result<i64, SqlError> {
     match parts.infinity {
         1 => return Ok(TIMESTAMP_INFINITY),
         -1 => return Ok(TIMESTAMP_MINUS_INFINITY),
@@ -226,7 +238,7 @@ fn timestamp_of(text: &str, parts: Parts, type_name: &str, offset: i32) -> Resul
     }
     days.checked_mul(MICROS_PER_DAY)
         .and_then(|micros| micros.checked_add(parts.time.unwrap_or(0)))
-        .and_then(|micros| micros.checked_sub(i64::from(offset) * MICROS_PER_SECOND))
+        .and_then(|local| zone.to_utc(local))
         .ok_or_else(overflow)
 }
 
@@ -264,7 +276,7 @@ fn parse_parts(text: &str, type_name: &str) -> Result<Parts, SqlError> {
             return Ok(Parts {
                 days: Some(0),
                 time: Some(0),
-                offset: Some(0),
+                zone: Some(Zone::UTC),
                 infinity: 0,
             });
         }
@@ -289,15 +301,13 @@ fn parse_parts(text: &str, type_name: &str) -> Result<Parts, SqlError> {
             let base = time - hour * 3600 * MICROS_PER_SECOND;
             let hour = hour % 12 + if word == "pm" { 12 } else { 0 };
             parts.time = Some(base + hour * 3600 * MICROS_PER_SECOND);
-        } else if matches!(word, "z" | "utc" | "gmt" | "zulu") {
-            parts.offset = Some(0);
         } else if word.contains(':') && first.is_ascii_digit() {
             if parts.time.is_some() {
                 return Err(wrong());
             }
             parts.time = Some(parse_clock(word).ok_or_else(wrong)?.ok_or_else(|| out_of_range(text))?);
         } else if (first == b'+' || first == b'-') && parts.time.is_some() {
-            parts.offset = Some(parse_offset(word).ok_or_else(wrong)?);
+            set_zone(&mut parts, Zone::fixed(parse_offset(word).ok_or_else(wrong)?)).ok_or_else(wrong)?;
         } else if first.is_ascii_digit() && word.contains(['-', '/', '.']) {
             if civil.is_some() {
                 return Err(wrong());
@@ -324,7 +334,14 @@ fn parse_parts(text: &str, type_name: &str) -> Result<Parts, SqlError> {
             month_name = Some(month);
         } else if day_name(word) {
         } else {
-            return Err(wrong());
+            match Zone::spoken(word) {
+                Some(zone) => set_zone(&mut parts, zone).ok_or_else(wrong)?,
+                // What looks like the name of a place is called one.
+                None if first.is_ascii_alphabetic() && word.contains(['/', '_', '+']) => {
+                    return Err(unknown_zone(word));
+                }
+                None => return Err(wrong()),
+            }
         }
     }
     match (month_name, loose_numbers.as_slice()) {
@@ -356,6 +373,18 @@ fn parse_parts(text: &str, type_name: &str) -> Result<Parts, SqlError> {
         return Err(wrong());
     }
     Ok(parts)
+}
+
+/// A text names one zone at most.
+fn set_zone(parts: &mut Parts, zone: Zone) -> Option<()> {
+    parts.zone.replace(zone).is_none().then_some(())
+}
+
+pub fn unknown_zone(name: &str) -> SqlError {
+    SqlError::new(
+        SqlErrorKind::InvalidParameter,
+        format!("time zone \"{name}\" not recognized"),
+    )
 }
 
 /// Splits at white space and commas, at the `T` between date and time, and before the zone after a time.
@@ -557,11 +586,47 @@ mod tests {
 
     #[test]
     fn zones_shift_and_print() {
-        let micros = parse_timestamptz("2024-06-01 12:00:00+02", 0).unwrap();
+        let micros = parse_timestamptz("2024-06-01 12:00:00+02", &Zone::UTC).unwrap();
         assert_eq!(timestamp(micros, Some(0)), "2024-06-01 10:00:00+00");
         assert_eq!(timestamp(micros, Some(19_800)), "2024-06-01 15:30:00+05:30");
         assert_eq!(timestamp(micros, Some(-3600)), "2024-06-01 09:00:00-01");
-        assert_eq!(parse_timestamptz("2024-06-01 12:00", 7200).unwrap(), micros);
+        assert_eq!(
+            parse_timestamptz("2024-06-01 12:00", &Zone::fixed(7200)).unwrap(),
+            micros
+        );
+        for text in [
+            "2024-06-01 12:00 europe/berlin",
+            "2024-06-01T12:00CEST",
+            "2024-06-01 19:00:00 Asia/Tokyo",
+            "10:00 2024-06-01 z",
+            "2024-06-01 13:00 UTC-3",
+        ] {
+            assert_eq!(parse_timestamptz(text, &Zone::fixed(-3600)).unwrap(), micros, "{text}");
+        }
+    }
+
+    #[test]
+    fn unknown_zones_are_named() {
+        for (text, kind, message) in [
+            (
+                "2024-06-01 12:00 Foo/Bar",
+                SqlErrorKind::InvalidParameter,
+                "time zone \"foo/bar\" not recognized",
+            ),
+            (
+                "2024-06-01 12:00 foo",
+                SqlErrorKind::InvalidDatetime,
+                "invalid input syntax for type timestamp: \"2024-06-01 12:00 foo\"",
+            ),
+            (
+                "2024-06-01 12:00 UTC CET",
+                SqlErrorKind::InvalidDatetime,
+                "invalid input syntax for type timestamp: \"2024-06-01 12:00 UTC CET\"",
+            ),
+        ] {
+            let error = parse_timestamp(text).unwrap_err();
+            assert_eq!((error.kind, error.message.as_str()), (kind, message));
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod cell;
 pub mod datetime;
 pub mod json;
 pub mod number;
+pub mod zone;
 
 use std::fmt::{self, Write};
 
@@ -16,6 +17,7 @@ use super::error::{SqlError, SqlErrorKind};
 use super::result::PgType;
 use super::types;
 use crate::version::{ColumnType, Value};
+use zone::Zone;
 
 pub use cell::{Cell, Digits};
 pub(crate) use cell::{UNCONSTRAINED_SCALE, without_padding};
@@ -23,8 +25,8 @@ pub(crate) use cell::{UNCONSTRAINED_SCALE, without_padding};
 /// The settings that change how values are printed and read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
-    /// TimeZone as seconds east of UTC.
-    pub utc_offset: i32,
+    /// TimeZone.
+    pub zone: Zone,
     /// bytea_output: `\x6162` or `ab\000`.
     pub bytea_hex: bool,
 }
@@ -32,7 +34,7 @@ pub struct Style {
 impl Style {
     /// What a session has that set nothing.
     pub const DEFAULT: Style = Style {
-        utc_offset: 0,
+        zone: Zone::UTC,
         bytea_hex: true,
     };
 }
@@ -53,7 +55,7 @@ pub fn write_cell(out: &mut impl Write, cell: &Cell<'_>, pg_type: &PgType, style
         Cell::Timestamp(micros) => datetime::write_timestamp(
             out,
             *micros,
-            (*pg_type == PgType::TIMESTAMPTZ).then_some(style.utc_offset),
+            (*pg_type == PgType::TIMESTAMPTZ).then(|| style.zone.offset_at(*micros)),
         ),
         Cell::Uuid(bytes) => write!(out, "{}", uuid::Uuid::from_bytes(*bytes).hyphenated()),
         Cell::Interval { months, days, micros } => datetime::write_interval(out, *months, *days, *micros),
@@ -138,32 +140,7 @@ fn write_bytea(out: &mut impl Write, bytes: &[u8], hex: bool) -> fmt::Result {
 
 /// As [`parse_as`] for a column's type, with the default settings.
 pub fn parse(column_type: ColumnType, text: &str) -> Result<Value, SqlError> {
-    parse_in_zone(column_type, text, 0)
-}
-
-/// As [`parse`]; a `timestamptz` that names no zone is taken to be `utc_offset` seconds east of UTC.
-pub fn parse_in_zone(column_type: ColumnType, text: &str, utc_offset: i32) -> Result<Value, SqlError> {
-    parse_as(
-        text,
-        &types::pg_type(column_type),
-        &Style {
-            utc_offset,
-            ..Style::DEFAULT
-        },
-    )
-}
-
-/// The text of a value in a column of a type; empty for NULL.
-pub fn show(column_type: ColumnType, value: &Value, utc_offset: i32) -> String {
-    to_text(
-        value,
-        &types::pg_type(column_type),
-        &Style {
-            utc_offset,
-            ..Style::DEFAULT
-        },
-    )
-    .unwrap_or_default()
+    parse_as(text, &types::pg_type(column_type), &Style::DEFAULT)
 }
 
 /// Reads the text form of a type. Lengths and precisions are the business of whoever knows the column.
@@ -189,7 +166,7 @@ pub fn parse_as(text: &str, pg_type: &PgType, style: &Style) -> Result<Value, Sq
         PgType::DATE => Value::Date(datetime::parse_date(text)?),
         PgType::TIME => Value::Time(datetime::parse_time(text)?),
         PgType::TIMESTAMP => Value::Timestamp(datetime::parse_timestamp(text)?),
-        PgType::TIMESTAMPTZ => Value::Timestamp(datetime::parse_timestamptz(text, style.utc_offset)?),
+        PgType::TIMESTAMPTZ => Value::Timestamp(datetime::parse_timestamptz(text, &style.zone)?),
         PgType::UUID => Value::Uuid(parse_uuid(text)?),
         PgType::JSON => {
             json::check_json(text)?;
