@@ -218,6 +218,11 @@ impl Server {
 
     /// A psql that waits for statements on its standard input.
     pub fn psql_process(&self, database: &str, options: &[&str]) -> Child {
+        self.psql_process_with(database, options, &[])
+    }
+
+    /// The same with more in its environment.
+    pub fn psql_process_with(&self, database: &str, options: &[&str], environment: &[(&str, &str)]) -> Child {
         Command::new("psql")
             .args([
                 "-X",
@@ -233,6 +238,7 @@ impl Server {
             .args(options)
             .env("PGPASSWORD", &self.password)
             .env("PGCONNECT_TIMEOUT", "60")
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

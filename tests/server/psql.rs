@@ -1,5 +1,7 @@
 //! What a person at psql sees.
 
+use std::io::Write;
+
 use crate::harness::{Server, cell, failure, rows};
 
 #[test]
@@ -38,6 +40,52 @@ fn every_type_of_the_list_survives_a_round_trip_as_text() {
         "SET\n1|t|-2147483648|9223372036854775807|1.5|1e+300|-1234567.125|naïve|abcde|xy |\\xdeadbeef|2024-02-29|\
          23:59:59.123456|1999-12-31 23:59:59.5|2024-01-01 10:00:00+00|a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11|\
          {\"a\": [1, 2]}|{\"b\": null}\n2|||||||||||||||||"
+    );
+}
+
+#[test]
+fn times_are_shown_and_read_in_the_sessions_zone() {
+    let server = Server::start();
+    let in_zone = |zone: &str, sql: &str| {
+        let options = ["-At", "-v", "ON_ERROR_STOP=1"];
+        let mut child = server.psql_process_with("postgres", &options, &[("PGTZ", zone)]);
+        child.stdin.take().unwrap().write_all(sql.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        String::from_utf8(said).unwrap().trim_end().to_owned()
+    };
+    let berlin = in_zone(
+        "europe/berlin",
+        "SHOW TimeZone;
+         CREATE TABLE calls (id int PRIMARY KEY, at timestamptz DEFAULT '2024-07-01 12:00');
+         INSERT INTO calls VALUES (1, '2024-03-31 02:30'), (2, '2024-10-27 02:30'), (3, '2024-07-01 12:00 Asia/Tokyo');
+         INSERT INTO calls (id) VALUES (4);
+         COPY calls FROM STDIN;\n5\t2024-12-24 18:00\n\\.\n
+         COPY calls TO STDOUT;",
+    );
+    assert_eq!(
+        berlin,
+        "Europe/Berlin\nCREATE TABLE\nINSERT 0 3\nINSERT 0 1\nCOPY 1\n\
+         1\t2024-03-31 03:30:00+02\n2\t2024-10-27 02:30:00+01\n3\t2024-07-01 05:00:00+02\n\
+         4\t2024-07-01 12:00:00+02\n5\t2024-12-24 18:00:00+01"
+    );
+    assert_eq!(
+        in_zone(
+            "Asia/Kolkata",
+            "INSERT INTO calls (id) VALUES (6);
+             SELECT id, at FROM calls WHERE at >= '2024-07-01 15:30' ORDER BY id;
+             SET TIME ZONE -3.5; SHOW timezone; SELECT at FROM calls WHERE id = 4;
+             BEGIN; SET LOCAL timezone = 'Pacific/Chatham'; SELECT at::date, at::time FROM calls WHERE id = 5; COMMIT;
+             RESET timezone; COPY (SELECT at FROM calls WHERE id = 2) TO STDOUT WITH (FORMAT csv);",
+        ),
+        "INSERT 0 1\n2|2024-10-27 07:00:00+05:30\n4|2024-07-01 15:30:00+05:30\n5|2024-12-24 22:30:00+05:30\n\
+         6|2024-07-01 15:30:00+05:30\nSET\n<-03:30>+03:30\n2024-07-01 06:30:00-03:30\nBEGIN\nSET\n\
+         2024-12-25|06:45:00\nCOMMIT\nRESET\n2024-10-27 07:00:00+05:30"
+    );
+    let refused = in_zone("Mars/Olympus", "SELECT 1");
+    assert!(
+        refused.contains("FATAL:  invalid value for parameter \"TimeZone\": \"Mars/Olympus\""),
+        "{refused}"
     );
 }
 

@@ -49,4 +49,21 @@ with psycopg.connect(sys.argv[1]) as connection:
         amount = connection.execute("SELECT amount FROM story WHERE id = %s", (i,)).fetchone()[0]
         assert amount == i, (i, amount)
 
+# A driver that says its zone at start-up: texts are in that zone, binary values are moments, and both mean the same.
+with psycopg.connect(sys.argv[1], options="-c timezone=America/New_York") as connection:
+    assert connection.info.timezone.key == "America/New_York", connection.info.timezone
+    for binary in (False, True):
+        with connection.cursor(binary=binary) as cursor:
+            at, shown = cursor.execute("SELECT at, at::timestamp FROM story WHERE id = %s", (1,)).fetchone()
+        assert at == row[3] and shown == datetime.datetime(2024, 1, 1, 7, 0), (binary, at, shown)
+        assert at.utcoffset() == datetime.timedelta(hours=-5), (binary, at)
+    text = connection.execute("SELECT at::text FROM story WHERE id = 1").fetchone()[0]
+    assert text == "2024-01-01 07:00:00-05", text
+    naive = connection.execute("SELECT %s::timestamptz", ("2024-07-01 12:00",)).fetchone()[0]
+    assert naive == datetime.datetime(2024, 7, 1, 16, 0, tzinfo=datetime.timezone.utc), naive
+    connection.execute("SET TIME ZONE 'Asia/Kolkata'")
+    assert connection.info.timezone.key == "Asia/Kolkata", connection.info.timezone
+    at = connection.execute("SELECT at FROM story WHERE at = '2024-01-01 17:30'").fetchone()[0]
+    assert at == row[3], at
+
 print("the story ended well")
