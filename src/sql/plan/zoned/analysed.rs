@@ -122,8 +122,8 @@ fn becomes_moment(data_type: &DataType) -> bool {
 }
 
 fn case_of_moments(mut case: Case, schema: &DFSchema, style: &Style) -> PlanResult<Transformed<Expr>> {
-    let results = case.when_then_expr.iter_mut().map(|(_, then)| then);
-    let mut results: Vec<&mut Box<Expr>> = results.chain(case.else_expr.as_mut()).collect();
+    let results = case.when_then_expr.iter_mut().map(|(_, then)| then.as_mut());
+    let mut results: Vec<&mut Expr> = results.chain(case.else_expr.as_deref_mut()).collect();
     // What has no type here is for the analyser to complain of.
     let types = results
         .iter()
@@ -133,8 +133,8 @@ fn case_of_moments(mut case: Case, schema: &DFSchema, style: &Style) -> PlanResu
     if mixed {
         for (result, data_type) in results.iter_mut().zip(&types) {
             if becomes_moment(data_type) {
-                let taken = std::mem::replace(result.as_mut(), Expr::Literal(ScalarValue::Null, None));
-                **result = Box::new(cast_expr(taken, &PgType::TIMESTAMPTZ, -1, *style)?);
+                let taken = std::mem::replace(*result, Expr::Literal(ScalarValue::Null, None));
+                **result = cast_expr(taken, &PgType::TIMESTAMPTZ, -1, *style)?;
             }
         }
     }

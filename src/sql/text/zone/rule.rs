@@ -39,7 +39,7 @@ struct Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Day {
     /// From 1; the 29th of February is not counted.
-    WithoutLeapDay(u16),
+    InCommonYear(u16),
     /// From 0, all days counted.
     OfYear(u16),
     /// The weekday (0 is Sunday) of a month's week; week 5 is the last.
@@ -144,7 +144,7 @@ impl Day {
     fn parse(text: &str) -> Option<(Day, &str)> {
         if let Some(rest) = text.strip_prefix('J') {
             let (day, rest) = number(rest, 1, 365)?;
-            return Some((Day::WithoutLeapDay(day), rest));
+            return Some((Day::InCommonYear(day), rest));
         }
         let Some(rest) = text.strip_prefix('M') else {
             let (day, rest) = number(text, 0, 365)?;
@@ -166,7 +166,7 @@ impl Day {
     fn of(self, year: i64) -> i64 {
         let first = days_from_civil(year, 1, 1);
         match self {
-            Day::WithoutLeapDay(day) => {
+            Day::InCommonYear(day) => {
                 let february = i64::from(day > 59 && days_from_civil(year, 3, 1) - first == 60);
                 first + i64::from(day) - 1 + february
             }
