@@ -7,13 +7,22 @@
     reason = "starts processes and writes scenario files; no simulated run lives here"
 )]
 
+#[path = "runs/faults.rs"]
+mod faults;
+
 use std::path::Path;
 use std::process::{Command, Output};
 
-const SCENARIOS: [&str; 13] = [
+const SCENARIOS: [&str; 22] = [
+    "chaos",
+    "clients-vanish",
+    "clock-skew",
+    "ddl-mix",
     "disk-full",
     "failed-sync",
+    "flapping-link",
     "orderly-failover",
+    "pause-primary",
     "power-loss",
     "primary-lost",
     "stale-primary-returns",
@@ -23,7 +32,10 @@ const SCENARIOS: [&str; 13] = [
     "storage-full",
     "storage-power",
     "storage-sync",
+    "three-servers",
     "two-primaries-same-epoch",
+    "wiped-standby",
+    "wrong-operator",
 ];
 
 fn sim(arguments: &[&str]) -> Output {
@@ -186,7 +198,7 @@ fn bad_usage_names_what_is_allowed() {
     let output = sim(&["run", "nowhere", "--seed", "1"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(
-        text(&output).contains("there are: disk-full, failed-sync, orderly-failover, power-loss"),
+        text(&output).contains("there are: chaos, clients-vanish, clock-skew, ddl-mix, disk-full"),
         "{}",
         text(&output)
     );

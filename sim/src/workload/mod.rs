@@ -11,8 +11,13 @@ pub mod audit;
 pub mod bank;
 pub mod client;
 pub mod counter;
+pub mod ddl;
 mod known;
+pub mod large;
+pub mod register;
 pub mod session;
+pub mod unique;
+pub mod version;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,7 +51,17 @@ pub struct Param {
 }
 
 /// Every kind of workload.
-pub const KINDS: &[&Kind] = &[&append::KIND, &bank::KIND, &counter::KIND, &audit::KIND];
+pub const KINDS: &[&Kind] = &[
+    &append::KIND,
+    &bank::KIND,
+    &counter::KIND,
+    &audit::KIND,
+    &register::KIND,
+    &unique::KIND,
+    &large::KIND,
+    &version::KIND,
+    &ddl::KIND,
+];
 
 /// What one kind does. Each client has its own.
 #[async_trait]
