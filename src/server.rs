@@ -112,11 +112,26 @@ impl Server {
     /// # Errors
     /// Nothing is left running or listening.
     pub async fn start(config: Config, disk: Disk) -> Result<Server, StartError> {
+        Server::start_tuned(config, disk, |_| {}).await
+    }
+
+    /// As [`Server::start`], with options of the engine that no configuration file can say: tiny segments and queues, for
+    /// whoever looks for what happens at their ends.
+    ///
+    /// # Errors
+    /// Nothing is left running or listening.
+    pub async fn start_tuned(
+        config: Config,
+        disk: Disk,
+        tune: impl FnOnce(&mut EngineOptions),
+    ) -> Result<Server, StartError> {
         for warning in &config.warnings {
             warn!("{warning}");
         }
         Server::check_config(&config)?;
-        let engine = Engine::open(disk.clone(), engine_options(&config)).await?;
+        let mut engine_options = engine_options(&config);
+        tune(&mut engine_options);
+        let engine = Engine::open(disk.clone(), engine_options).await?;
         // Before any peer can be met: two servers configured as primaries find out within milliseconds, and each must
         // still have a database that its operator can connect to.
         let is_primary = match &config.cluster {

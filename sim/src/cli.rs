@@ -72,6 +72,9 @@ pub struct List {
     /// What can be said of a disk, and of a storage engine on its own.
     #[arg(long)]
     pub disk: bool,
+    /// What steps can do, what a swarm draws, and the knobs of servers.
+    #[arg(long)]
+    pub faults: bool,
 }
 
 /// How a run is done, whatever is run.

@@ -62,6 +62,26 @@ impl<T: Span> Draw<T> {
         }
     }
 
+    /// The value of a draw that is settled.
+    pub fn settled(&self) -> T {
+        match self {
+            Draw::One(value) => *value,
+            _ => unreachable!("a plan has drawn everything"),
+        }
+    }
+
+    /// As it stands in a scenario file; `show` writes one end.
+    pub fn written(&self, show: impl Fn(T) -> String + Copy) -> String {
+        match self {
+            Draw::One(value) => show(*value),
+            Draw::Range(low, high) => format!("{}..{}", show(*low), show(*high)),
+            Draw::Among(choices) => {
+                let choices: Vec<String> = choices.iter().map(|choice| choice.written(show)).collect();
+                format!("[{}]", choices.join(", "))
+            }
+        }
+    }
+
     /// The ends of all ranges: whoever takes these takes what is drawn.
     pub fn ends(&self) -> Vec<T> {
         match self {

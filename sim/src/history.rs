@@ -158,6 +158,8 @@ pub struct Invoke {
     pub action: &'static str,
     /// What must be found at the end if this is acknowledged.
     pub writes: Vec<Write>,
+    /// What it wants beside that, for the check that knows the action: the value of a register, say.
+    pub asked: Vec<Write>,
 }
 
 /// `value` becomes one of those under `key` of `table`. Values are never written twice under one key.
@@ -194,6 +196,11 @@ pub enum Outcome {
 /// table -> key -> values, read after the end from one server.
 pub type Content = BTreeMap<String, BTreeMap<i64, Vec<i64>>>;
 
+/// Why a client's session is gone that has vanished itself.
+pub const VANISHED: &str = "the client vanished";
+/// How a server is down that has lost its disk.
+pub const WIPED: &str = "wiped";
+
 /// What was found when everything had settled.
 #[derive(Debug, Clone, Default)]
 pub struct FinalState {
@@ -207,6 +214,12 @@ pub struct FinalState {
     pub writes_again_after: Option<Micros>,
     /// How long after `quiet` all roots were equal.
     pub equal_after: Option<Micros>,
+    /// Server -> what a check of every byte of its disk found, after it had stopped; absent if nobody asked.
+    pub fsck: BTreeMap<String, Vec<String>>,
+    /// Server -> ends of connections that its process held when all clients were gone.
+    pub connections: BTreeMap<String, usize>,
+    /// The most memory that the process of the run has used, in bytes. Not the same in every run of a seed.
+    pub memory_peak: Option<u64>,
 }
 
 /// A run, complete.
@@ -330,6 +343,9 @@ impl fmt::Display for Event {
                 )?;
                 for write in &invoke.writes {
                     write!(f, " {}[{}]+={}", write.table, write.key, write.value)?;
+                }
+                for asked in &invoke.asked {
+                    write!(f, " {}[{}]:={}", asked.table, asked.key, asked.value)?;
                 }
                 Ok(())
             }

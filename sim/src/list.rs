@@ -5,7 +5,7 @@ use understudy::runtime::sites::{FACTS, SITES};
 use crate::check::{self, Section};
 use crate::cli::List;
 use crate::commands::load;
-use crate::{files, scenario, storage, workload};
+use crate::{files, scenario, storage, swarm, workload};
 
 /// Prints what is asked for: scenarios, if nothing in particular is.
 pub fn list(what: &List) -> Result<(), String> {
@@ -50,6 +50,20 @@ pub fn list(what: &List) -> Result<(), String> {
                     param.name, param.about, param.default.0, param.default.1, param.max
                 );
             }
+        }
+    } else if what.faults {
+        println!("actions of steps:");
+        for (word, _) in scenario::step::actions() {
+            println!("    {word}");
+        }
+        println!("swarm (* light, too):");
+        for kind in swarm::KINDS {
+            let gentle = if kind.gentle { "*" } else { "" };
+            println!("    {}{gentle}: {}", kind.name, kind.about);
+        }
+        println!("knobs:");
+        for knob in scenario::knobs::KNOBS {
+            println!("    {}: {}", knob.name, knob.about);
         }
     } else {
         for name in files::scenario_names().map_err(|error| format!("the scenario folder: {error}"))? {

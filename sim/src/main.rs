@@ -34,6 +34,7 @@ mod runner;
 mod scenario;
 mod storage;
 mod suite;
+mod swarm;
 mod timeline;
 mod trace;
 mod units;

@@ -16,6 +16,7 @@ use crate::check::CheckUse;
 use crate::draw::{self, Draw};
 use crate::scenario::cluster::{LinkSpec, MemberSpec};
 use crate::scenario::disk::DiskSettings;
+use crate::scenario::knobs::Knobs;
 use crate::scenario::step::{Action, Trigger};
 use crate::scenario::{Buggify, Scenario};
 use crate::storage::plan::StoragePlan;
@@ -41,6 +42,12 @@ pub struct Plan {
     pub links: BTreeMap<(String, String), Link>,
     /// Between clients and servers.
     pub client_link: Link,
+    /// Bytes that fit a connection each way; None is the usual.
+    #[serde(default)]
+    pub window: Option<u64>,
+    /// What the swarm chose for this seed, for people.
+    #[serde(default)]
+    pub swarm: Vec<String>,
     pub workload: Vec<PlannedWorkload>,
     pub steps: Vec<PlannedStep>,
     pub always: Vec<CheckUse>,
@@ -54,7 +61,12 @@ pub struct PlannedServer {
     pub member: Option<MemberSpec>,
     pub clock_offset: i64,
     pub clock_drift_ppm: i64,
+    /// Every so often it jumps by so much.
+    #[serde(default)]
+    pub clock_jump: Option<(Micros, i64)>,
     pub disk: DiskSettings,
+    #[serde(default)]
+    pub knobs: Knobs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +104,11 @@ impl Plan {
                 member: server.member.clone(),
                 clock_offset: server.clock_offset.draw(&mut one("offset")),
                 clock_drift_ppm: server.clock_drift_ppm.draw(&mut one("drift")),
+                clock_jump: server
+                    .clock_jump
+                    .as_ref()
+                    .map(|(every, by)| (every.draw(&mut one("jump/every")), by.draw(&mut one("jump/by")))),
+                knobs: server.knobs.draw(|knob| one(&format!("knob/{knob}"))),
                 disk: server
                     .disk
                     .draw(|word| one(if word == "latency" { "sync" } else { word })),
@@ -131,9 +148,7 @@ impl Plan {
             *twin += 1;
             let one = |what: &str| draw::stream(seed, &format!("plan/step/{}/{twin}/{what}", step.canonical));
             let mut action = step.choices[draw::pick(step.choices.len(), &mut one("action"))].clone();
-            if let Action::Disk { spec, settings, .. } = &mut action {
-                *settings = spec.draw(&one);
-            }
+            action.draw(one);
             PlannedStep {
                 label: step.name.clone().unwrap_or_else(|| format!("line-{}", step.line)),
                 mark: step.name.clone(),
@@ -141,7 +156,8 @@ impl Plan {
                 action,
             }
         });
-        Plan {
+        let window = scenario.network.window.as_ref();
+        let mut plan = Plan {
             scenario: scenario.name.clone(),
             seed,
             time_limit: scenario.time_limit,
@@ -150,13 +166,17 @@ impl Plan {
             storage: scenario.storage.as_ref().map(|spec| StoragePlan::new(spec, seed)),
             servers: servers.collect(),
             links,
+            window: window.map(|window| window.draw(&mut draw::stream(seed, "plan/window"))),
+            swarm: Vec::new(),
             client_link: draw_link(&LinkSpec::default(), &scenario.network.all, seed, "clients"),
             workload: workload.collect(),
             steps: steps.collect(),
             always: scenario.always.clone(),
             finally: scenario.finally.clone(),
             sometimes: scenario.sometimes.clone(),
-        }
+        };
+        scenario.swarm.add_to(&mut plan);
+        plan
     }
 
     /// Those of a partition's side: a workload stands for all its clients.
@@ -312,7 +332,19 @@ impl fmt::Display for Plan {
                     server.clock_drift_ppm
                 )?;
             }
+            if let Some((every, by)) = server.clock_jump {
+                write!(f, ", its clock jumps by {} every {}", show_micros(by), show(every))?;
+            }
+            if !server.knobs.is_empty() {
+                write!(f, ", knobs {}", server.knobs)?;
+            }
             writeln!(f)?;
+        }
+        for line in &self.swarm {
+            writeln!(f, "  swarm: {line}")?;
+        }
+        if let Some(window) = self.window {
+            writeln!(f, "  window: {window} B")?;
         }
         for ((from, to), link) in &self.links {
             writeln!(f, "  link {from}->{to}: {link}")?;

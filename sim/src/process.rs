@@ -127,3 +127,11 @@ pub fn watchdog(limit: Duration) {
         libc::alarm(seconds);
     }
 }
+
+/// The most memory this process has used so far, in bytes, if the system says so.
+pub fn memory_peak() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes << 10)
+}

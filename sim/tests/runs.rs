@@ -7,13 +7,22 @@
     reason = "starts processes and writes scenario files; no simulated run lives here"
 )]
 
+#[path = "runs/faults.rs"]
+mod faults;
+
 use std::path::Path;
 use std::process::{Command, Output};
 
-const SCENARIOS: [&str; 16] = [
+const SCENARIOS: [&str; 25] = [
+    "chaos",
+    "clients-vanish",
+    "clock-skew",
+    "ddl-mix",
     "disk-full",
     "failed-sync",
+    "flapping-link",
     "orderly-failover",
+    "pause-primary",
     "power-loss",
     "primary-lost",
     "raised-epochs",
@@ -26,7 +35,10 @@ const SCENARIOS: [&str; 16] = [
     "storage-sync",
     "storage-torn",
     "strangers-at-the-ports",
+    "three-servers",
     "two-primaries-same-epoch",
+    "wiped-standby",
+    "wrong-operator",
 ];
 
 fn sim(arguments: &[&str]) -> Output {
@@ -189,7 +201,7 @@ fn bad_usage_names_what_is_allowed() {
     let output = sim(&["run", "nowhere", "--seed", "1"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(
-        text(&output).contains("there are: disk-full, failed-sync, orderly-failover, power-loss"),
+        text(&output).contains("there are: chaos, clients-vanish, clock-skew, ddl-mix, disk-full"),
         "{}",
         text(&output)
     );

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Arg, ArgKind, Check, Judge, Section, Watch, role_of};
-use crate::history::{Event, What};
+use crate::history::{Event, WIPED, What};
 use crate::scenario::cluster::Role;
 
 pub const ONE_WRITABLE_PRIMARY_PER_EPOCH: Check = Check {
@@ -16,7 +16,7 @@ pub const ONE_WRITABLE_PRIMARY_PER_EPOCH: Check = Check {
 };
 
 #[derive(Default)]
-struct OneWriter {
+pub(super) struct OneWriter {
     writers: BTreeMap<u64, String>,
     /// Servers that were started and have not said their role: they serve nobody, and what they commit is the content
     /// every new server starts with.
@@ -58,6 +58,11 @@ struct EpochMonotone {
     epochs: BTreeMap<String, u64>,
 }
 
+/// A server that lost its disk remembers nothing.
+fn is_wiped(event: &Event) -> bool {
+    matches!(&event.what, What::Down { how } if how == WIPED)
+}
+
 /// The role an event reports.
 fn role_in(event: &Event) -> Option<(Role, u64)> {
     match &event.what {
@@ -69,6 +74,9 @@ fn role_in(event: &Event) -> Option<(Role, u64)> {
 
 impl Watch for EpochMonotone {
     fn observe(&mut self, event: &Event) -> Option<String> {
+        if is_wiped(event) {
+            self.epochs.remove(&event.node);
+        }
         let (_, epoch) = role_in(event)?;
         let before = self.epochs.insert(event.node.clone(), epoch).unwrap_or(0);
         (epoch < before).then(|| format!("{} went back from epoch {before} to {epoch}", event.node))
@@ -138,6 +146,10 @@ struct RoleSurvives {
 
 impl Watch for RoleSurvives {
     fn observe(&mut self, event: &Event) -> Option<String> {
+        if is_wiped(event) {
+            self.last.remove(&event.node);
+            self.awaited.remove(&event.node);
+        }
         if let What::Start = event.what
             && let Some(last) = self.last.get(&event.node)
         {

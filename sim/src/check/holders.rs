@@ -3,12 +3,14 @@
 //! A server holds what it acknowledged to a client, and what it acknowledged to a primary that held it. It no longer
 //! has to hold what the primary does not hold whose root it receives: that history replaced its own.
 //!
+//! A server that lost its disk owes nothing.
+//!
 //! Nothing here looks at what a server has in the end: a server that loses what it acknowledged still owes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::writes::WORKLOAD_DATABASE;
-use crate::history::{Acknowledged, History, Origin, Outcome, Root, What};
+use crate::history::{Acknowledged, History, Origin, Outcome, Root, WIPED, What};
 
 /// Operations by number.
 #[derive(Default)]
@@ -25,7 +27,8 @@ struct Server {
 /// The numbers of the operations that `server` has to hold at the end.
 pub fn owed(history: &History, server: &str) -> Vec<u64> {
     let mut servers: BTreeMap<String, Server> = BTreeMap::new();
-    let mut committer: BTreeMap<String, String> = BTreeMap::new();
+    // Root -> who committed it last, and which of its roots that was.
+    let mut committer: BTreeMap<String, (String, usize)> = BTreeMap::new();
     let mut asked: BTreeMap<u64, String> = BTreeMap::new();
     for event in &history.events {
         match &event.what {
@@ -43,16 +46,23 @@ pub fn owed(history: &History, server: &str) -> Vec<u64> {
             }
             What::Root(root) if root.database == WORKLOAD_DATABASE => {
                 if root.origin == Origin::Received {
-                    let from = committer.get(&root.root).and_then(|name| servers.get(name));
-                    let theirs: Option<BTreeMap<u64, usize>> = from.map(|server| server.holds.clone());
+                    // What the primary had acknowledged by then is in that root; a root that comes again, after the
+                    // operator has made somebody primary who had no more, has no more either.
+                    let theirs = committer.get(&root.root).and_then(|(name, index)| {
+                        let holds = servers.get(name)?.holds.iter();
+                        let held = holds.filter(|(_, since)| *since <= index).map(|(op, _)| *op);
+                        Some(held.collect::<BTreeSet<u64>>())
+                    });
                     let ours = servers.entry(event.node.clone()).or_default();
                     ours.holds
-                        .retain(|op, _| theirs.as_ref().is_some_and(|theirs| theirs.contains_key(op)));
+                        .retain(|op, _| theirs.as_ref().is_some_and(|theirs| theirs.contains(op)));
                 } else {
-                    committer.insert(root.root.clone(), event.node.clone());
+                    let index = servers.get(&event.node).map_or(0, |server| server.roots) + 1;
+                    committer.insert(root.root.clone(), (event.node.clone(), index));
                 }
                 servers.entry(event.node.clone()).or_default().appended(root);
             }
+            What::Down { how } if how == WIPED => drop(servers.remove(&event.node)),
             What::Acknowledged(acknowledged) if acknowledged.database == WORKLOAD_DATABASE => {
                 acknowledge(&mut servers, &event.node, acknowledged);
             }

@@ -3,10 +3,11 @@
 //! The primary of an epoch publishes a sequence of roots per database. The first of them stands on a root of an
 //! earlier epoch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::cluster::OneWriter;
 use super::{ArgKind, Check, Judge, Section, Watch};
-use crate::history::{Acknowledged, Event, Origin, What};
+use crate::history::{Acknowledged, Event, Origin, WIPED, What};
 use crate::scenario::cluster::Role;
 
 pub const STANDBY_IS_PREFIX: Check = Check {
@@ -26,6 +27,15 @@ struct Prefix {
     position: BTreeMap<(String, String), (u64, usize)>,
     /// The same, of what it acknowledged: a power cut may take the rest.
     acknowledged: BTreeMap<(String, String), (u64, usize)>,
+    one_writer: OneWriter,
+    /// Epochs in which more than one server committed: there is no order to keep to, and another check says so.
+    contested: BTreeSet<u64>,
+    highest: u64,
+    /// (server, database) -> its newest root.
+    held: BTreeMap<(String, String), String>,
+    /// (database, root): what a server held when it became primary at an epoch of its own. All others may be led back to
+    /// it: what they had beyond is displaced.
+    bases: BTreeSet<(String, String)>,
 }
 
 impl Prefix {
@@ -38,6 +48,15 @@ impl Prefix {
         let known = committed.map(|roots| &roots[..have]).unwrap_or_default();
         if let Some(index) = known.iter().position(|known| *known == acknowledged.root) {
             self.acknowledged.insert(place, (epoch, index + 1));
+        }
+    }
+
+    fn on_primary(&mut self, server: &str, epoch: u64) {
+        if epoch > self.highest {
+            self.highest = epoch;
+            let held = self.held.iter().filter(|((name, _), _)| name == server);
+            let bases = held.map(|((_, database), root)| (database.clone(), root.clone()));
+            self.bases.extend(bases);
         }
     }
 
@@ -54,6 +73,7 @@ impl Prefix {
 
 impl Watch for Prefix {
     fn observe(&mut self, event: &Event) -> Option<String> {
+        let second_writer = self.one_writer.observe(event).is_some();
         let root = match &event.what {
             What::Root(root) => root,
             What::Acknowledged(acknowledged) => {
@@ -64,20 +84,50 @@ impl Watch for Prefix {
                 self.on_start(&event.node);
                 return None;
             }
+            What::Role {
+                role: Role::Primary,
+                epoch,
+            } => {
+                self.on_primary(&event.node, *epoch);
+                return None;
+            }
+            What::Down { how } if how == WIPED => {
+                self.position.retain(|(server, _), _| *server != event.node);
+                self.acknowledged.retain(|(server, _), _| *server != event.node);
+                return None;
+            }
             _ => return None,
         };
+        if second_writer {
+            self.contested.insert(root.epoch);
+        }
         let key = (root.database.clone(), root.epoch);
         if root.origin != Origin::Received {
             self.committed.entry(key).or_default().push(root.root.clone());
+            // It has gone its own way, and may be led back to where the others are.
+            let place = (event.node.clone(), root.database.clone());
+            self.position.remove(&place);
+            self.held.insert(place, root.root.clone());
             return None;
         }
         let place = (event.node.clone(), root.database.clone());
+        self.held.insert(place.clone(), root.root.clone());
+        if self.bases.contains(&(root.database.clone(), root.root.clone())) {
+            let committed = self.committed.get(&key).map(Vec::as_slice).unwrap_or_default();
+            if let Some(index) = committed.iter().position(|known| *known == root.root) {
+                self.position.insert(place, (root.epoch, index + 1));
+                return None;
+            }
+        }
         let (epoch, have) = self.position.get(&place).copied().unwrap_or((0, 0));
         if root.epoch < epoch {
             return Some(format!(
                 "{} took a root of {} of epoch {} after one of epoch {epoch}",
                 event.node, root.database, root.epoch
             ));
+        }
+        if self.contested.contains(&root.epoch) {
+            return None;
         }
         let from = if root.epoch == epoch { have } else { 0 };
         let committed = self.committed.get(&key).map(Vec::as_slice).unwrap_or_default();
@@ -114,6 +164,8 @@ struct Lossless {
     /// (server, database) -> its newest root.
     held: BTreeMap<(String, String), String>,
     roles: BTreeMap<String, Role>,
+    /// Servers that were started and have not said their role: what they commit is the content every new one begins with.
+    booting: BTreeSet<String>,
 }
 
 impl Watch for Lossless {
@@ -122,12 +174,17 @@ impl Watch for Lossless {
             What::Root(root) => {
                 self.held
                     .insert((event.node.clone(), root.database.clone()), root.root.clone());
-                if root.is_own() {
+                if root.is_own() && !self.booting.contains(&event.node) {
                     self.newest.insert(root.database.clone(), root.root.clone());
                 }
                 None
             }
+            What::Start => {
+                self.booting.insert(event.node.clone());
+                None
+            }
             What::Role { role, epoch } => {
+                self.booting.remove(&event.node);
                 let before = self.roles.insert(event.node.clone(), *role);
                 if *role != Role::Primary || before.is_none() || before == Some(Role::Primary) {
                     return None;

@@ -11,8 +11,12 @@
 //! Must not know: the simulator's runtime.
 
 pub mod cluster;
+pub mod ends;
 pub mod holders;
+pub mod isolation;
+pub mod keys;
 pub mod lineage;
+pub mod linear;
 pub mod liveness;
 pub mod logs;
 pub mod sometimes;
@@ -118,8 +122,16 @@ pub const CHECKS: &[Check] = &[
     writes::NO_ABORTED_READ,
     writes::BANK_TOTAL,
     writes::COUNTER_TOTAL,
+    isolation::SNAPSHOT_ISOLATION,
+    linear::LINEARIZABLE,
+    keys::UNIQUE_KEYS,
+    keys::WHOLE_VALUES,
+    keys::CATALOG_MATCHES,
+    keys::NO_RESURRECTION,
     liveness::ROOTS_EQUAL,
     liveness::LIVENESS,
+    ends::FSCK,
+    ends::BOUNDED,
     logs::CLEAN_LOGS,
     storage::COMMITS_SURVIVE,
     storage::COMMITS_ARE_WHOLE,
@@ -129,6 +141,7 @@ pub const CHECKS: &[Check] = &[
     sometimes::COMMIT_IN_FLIGHT_AT_DEMOTE,
     sometimes::CLIENT_GOT_57P01_AND_RECONNECTED,
     sometimes::UNKNOWN_OUTCOME,
+    sometimes::CLIENT_VANISHED_IN_OPERATION,
     sometimes::CONFLICT_40001,
     sometimes::REFUSED_53100,
     sometimes::REFUSED_58030,

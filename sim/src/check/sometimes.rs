@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{ArgKind, Check, Judge, Section};
-use crate::history::{History, Outcome, What};
+use crate::history::{History, Outcome, VANISHED, What};
 use crate::scenario::cluster::Role;
 
 pub(super) const fn sometimes(name: &'static str, about: &'static str, happened: fn(&History) -> bool) -> Check {
@@ -63,6 +63,23 @@ pub const UNKNOWN_OUTCOME: Check = sometimes(
             .operations()
             .iter()
             .any(|op| matches!(op.returned, Some((_, Outcome::Unknown { .. }))) && !op.invoke.writes.is_empty())
+    },
+);
+
+pub const CLIENT_VANISHED_IN_OPERATION: Check = sometimes(
+    "client_vanished_in_operation",
+    "A client vanished while an operation of its was under way.",
+    |history| {
+        let mut open: BTreeMap<&str, u64> = BTreeMap::new();
+        history.events.iter().any(|event| {
+            match &event.what {
+                What::Invoke(invoke) => drop(open.insert(&event.node, invoke.op)),
+                What::Return { .. } => drop(open.remove(event.node.as_str())),
+                _ => {}
+            }
+            let vanished = matches!(&event.what, What::Disconnected { why, .. } if why == VANISHED);
+            vanished && open.contains_key(event.node.as_str())
+        })
     },
 );
 

@@ -1,5 +1,6 @@
 //! Every check fails on a history that breaks its promise, and passes on one that keeps it.
 
+mod keys;
 mod storage;
 
 use super::*;
@@ -65,6 +66,7 @@ impl Story {
             server: server.into(),
             action: "append",
             writes,
+            asked: Vec::new(),
         };
         let story = self.event("append.1", What::Invoke(invoke));
         match outcome {
@@ -80,6 +82,7 @@ impl Story {
             server: "a".into(),
             action: "audit",
             writes: Vec::new(),
+            asked: Vec::new(),
         };
         let reads = vec![Read {
             table: table.into(),
@@ -118,6 +121,7 @@ fn holding(server: &str, values: &[i64], root: &str) -> FinalState {
         primary: Some(server.to_owned()),
         writes_again_after: Some(1_000_000),
         equal_after: Some(2_000_000),
+        ..FinalState::default()
     }
 }
 
@@ -464,6 +468,7 @@ fn counter_total() {
             server: "a".into(),
             action: "increment",
             writes: Vec::new(),
+            asked: Vec::new(),
         };
         let story = story.event("counter.1", What::Invoke(invoke));
         match outcome {
@@ -551,6 +556,13 @@ fn clean_logs() {
     );
 }
 
+fn vanished() -> What {
+    What::Disconnected {
+        server: "everybody".into(),
+        why: crate::history::VANISHED.into(),
+    }
+}
+
 #[test]
 fn sometimes_are_seen_when_they_happen_and_only_then() {
     let log = Story::default;
@@ -578,6 +590,11 @@ fn sometimes_are_seen_when_they_happen_and_only_then() {
             &sometimes::UNKNOWN_OUTCOME,
             log().append(1, "a", 1, 7, Some(Outcome::Unknown { why: "lost".into() })),
             log().append(1, "a", 1, 7, ok()),
+        ),
+        (
+            &sometimes::CLIENT_VANISHED_IN_OPERATION,
+            log().append(1, "a", 1, 7, None).event("append.1", vanished()),
+            log().append(1, "a", 1, 7, ok()).event("append.1", vanished()),
         ),
         (
             &sometimes::CONFLICT_40001,

@@ -88,7 +88,8 @@ fn edits(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
 fn calm(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
     let mut plan = shrinker.best.clone();
     for server in &mut plan.servers {
-        (server.clock_offset, server.clock_drift_ppm) = (0, 0);
+        (server.clock_offset, server.clock_drift_ppm, server.clock_jump) = (0, 0, None);
+        server.knobs.clear();
         for word in server
             .disk
             .words()
@@ -101,6 +102,7 @@ fn calm(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
     for link in plan.links.values_mut().chain([&mut plan.client_link]) {
         *link = CALM;
     }
+    plan.window = None;
     for life in plan.storage.iter_mut().flat_map(|storage| &mut storage.lives) {
         for word in life.disk.words().filter(|word| *word != "latency").collect::<Vec<_>>() {
             life.disk.forget(word);
@@ -137,8 +139,13 @@ fn noise(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
     for index in 0..shrinker.best.servers.len() {
         let mut plan = shrinker.best.clone();
         let server = &mut plan.servers[index];
-        (server.clock_offset, server.clock_drift_ppm) = (0, 0);
+        (server.clock_offset, server.clock_drift_ppm, server.clock_jump) = (0, 0, None);
         shrinker.attempt_any([plan])?;
+        if !shrinker.best.servers[index].knobs.is_empty() {
+            let mut plan = shrinker.best.clone();
+            plan.servers[index].knobs.clear();
+            shrinker.attempt_any([plan])?;
+        }
         for word in shrinker.best.servers[index].disk.words().collect::<Vec<_>>() {
             if word != "latency" {
                 let mut plan = shrinker.best.clone();

@@ -3,9 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use understudy::engine::check_folder;
 use understudy::runtime;
+use understudy::runtime::disk::simulated::FaultKind;
 
 use super::{Stage, faults};
+use crate::check::CheckUse;
+use crate::check::ends::FSCK;
 use crate::history::{Content, FinalState, Level, What};
 use crate::scenario::cluster::Role;
 use crate::units::{Micros, micros_of};
@@ -54,7 +58,44 @@ pub async fn settle(stage: &Stage) -> FinalState {
             ),
         }
     }
+    for server in &stage.plan.servers {
+        end.connections
+            .insert(server.name.clone(), stage.world.connections(&server.name));
+    }
+    let asks = |check: &CheckUse| check.name == FSCK.name;
+    if stage.plan.finally.iter().any(asks) {
+        end.fsck = stage
+            .plan
+            .servers
+            .iter()
+            .map(|server| (server.name.clone(), fsck(stage, &server.name)))
+            .collect();
+    }
     end
+}
+
+/// Kills a server and reads every byte of its disk. Damage that was injected is no news.
+fn fsck(stage: &Stage, server: &str) -> Vec<String> {
+    let disk = stage.world.disk(server);
+    stage.servers.forget(server);
+    stage.world.kill(server);
+    let harmless = [FaultKind::StuckSync, FaultKind::DiskFull];
+    if disk.injected().iter().any(|fault| !harmless.contains(&fault.kind)) {
+        return Vec::new();
+    }
+    match check_folder(&disk.disk(), &mut |_, _, _| {}) {
+        Ok(check) => {
+            let broken = check.stores.iter().filter(|store| !store.is_sound());
+            let told = broken.map(|store| {
+                format!(
+                    "{}: damage {:?}, missing {:?}",
+                    store.path, store.files.damage, store.missing
+                )
+            });
+            told.collect()
+        }
+        Err(error) => vec![error.to_string()],
+    }
 }
 
 /// When quiet was last declared, if the plan did so.

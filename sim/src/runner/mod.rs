@@ -11,7 +11,9 @@
 mod end;
 mod faults;
 mod marks;
+mod middlebox;
 mod observer;
+mod operator;
 mod servers;
 mod steps;
 mod storage;
@@ -23,7 +25,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use understudy::runtime;
-use understudy::runtime::simulated::{LinkSettings, SiteCounts, World};
+use understudy::runtime::simulated::{LinkSettings, NetworkSettings, SiteCounts, World};
 
 use crate::check::{CheckUse, Violation};
 use crate::history::{FinalState, What};
@@ -36,6 +38,7 @@ use crate::units::{Micros, micros_of};
 use crate::workload::Moment;
 use crate::workload::client::{Client, Directory};
 use crate::workload::session::Session;
+use faults::Faults;
 use marks::Marks;
 use observer::NodeNames;
 use servers::Servers;
@@ -59,6 +62,7 @@ pub struct Stage {
     pub servers: Servers,
     pub directory: Arc<Directory>,
     pub marks: Marks,
+    pub faults: Faults,
 }
 
 /// Why the plan did not get to its end.
@@ -96,7 +100,7 @@ pub fn run(plan: &Plan, trace: Trace) -> Result<Report, String> {
             })
         }))
     };
-    let ((end, trouble), counts) = match outcome {
+    let ((mut end, trouble), counts) = match outcome {
         Ok(outcome) => outcome,
         // The panic itself is an event; the check of that name says so even where the scenario did not ask for it.
         Err(_) => (
@@ -104,6 +108,7 @@ pub fn run(plan: &Plan, trace: Trace) -> Result<Report, String> {
             SiteCounts::default(),
         ),
     };
+    end.memory_peak = crate::process::memory_peak();
     let (history, mut trace, broken) = recorder.finish(end);
     trace.finish().map_err(|error| format!("writing the trace: {error}"))?;
     let (broken, stuck) = match (broken, trouble) {
@@ -171,6 +176,7 @@ async fn play(plan: Arc<Plan>, world: World, recorder: Recorder, names: NodeName
         directory: Arc::new(servers::directory(&plan, &recorder)),
         servers: Servers::default(),
         marks: Marks::default(),
+        faults: Faults::default(),
         plan,
         world,
         recorder,
@@ -202,6 +208,12 @@ async fn play(plan: Arc<Plan>, world: World, recorder: Recorder, names: NodeName
 /// Links, servers, clients.
 fn lay_out(stage: &Stage) {
     let Stage { plan, world, .. } = stage;
+    if let Some(window) = plan.window {
+        world.set_network(NetworkSettings {
+            window_bytes: usize::try_from(window).unwrap_or(usize::MAX),
+            ..NetworkSettings::default()
+        });
+    }
     world.set_links(settings(&plan.client_link));
     for server in &plan.servers {
         servers::create(stage, server);
@@ -227,7 +239,7 @@ fn lay_out(stage: &Stage) {
             let client_stage = stage.clone();
             let workload = workload.clone();
             let client_name = name.clone();
-            world.create_node(&name, move |_| {
+            world.create_node(&name, move |start| {
                 let (stage, workload, name) = (client_stage.clone(), workload.clone(), client_name.clone());
                 async move {
                     stage.names.enter(&name);
@@ -243,6 +255,7 @@ fn lay_out(stage: &Stage) {
                         spec.clone(),
                         Arc::clone(&stage.directory),
                         stage.plan.seed,
+                        start.restarts,
                     );
                     let over = || match &spec.until {
                         Moment::At(at) => micros_of(stage.world.elapsed()) >= *at,

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use understudy::config::{self, Source};
-use understudy::engine::Engine;
+use understudy::engine::{Engine, EngineOptions};
 use understudy::runtime;
 use understudy::runtime::simulated::NodeStart;
 use understudy::server::Server;
@@ -16,11 +17,12 @@ use crate::history::{Level, What};
 use crate::plan::{Plan, PlannedServer};
 use crate::record::Recorder;
 use crate::scenario::cluster::Role;
-use crate::workload::CLUSTER_PORT;
+use crate::scenario::knobs::Knobs;
+pub use crate::workload::CLUSTER_PORT;
 use crate::workload::client::Directory;
 use crate::workload::session::Login;
 
-const SQL_PORT: u16 = 5432;
+pub const SQL_PORT: u16 = 5432;
 
 /// The engines of the servers that run, to see which roots they have published.
 #[derive(Clone, Default)]
@@ -75,9 +77,15 @@ pub fn directory(plan: &Plan, recorder: &Recorder) -> Directory {
 
 /// The configuration file of a server.
 fn config_text(server: &PlannedServer) -> String {
+    // Who vanishes without a word keeps a session until it is found to be silent, which is hours.
+    let collect = server.knobs.get("collect").unwrap_or(100_000);
     let mut text = format!(
-        "log_level: debug\ndata_dir: data\nbehavior:\n  auto_gc_behavior:\n    log_bytes_min: 100000\nlistener:\n  host: 0.0.0.0\n  port: {SQL_PORT}\nuser:\n  name: postgres\n  password: password\n"
+        "log_level: debug\ndata_dir: data\nbehavior:\n  auto_gc_behavior:\n    log_bytes_min: {collect}\nlistener:\n  host: 0.0.0.0\n  port: {SQL_PORT}\n  max_connections: 1000\nuser:\n  name: postgres\n  password: password\n"
     );
+    if let Some(cache) = server.knobs.get("cache") {
+        // Nothing at all means the default there.
+        let _ = write!(text, "performance:\n  cache_bytes: {}\n", cache.max(1));
+    }
     if let Some(member) = &server.member {
         text.push_str("cluster:\n  standby_remotes:\n");
         for standby in &member.standbys {
@@ -101,16 +109,26 @@ pub fn create(stage: &Stage, server: &PlannedServer) {
     let text = config_text(server);
     let process = {
         let stage = stage.clone();
-        move |start: NodeStart| serve(stage.clone(), text.clone(), start)
+        let knobs = server.knobs.clone();
+        move |start: NodeStart| serve(stage.clone(), text.clone(), knobs.clone(), start)
     };
     stage.world.create_node(&server.name, process);
     stage
         .world
         .set_clock(&server.name, server.clock_offset, server.clock_drift_ppm);
     server.disk.apply(&stage.world.disk(&server.name));
+    if let Some((every, by)) = server.clock_jump {
+        let (stage, name) = (stage.clone(), server.name.clone());
+        drop(runtime::spawn("clock jumps", async move {
+            while !stage.marks.is_reached(super::faults::QUIET) {
+                runtime::sleep(Duration::from_micros(every)).await;
+                stage.world.jump_clock(&name, by);
+            }
+        }));
+    }
 }
 
-async fn serve(stage: Stage, text: String, start: NodeStart) {
+async fn serve(stage: Stage, text: String, knobs: Knobs, start: NodeStart) {
     let name = start.name.as_str();
     stage.names.enter(name);
     stage.recorder.record(name, What::Start);
@@ -120,7 +138,15 @@ async fn serve(stage: Stage, text: String, start: NodeStart) {
     };
     let config =
         config::load(&source).unwrap_or_else(|errors| panic!("the generated configuration is refused: {errors}"));
-    match Server::start(config, start.disk.clone()).await {
+    let tune = move |options: &mut EngineOptions| {
+        if let Some(segment) = knobs.get("segment") {
+            options.store.segment_bytes_max = segment;
+        }
+        if let Some(backlog) = knobs.get("backlog") {
+            options.store.backlog_bytes_max = backlog;
+        }
+    };
+    match Server::start_tuned(config, start.disk.clone(), tune).await {
         Ok(server) => {
             stage.servers.0.lock().insert(name.to_owned(), server.engine().clone());
             stage.recorder.record(

@@ -77,6 +77,12 @@ fn roles(stage: &Stage) -> String {
 
 async fn carry_out_one(stage: &Stage, index: usize, step: &PlannedStep) -> Result<(), Trouble> {
     match &step.trigger {
+        // A fault whose moment has not come when all is quiet does not happen.
+        Trigger::At(at) if step.action.is_fault() => tokio::select! {
+            biased;
+            () = stage.marks.wait(faults::QUIET) => return Ok(()),
+            () = sleep_until(&stage.world, *at) => {}
+        },
         Trigger::At(at) => sleep_until(&stage.world, *at).await,
         Trigger::After { mark, delay } => {
             stage.marks.wait(mark).await;
@@ -112,6 +118,9 @@ async fn carry_out_one(stage: &Stage, index: usize, step: &PlannedStep) -> Resul
 }
 
 async fn act(stage: &Stage, step: &PlannedStep) -> Result<(), Trouble> {
+    if step.action.is_fault() && stage.marks.is_reached(faults::QUIET) {
+        return Ok(());
+    }
     let shown = format!("{}: {}", step.label, step.action);
     stage
         .recorder
@@ -133,15 +142,15 @@ async fn act(stage: &Stage, step: &PlannedStep) -> Result<(), Trouble> {
             }
         }
     } else {
-        faults::carry_out(stage, &step.action);
+        faults::carry_out(stage, &step.label, &step.action).await;
     }
     stage.recorder.record("operator", What::StepDone { step: shown });
     Ok(())
 }
 
-type Answer = Result<Vec<Vec<Option<String>>>, Failure>;
+pub type Answer = Result<Vec<Vec<Option<String>>>, Failure>;
 
-async fn ask(stage: &Stage, server: &str, sql: &str) -> Answer {
+pub async fn ask(stage: &Stage, server: &str, sql: &str) -> Answer {
     let (_, address) = stage
         .directory
         .servers

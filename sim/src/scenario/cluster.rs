@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Names;
 use super::disk::DiskSpec;
+use super::knobs::KnobSpec;
 use crate::draw::{Draw, parse_number};
 use crate::units::{self, Micros};
 use crate::yaml::{Complaint, Node};
@@ -44,7 +45,10 @@ pub struct ServerSpec {
     pub clock_offset: Draw<i64>,
     /// How much faster its clock runs, in parts per million.
     pub clock_drift_ppm: Draw<i64>,
+    /// Every so often it jumps by so much.
+    pub clock_jump: Option<(Draw<Micros>, Draw<i64>)>,
     pub disk: DiskSpec,
+    pub knobs: KnobSpec,
 }
 
 /// What a server is told about its cluster.
@@ -61,6 +65,8 @@ pub struct NetworkSpec {
     pub all: LinkSpec,
     /// (from, to): this direction only.
     pub links: Vec<(String, String, LinkSpec)>,
+    /// Bytes on the way or unread in each direction of a connection, before its writer waits.
+    pub window: Option<Draw<u64>>,
 }
 
 /// One direction of a link. What is not said falls back to the network's, then to a perfect link.
@@ -125,7 +131,7 @@ pub fn parse_servers(node: &Node) -> Result<Vec<ServerSpec>, Complaint> {
 }
 
 fn parse_server(name: &str, node: &Node, names: &[&str]) -> Result<ServerSpec, Complaint> {
-    let fields = node.fields("server", &["role", "epoch", "standbys", "clock", "disk"])?;
+    let fields = node.fields("server", &["role", "epoch", "standbys", "clock", "disk", "knobs"])?;
     let member = match fields.get("standbys") {
         Some(list) => {
             let mut standbys = Vec::new();
@@ -158,14 +164,24 @@ fn parse_server(name: &str, node: &Node, names: &[&str]) -> Result<ServerSpec, C
             None
         }
     };
-    let (mut clock_offset, mut clock_drift_ppm) = (Draw::One(0), Draw::One(0));
+    let (mut clock_offset, mut clock_drift_ppm, mut clock_jump) = (Draw::One(0), Draw::One(0), None);
     if let Some(clock) = fields.get("clock") {
-        let clock = clock.fields("clock", &["offset", "drift"])?;
+        let clock = clock.fields("clock", &["offset", "drift", "jump"])?;
         if let Some(node) = clock.get("offset") {
             clock_offset = Draw::parse("offset", node, units::parse_signed_micros)?;
         }
         if let Some(node) = clock.get("drift") {
             clock_drift_ppm = Draw::parse("drift", node, parse_drift)?;
+        }
+        if let Some(node) = clock.get("jump") {
+            let jump = node.fields("jump", &["every", "by"])?;
+            let every = jump.require("every")?;
+            let period = Draw::parse("every", every, units::parse_micros)?;
+            if period.ends().contains(&0) {
+                return Err(every.complain("every: a time above 0 is due"));
+            }
+            let by = Draw::parse("by", jump.require("by")?, units::parse_signed_micros)?;
+            clock_jump = Some((period, by));
         }
     }
     let disk = fields.get("disk").map(DiskSpec::parse).transpose()?.unwrap_or_default();
@@ -174,11 +190,17 @@ fn parse_server(name: &str, node: &Node, names: &[&str]) -> Result<ServerSpec, C
         member,
         clock_offset,
         clock_drift_ppm,
+        clock_jump,
+        knobs: fields
+            .get("knobs")
+            .map(KnobSpec::parse)
+            .transpose()?
+            .unwrap_or_default(),
         disk: disk.or("latency", SYNC_LATENCY_DEFAULT),
     })
 }
 
-fn parse_drift(text: &str) -> Result<i64, String> {
+pub fn parse_drift(text: &str) -> Result<i64, String> {
     let ppm: i64 = parse_number(text)?;
     let in_range = (-100_000..=100_000).contains(&ppm);
     in_range
@@ -193,7 +215,7 @@ pub fn parse_network(node: Option<&Node>, names: &Names) -> Result<NetworkSpec, 
         return Ok(NetworkSpec::default());
     };
     let [latency, jitter, loss, bandwidth] = LINK_KEYS;
-    let fields = node.fields("network", &[latency, jitter, loss, bandwidth, "links"])?;
+    let fields = node.fields("network", &[latency, jitter, loss, bandwidth, "links", "window"])?;
     let all = parse_link(&|key| fields.get(key))?;
     let mut links = Vec::new();
     if let Some(node) = fields.get("links") {
@@ -203,7 +225,18 @@ pub fn parse_network(node: Option<&Node>, names: &Names) -> Result<NetworkSpec, 
             links.push((from, to, parse_link(&|key| fields.get(key))?));
         }
     }
-    Ok(NetworkSpec { all, links })
+    let window = fields.get("window").map(|node| {
+        let window = Draw::parse("window", node, units::parse_bytes)?;
+        let roomy = window.ends().iter().all(|bytes| *bytes >= 1024);
+        roomy
+            .then_some(window)
+            .ok_or_else(|| node.complain("window: at least 1KiB is due"))
+    });
+    Ok(NetworkSpec {
+        all,
+        links,
+        window: window.transpose()?,
+    })
 }
 
 fn parse_link<'a>(get: &dyn Fn(&str) -> Option<&'a Node>) -> Result<LinkSpec, Complaint> {

@@ -236,6 +236,24 @@ impl TryFrom<BTreeMap<String, u64>> for DiskSettings {
     }
 }
 
+impl DiskSettings {
+    /// One word.
+    pub fn of(word: &'static str, value: u64) -> DiskSettings {
+        assert!(WORDS.iter().any(|known| known.name == word), "a word of disks");
+        DiskSettings(BTreeMap::from([(word, value)]))
+    }
+
+    pub fn get(&self, word: &str) -> Option<u64> {
+        self.0.get(word).copied()
+    }
+
+    /// Syncs take as long as is said here again.
+    pub fn apply_latency(&self, disk: &SimDisk) {
+        let latency = self.0.get_key_value("latency").map(|(word, value)| (*word, *value));
+        DiskSettings(latency.into_iter().collect()).apply(disk);
+    }
+}
+
 /// From now on nothing goes wrong by fault. What was damaged stays damaged, and a sync takes its time.
 pub fn calm(disk: &SimDisk) {
     disk.set_faults(DiskFaults {

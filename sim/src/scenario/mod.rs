@@ -10,6 +10,9 @@
 
 pub mod cluster;
 pub mod disk;
+pub mod fault;
+pub mod knobs;
+pub mod sides;
 pub mod step;
 pub mod write;
 
@@ -20,6 +23,7 @@ use understudy::runtime::sites::SITES;
 use crate::check::{self, CheckUse};
 use crate::draw::parse_number;
 use crate::storage::spec::StorageSpec;
+use crate::swarm::SwarmSpec;
 use crate::units::{self, Micros};
 use crate::workload::{self, WorkloadSpec};
 use crate::yaml::{Complaint, Node};
@@ -34,6 +38,8 @@ pub struct Scenario {
     pub about: String,
     /// The seed to run it with if nobody names one: of a scenario that was made from a failure.
     pub seed: Option<u64>,
+    /// What each seed adds by itself.
+    pub swarm: SwarmSpec,
     /// Virtual time after which the run counts as stuck.
     pub time_limit: Micros,
     /// The groups that `cargo sim suite` runs it with, of [`SUITES`]; [`EVERYTHING`] besides.
@@ -116,13 +122,14 @@ pub const SUITES: &[(&str, &str)] = &[
 ];
 
 /// What a scenario of the storage engine cannot say: there are no servers.
-const CLUSTER_KEYS: [&str; 4] = ["cluster", "network", "workload", "steps"];
+const CLUSTER_KEYS: [&str; 5] = ["swarm", "cluster", "network", "workload", "steps"];
 
 const KEYS: &[&str] = &[
     "scenario",
     "about",
     "suite",
     "seed",
+    "swarm",
     "time_limit",
     "buggify",
     "storage",
@@ -201,6 +208,7 @@ impl Scenario {
         let buggify = fields
             .get("buggify")
             .map_or(Ok(Buggify::DrawnBut(Vec::new())), Buggify::parse)?;
+        let swarm = fields.get("swarm").map_or(Ok(SwarmSpec::default()), SwarmSpec::parse)?;
         let storage = fields.get("storage").map(StorageSpec::parse).transpose()?;
         if storage.is_some()
             && let Some((key, node)) = CLUSTER_KEYS.iter().find_map(|key| Some((key, fields.get(key)?)))
@@ -265,6 +273,19 @@ impl Scenario {
             }
         }
 
+        for step in &steps {
+            if let step::Trigger::Every { until, .. } = &step.trigger
+                && !names.marks.contains(until)
+            {
+                let marks: Vec<&str> = names.marks.iter().map(String::as_str).collect();
+                return Err(Complaint {
+                    file: file.to_owned(),
+                    line: step.line,
+                    what: crate::yaml::unknown("step until", until, &marks),
+                });
+            }
+        }
+
         let checks = fields
             .require("check")?
             .fields("check", &["always", "finally", "sometimes"])?;
@@ -283,6 +304,7 @@ impl Scenario {
             suites,
             buggify,
             seed: seed.transpose()?,
+            swarm,
             storage,
             time_limit,
             servers,

@@ -1,16 +1,18 @@
 //! The steps of a scenario: when something happens, and what.
 //!
 //! A choice in a file (`kill: [none, a, b]`) is read as the list of concrete actions it can become, so that a plan
-//! holds one of them and knows nothing of choices. A new fault is a word in [`ACTIONS`], a variant of [`Action`] with
-//! its line in `Display`, and its deed in `runner/faults.rs`.
+//! holds one of them and knows nothing of choices. New faults go into `fault.rs`.
 
 use std::fmt;
 
+use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use super::Names;
-use super::cluster::{Role, check_name, parse_arrow};
+use super::cluster::{Role, check_name};
 use super::disk::{DiskSettings, DiskSpec};
+use super::fault::{self, Fault, Lasts, parse_lasts};
+use super::sides::{Sides, parse_direction, parse_sides};
 use crate::draw::Draw;
 use crate::units::{self, Micros, show_micros};
 use crate::yaml::{Complaint, Node, Value, unknown};
@@ -74,6 +76,8 @@ pub enum Expect {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Direction {
     Both,
+    /// Both, again and again, with some time between.
+    Flapping,
     /// Only what goes from the side of the first server to the side of the second.
     OneWay {
         from: String,
@@ -92,8 +96,9 @@ pub enum Action {
         expect: Expect,
     },
     Partition {
-        sides: Vec<Vec<String>>,
+        sides: Sides,
         direction: Direction,
+        lasts: Lasts,
     },
     Heal,
     /// The process dies: nothing on disk is lost, everything in memory is, peers get a reset.
@@ -115,8 +120,37 @@ pub enum Action {
     },
     /// A bit of some file of a server's disk flips at rest.
     Rot(String),
+    Fault(Fault),
     /// Ends all faults: resumes, heals and restarts everybody, and disks behave.
     Quiet,
+}
+
+impl Action {
+    pub fn partition(sides: Sides, direction: Direction) -> Action {
+        Action::Partition {
+            sides,
+            direction,
+            lasts: None,
+        }
+    }
+
+    /// Whether it makes something go wrong, or ends it: what is over when all is quiet.
+    pub fn is_fault(&self) -> bool {
+        !matches!(
+            self,
+            Action::Nothing | Action::Sql { .. } | Action::Quiet | Action::Fault(Fault::Repair)
+        )
+    }
+
+    /// Settles what a step leaves to the seed beside which action it is.
+    pub fn draw(&mut self, stream: impl Fn(&str) -> ChaCha8Rng) {
+        match self {
+            Action::Disk { spec, settings, .. } => *settings = spec.draw(stream),
+            Action::Partition { lasts: Some(lasts), .. } => *lasts = Draw::One(lasts.draw(&mut stream("for"))),
+            Action::Fault(fault) => fault.draw(stream),
+            _ => {}
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,10 +160,10 @@ pub enum Restart {
     Down,
 }
 
-type ParseAction = fn(&Node, &Names) -> Result<Vec<Action>, Complaint>;
+pub type ParseAction = fn(&Node, &Names) -> Result<Vec<Action>, Complaint>;
 
-/// Every action word with its reader.
-pub const ACTIONS: &[(&str, ParseAction)] = &[
+/// Every action word with its reader; those of `fault.rs` come after these.
+const OWN: &[(&str, ParseAction)] = &[
     ("sql", |node, names| Ok(vec![parse_sql(node, names)?])),
     ("partition", parse_partition),
     ("heal", |node, _| {
@@ -153,11 +187,15 @@ pub const ACTIONS: &[(&str, ParseAction)] = &[
     }),
 ];
 
+pub fn actions() -> impl Iterator<Item = &'static (&'static str, ParseAction)> {
+    OWN.iter().chain(fault::WORDS)
+}
+
 const TRIGGERS: [&str; 4] = ["at", "after", "every", "when"];
 
 pub fn parse(node: &Node, names: &Names) -> Result<StepSpec, Complaint> {
     let mut allowed = vec!["at", "after", "every", "until", "when", "within", "name"];
-    allowed.extend(ACTIONS.iter().map(|(word, _)| *word));
+    allowed.extend(actions().map(|(word, _)| *word));
     let fields = node.fields("step", &allowed)?;
     let triggers: Vec<&str> = TRIGGERS.into_iter().filter(|word| fields.get(word).is_some()).collect();
     let [word] = triggers[..] else {
@@ -192,7 +230,7 @@ pub fn parse(node: &Node, names: &Names) -> Result<StepSpec, Complaint> {
             return Err(node.complain(format!("step: {key} belongs to {owner}, this step has {word}")));
         }
     }
-    let actions: Vec<&(&str, ParseAction)> = ACTIONS.iter().filter(|(word, _)| fields.get(word).is_some()).collect();
+    let actions: Vec<&(&str, ParseAction)> = actions().filter(|(word, _)| fields.get(word).is_some()).collect();
     let choices = match actions[..] {
         [] => vec![Action::Nothing],
         [(word, read)] => read(fields.require(word)?, names)?,
@@ -336,55 +374,20 @@ fn parse_sql(node: &Node, names: &Names) -> Result<Action, Complaint> {
 }
 
 fn parse_partition(node: &Node, names: &Names) -> Result<Vec<Action>, Complaint> {
-    let fields = node.fields("partition", &["sides", "direction"])?;
-    let sides_node = fields.require("sides")?;
-    let mut allowed: Vec<&str> = names.servers.iter().map(String::as_str).collect();
-    allowed.extend(names.workloads.iter().map(String::as_str));
-    let mut sides: Vec<Vec<String>> = Vec::new();
-    for side in sides_node.strict_list("sides")? {
-        let mut members = Vec::new();
-        for member in side.strict_list("sides")? {
-            let name = member.word("sides", &allowed)?.to_owned();
-            if members.contains(&name) || sides.iter().any(|side| side.contains(&name)) {
-                return Err(member.complain(format!("sides: {name:?} stands on two sides")));
-            }
-            members.push(name);
-        }
-        sides.push(members);
-    }
-    if sides.len() < 2 || sides.iter().any(Vec::is_empty) {
-        return Err(sides_node.complain("sides: at least two sides with somebody on each are due, as in [[a], [b, c]]"));
-    }
-    let Some(directions) = fields.get("direction") else {
-        return Ok(vec![Action::Partition {
-            sides,
-            direction: Direction::Both,
-        }]);
+    let fields = node.fields("partition", &["sides", "direction", "for"])?;
+    let sides = parse_sides(fields.require("sides")?, names)?;
+    let lasts = parse_lasts(fields.get("for"))?;
+    let directions = parse_direction(fields.get("direction"), &sides, names)?;
+    let partition = |direction| Action::Partition {
+        sides: sides.clone(),
+        direction,
+        lasts: lasts.clone(),
     };
-    let mut choices = Vec::new();
-    for node in directions.list() {
-        let direction = match node.text("direction")? {
-            "both" => Direction::Both,
-            arrow => {
-                let (from, to) =
-                    parse_arrow(arrow, names).map_err(|error| node.complain(format!("direction: {error}, or both")))?;
-                let side_of = |name: &String| sides.iter().position(|side| side.contains(name));
-                if side_of(&from).is_none() || side_of(&to).is_none() || side_of(&from) == side_of(&to) {
-                    return Err(node.complain(format!("direction: {from} and {to} must stand on different sides")));
-                }
-                Direction::OneWay { from, to }
-            }
-        };
-        choices.push(Action::Partition {
-            sides: sides.clone(),
-            direction,
-        });
-    }
-    Ok(choices)
+    Ok(directions.into_iter().map(partition).collect())
 }
 
 /// `NAME`, `none`, or a list of both.
-fn parse_targets(
+pub fn parse_targets(
     what: &'static str,
     node: &Node,
     names: &Names,
@@ -484,12 +487,21 @@ impl fmt::Display for Action {
         match self {
             Action::Nothing => f.write_str("nothing"),
             Action::Sql { servers, run, expect } => write!(f, "sql on {}: {run} (expect {expect})", servers.join(", ")),
-            Action::Partition { sides, direction } => {
+            Action::Partition {
+                sides,
+                direction,
+                lasts,
+            } => {
                 let sides: Vec<String> = sides.iter().map(|side| side.join(" ")).collect();
                 write!(f, "partition {}", sides.join(" | "))?;
                 match direction {
-                    Direction::Both => Ok(()),
-                    Direction::OneWay { from, to } => write!(f, ", only {from}->{to}"),
+                    Direction::Both => {}
+                    Direction::Flapping => write!(f, ", flapping")?,
+                    Direction::OneWay { from, to } => write!(f, ", only {from}->{to}")?,
+                }
+                match lasts {
+                    Some(lasts) => write!(f, ", for {}", lasts.written(fault::time)),
+                    None => Ok(()),
                 }
             }
             Action::Heal => f.write_str("heal all"),
@@ -501,6 +513,7 @@ impl fmt::Display for Action {
             Action::Restart(Restart::Down) => f.write_str("restart down"),
             Action::Disk { server, settings, .. } => write!(f, "disk of {server}: {settings}"),
             Action::Rot(name) => write!(f, "rot {name}"),
+            Action::Fault(fault) => write!(f, "{fault}"),
             Action::Quiet => f.write_str("quiet all"),
         }
     }

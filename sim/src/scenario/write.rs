@@ -7,7 +7,8 @@
 
 use std::fmt::Write as _;
 
-use super::step::{Action, Condition, Direction, Expect, Restart, Trigger};
+use super::step::{Action, Condition, Expect, Restart, Trigger};
+use super::{fault, sides};
 use crate::check::CheckUse;
 use crate::draw::Draw;
 use crate::plan::{Link, Plan, PlannedServer, PlannedStep, PlannedWorkload};
@@ -30,6 +31,9 @@ pub fn scenario_file(plan: &Plan, name: &str, about: &str) -> Option<String> {
         let _ = writeln!(text, "    {}: {}", server.name, written_server(server));
     }
     let _ = write!(text, "network: {{ {}", written_link(&plan.client_link));
+    if let Some(window) = plan.window {
+        let _ = write!(text, ", window: {window}");
+    }
     let special: Vec<String> = plan
         .links
         .iter()
@@ -94,12 +98,19 @@ fn written_server(server: &PlannedServer) -> String {
             member.standbys.join(", ")
         ));
     }
-    if (server.clock_offset, server.clock_drift_ppm) != (0, 0) {
+    if (server.clock_offset, server.clock_drift_ppm, server.clock_jump) != (0, 0, None) {
+        let jump = server
+            .clock_jump
+            .map(|(every, by)| format!(", jump: {{ every: {}, by: {} }}", time(every), show_micros(by)));
         parts.push(format!(
-            "clock: {{ offset: {}, drift: {} }}",
+            "clock: {{ offset: {}, drift: {}{} }}",
             show_micros(server.clock_offset),
-            server.clock_drift_ppm
+            server.clock_drift_ppm,
+            jump.unwrap_or_default()
         ));
+    }
+    if !server.knobs.is_empty() {
+        parts.push(format!("knobs: {}", server.knobs));
     }
     parts.push(format!("disk: {}", server.disk.written()));
     format!("{{ {} }}", parts.join(", "))
@@ -200,13 +211,19 @@ fn written_action(action: &Action) -> Option<String> {
             };
             format!("sql: {{ server: {server}, run: {}, expect: {expect} }}", quoted(run))
         }
-        Action::Partition { sides, direction } => {
-            let sides: Vec<String> = sides.iter().map(|side| format!("[{}]", side.join(", "))).collect();
-            let direction = match direction {
-                Direction::Both => "both".to_owned(),
-                Direction::OneWay { from, to } => format!("{from}->{to}"),
-            };
-            format!("partition: {{ sides: [{}], direction: {direction} }}", sides.join(", "))
+        Action::Partition {
+            sides,
+            direction,
+            lasts,
+        } => {
+            let lasts = lasts
+                .iter()
+                .map(|lasts| format!(", for: {}", lasts.written(fault::time)));
+            format!(
+                "partition: {{ sides: {}, direction: {direction}{} }}",
+                sides::written(sides),
+                lasts.collect::<String>()
+            )
         }
         Action::Heal => "heal: all".to_owned(),
         Action::Kill(name) => format!("kill: {name}"),
@@ -220,6 +237,7 @@ fn written_action(action: &Action) -> Option<String> {
             format!("disk: {{ server: {server}, {}", settings.trim_start_matches("{ "))
         }
         Action::Rot(name) => format!("rot: {name}"),
+        Action::Fault(fault) => fault.written(),
         Action::Quiet => "quiet: all".to_owned(),
     })
 }
@@ -229,7 +247,7 @@ mod tests {
     use super::*;
     use crate::files;
     use crate::scenario::Scenario;
-    use crate::scenario::step::ACTIONS;
+    use crate::scenario::step;
     use crate::scenario::tests::parse_example;
 
     /// The plan without what is called by lines.
@@ -244,6 +262,7 @@ mod tests {
             workload.spec.pace = crate::workload::Pace::Every(Draw::One(workload.pause));
         }
         plan.scenario = String::new();
+        plan.swarm.clear();
         serde_json::to_value(plan).unwrap()
     }
 
@@ -299,15 +318,39 @@ mod tests {
                 "disk: { server: b, latency: 2ms, lost: 1.5%, sync_fails_after: 3, full_after: 64KiB, stuck_for: 9s }",
             ),
             ("rot", "rot: a"),
+            ("isolate", "isolate: b"),
+            ("bridge", "bridge: c"),
+            ("ring", "ring: { for: 2s }"),
+            ("swizzle", "swizzle: { cut: [a, b, c], each: 100ms..2s }"),
+            (
+                "slow",
+                "slow: { sides: [[a], [rest]], direction: [both, a->b, flapping], latency: 1ms..2s, jitter: 3ms, loss: 0..5%, bandwidth: 2kB/s, for: 1s }",
+            ),
+            ("clog", "clog: { sides: [[a], [rest]], direction: b->a, for: 1s..9s }"),
+            (
+                "drop_connections",
+                "drop_connections: { between: [a, b], noticed: [both, first, second, neither] }",
+            ),
+            ("drop_clients", "drop_clients: { of: all, how: [killed, silent] }"),
+            ("duplicate", "duplicate: { server: b }"),
+            ("move", "move: { server: b, lag: 0s..5s }"),
+            ("stall", "stall: { server: b, share: 50%..99%, for: 3s }"),
+            ("wipe", "wipe: b"),
+            ("clock", "clock: { server: b, jump: -36s..36s, drift: -200..200 }"),
+            (
+                "operator",
+                "operator: [{ promote: a }, { hand_over: a->b }, { twice: b }, { both: [a, b] }, { old_epoch: a }]",
+            ),
+            ("repair", "repair: all"),
             ("quiet", "quiet: all"),
         ];
-        for (word, _) in ACTIONS {
+        for (word, _) in step::actions() {
             assert!(actions.iter().any(|(known, _)| known == word), "{word} is not tried");
         }
         let condition = "{ any: [{ role: { b: primary@2 } }, { all: [{ sql: { server: a, run: \"SELECT 1\", rows: [[\"1\"]] } }] }] }";
         for (_, action) in actions {
             let text = format!(
-                "scenario: x\nabout: x\ntime_limit: 1m\ncluster: {{ servers: {{ a: {{}}, b: {{}} }} }}\nnetwork: {{ bandwidth: 1MB/s }}\nworkload:\n  \
+                "scenario: x\nabout: x\ntime_limit: 1m\ncluster: {{ servers: {{ a: {{}}, b: {{}}, c: {{}}, d: {{}} }} }}\nnetwork: {{ bandwidth: 1MB/s }}\nworkload:\n  \
                  - append: {{ on: any, every: 1s, until: m, txn: [1, 3..4] }}\nsteps:\n  - {{ at: 1.000001s, name: m, {action} }}\n  \
                  - {{ every: 7us, until: m, {action} }}\n  - {{ when: {condition}, within: 3s }}\ncheck: {{ finally: [{{ clean_logs: [\"a: b\", c] }}] }}\n"
             );

@@ -27,6 +27,10 @@ pub struct Directory {
     pub recorder: Recorder,
 }
 
+/// No client writes so many values, and none vanishes so often that it would need more.
+const VALUES_OF_A_CLIENT: i64 = 1_000_000;
+const VALUES_OF_A_LIFE: i64 = 5_000;
+
 pub struct Client {
     pub name: String,
     pub rng: ChaCha8Rng,
@@ -42,9 +46,22 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(number: u32, name: String, spec: WorkloadSpec, directory: Arc<Directory>, seed: u64) -> Client {
-        let rng = draw::stream(seed, &format!("workload/{name}"));
-        let next_value = i64::from(number) * 1_000_000 + 1;
+    /// `lives` is how often a client of this name was there before: what it draws and writes is its own.
+    pub fn new(
+        number: u32,
+        name: String,
+        spec: WorkloadSpec,
+        directory: Arc<Directory>,
+        seed: u64,
+        lives: u64,
+    ) -> Client {
+        let stream = match lives {
+            0 => format!("workload/{name}"),
+            _ => format!("workload/{name}/{lives}"),
+        };
+        let rng = draw::stream(seed, &stream);
+        let earlier = i64::try_from(lives).expect("a client vanishes a few times") * VALUES_OF_A_LIFE;
+        let next_value = i64::from(number) * VALUES_OF_A_CLIENT + earlier + 1;
         let next_server = usize::try_from(number).unwrap_or(0);
         Client {
             name,
@@ -110,6 +127,11 @@ impl Client {
 
     /// Records the start of an operation. It must be followed by [`Client::ok`] or [`Client::fail`].
     pub fn invoke(&mut self, action: &'static str, writes: Vec<Write>) {
+        self.invoke_asking(action, writes, Vec::new());
+    }
+
+    /// As [`Client::invoke`], of an operation whose writes others may replace: `asked` is what it wants.
+    pub fn invoke_asking(&mut self, action: &'static str, writes: Vec<Write>, asked: Vec<Write>) {
         assert!(self.pending.is_none(), "one operation at a time");
         let server = self.current.as_ref().expect("operations run with a session").0.clone();
         let op = self.directory.recorder.next_op();
@@ -120,6 +142,7 @@ impl Client {
             server,
             action,
             writes,
+            asked,
         };
         self.directory.recorder.record(&self.name, What::Invoke(invoke));
     }

@@ -11,9 +11,14 @@ pub mod audit;
 pub mod bank;
 pub mod client;
 pub mod counter;
+pub mod ddl;
 mod known;
+pub mod large;
+pub mod register;
 pub mod session;
 pub mod strangers;
+pub mod unique;
+pub mod version;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -56,6 +61,11 @@ pub const KINDS: &[&Kind] = &[
     &counter::KIND,
     &audit::KIND,
     &strangers::KIND,
+    &register::KIND,
+    &unique::KIND,
+    &large::KIND,
+    &version::KIND,
+    &ddl::KIND,
 ];
 
 /// What one kind does. Each client has its own.

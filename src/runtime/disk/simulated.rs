@@ -132,6 +132,16 @@ impl SimDisk {
         self.0.observe("power off", "", 0);
     }
 
+    /// Everything is gone, as if the disk had been replaced by an empty one that is like it. The process that used it dies.
+    pub fn wipe(&self) {
+        let mut state = self.0.state.lock();
+        state.names = Names::new();
+        state.injected.clear();
+        state.bury();
+        drop(state);
+        self.0.observe("wipe", "", 0);
+    }
+
     /// How many syncs, of files and directories, have succeeded.
     pub fn syncs(&self) -> u64 {
         self.0.state.lock().syncs

@@ -164,6 +164,13 @@ impl World {
         self.stop_by_force(name, "power off", Ending::PowerOff);
     }
 
+    /// The machine loses power and its disk with all that was on it; the next process finds an empty one.
+    pub fn wipe(&self, name: &str) {
+        self.power_off(name);
+        self.tell(name, "wipe", "");
+        self.disk(name).wipe();
+    }
+
     fn stop_by_force(&self, name: &str, kind: &'static str, how: Ending) {
         let host = self.host(name);
         let running = self
@@ -251,6 +258,13 @@ impl World {
             .with_node(self.host(name), |node| node.clock.offset_micros += by_micros);
     }
 
+    /// How fast the wall clock of a node runs from now on; what it shows now it shows on.
+    pub fn set_drift(&self, name: &str, drift_ppm: i64) {
+        let now = self.elapsed();
+        let ahead = self.sim.with_node(self.host(name), |node| node.clock.error_micros(now));
+        self.set_clock(name, ahead, drift_ppm);
+    }
+
     // Network.
 
     /// What all hosts have in common, from now on.
@@ -294,6 +308,37 @@ impl World {
     /// Undoes all cuts.
     pub fn heal_all(&self) {
         self.sim.with(|network| network.heal_all());
+    }
+
+    /// Nothing leaves from one node to another for so long; it waits, and comes all at once.
+    pub fn clog(&self, from: &str, to: &str, lasts: Duration) {
+        let (from, to, until) = (self.host(from), self.host(to), self.elapsed() + lasts);
+        self.sim.with(|network| network.clog(from, to, until));
+    }
+
+    /// Ends all clogs for what is yet to be sent.
+    pub fn unclog_all(&self) {
+        self.sim.with(|network| network.unclog_all());
+    }
+
+    /// Ends every connection between two nodes. `noticed`: whether the first and the second learn of it at once; who does
+    /// not is told when it next sends something, and when neither does, what they send vanishes.
+    pub fn drop_connections(&self, first: &str, second: &str, noticed: [bool; 2]) {
+        let (first, second) = (self.host(first), self.host(second));
+        self.sim
+            .with(|network| network.drop_connections(first, second, noticed));
+    }
+
+    /// Gives a node another address: what was connected hangs, and for `lag` its name leads nowhere.
+    pub fn move_address(&self, name: &str, lag: Duration) {
+        let host = self.host(name);
+        self.sim.with(|network| network.move_host(host, lag));
+    }
+
+    /// How many ends of connections the process of a node holds whose other end is still there.
+    pub fn connections(&self, name: &str) -> usize {
+        let host = self.host(name);
+        self.sim.with(|network| network.held_by(host))
     }
 
     /// Another name for a node, in place of what had that name.

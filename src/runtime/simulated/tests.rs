@@ -1,5 +1,6 @@
 //! The simulated world, tried within itself.
 
+mod accidents;
 mod cuts;
 mod nodes;
 mod sites;

@@ -91,7 +91,7 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    fn error_micros(&self, elapsed: Duration) -> i64 {
+    pub fn error_micros(&self, elapsed: Duration) -> i64 {
         let drifting = elapsed.saturating_sub(self.drifts_since).as_micros() as i64;
         self.offset_micros + (drifting as i128 * self.drift_ppm as i128 / 1_000_000) as i64
     }

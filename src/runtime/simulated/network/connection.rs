@@ -17,6 +17,8 @@ pub(super) struct Connection {
     pub ends: [End; 2],
     /// `ways[side]` leads from `ends[side]` to the other.
     pub ways: [Way; 2],
+    /// What either end sends vanishes: an address has moved, or a middlebox has forgotten the connection.
+    pub severed: bool,
 }
 
 /// What the kernel of one host knows of the connection, and what its program has to read.

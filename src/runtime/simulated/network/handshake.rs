@@ -29,6 +29,7 @@ impl Network {
             Connection {
                 ends,
                 ways: [Way::default(), Way::default()],
+                severed: false,
             },
         );
         self.trace(from, "connect", Bytes::new(), |_| {
@@ -61,7 +62,9 @@ impl Network {
             self.trace(from, "drop", Bytes::new(), |_| format!("connection={id} what={what}"));
             return None;
         }
-        Some(self.now + self.link(from, to).draw_latency())
+        let now = self.now;
+        let link = self.link(from, to);
+        Some(link.leaves(now) + link.draw_latency())
     }
 
     /// Whether a packet that was sent by `side` really arrives at the other.
@@ -70,7 +73,9 @@ impl Network {
             return false;
         };
         let (from, to) = (connection.ends[side].host, connection.ends[1 - side].host);
+        let severed = connection.severed;
         let reason = match (self.link(from, to).cut, self.host(to).powered) {
+            _ if severed => "severed",
             (false, true) => return true,
             (true, _) => "cut",
             (false, false) => "no power",

@@ -45,6 +45,8 @@ pub(super) struct Link {
     pub settings: LinkSettings,
     /// Nothing passes.
     pub cut: bool,
+    /// Nothing leaves before: what is sent waits, and nothing is lost.
+    clogged_until: Duration,
     /// When the last byte accepted so far will have left, given the bandwidth.
     busy_until: Duration,
     rng: ChaCha8Rng,
@@ -55,6 +57,7 @@ impl Link {
         Link {
             settings,
             cut: false,
+            clogged_until: Duration::ZERO,
             busy_until: Duration::ZERO,
             rng,
         }
@@ -78,12 +81,27 @@ impl Link {
 
     /// When the last of so many bytes will have left.
     pub fn departure(&mut self, now: Duration, bytes: usize) -> Duration {
-        let start = self.busy_until.max(now);
+        let start = self.leaves(now);
         self.busy_until = match self.settings.bandwidth {
-            Some(rate) => start + Duration::from_nanos(bytes as u64 * 1_000_000_000 / rate.max(1)),
-            None => now,
+            Some(rate) => self.busy_until.max(start) + Duration::from_nanos(bytes as u64 * 1_000_000_000 / rate.max(1)),
+            None => start,
         };
         self.busy_until
+    }
+
+    /// When a packet of no size that is sent now leaves.
+    pub fn leaves(&self, now: Duration) -> Duration {
+        self.clogged_until.max(now)
+    }
+
+    /// Lets nothing leave before `until`, or before an earlier clog ends.
+    pub fn clog(&mut self, until: Duration) {
+        self.clogged_until = self.clogged_until.max(until);
+    }
+
+    /// What is sent from now on leaves at once; what waits keeps its time.
+    pub fn unclog(&mut self) {
+        self.clogged_until = Duration::ZERO;
     }
 
     /// Where a piece is cut in two, now and then, and how much later its rest follows.

@@ -21,6 +21,7 @@
 //!
 //! Must not know: TLS, HTTP, PostgreSQL, the simulator's scenarios.
 
+mod accidents;
 mod connection;
 mod handshake;
 mod link;
@@ -93,6 +94,10 @@ struct Host {
     powered: bool,
     listeners: BTreeMap<u16, Listening>,
     next_port: u16,
+    /// How often its address has changed.
+    moves: u8,
+    /// Until then its name leads to the address it had, where nobody is.
+    name_lags_until: Duration,
 }
 
 struct Listening {
@@ -193,6 +198,8 @@ impl Network {
             powered: true,
             listeners: BTreeMap::new(),
             next_port: 32_768,
+            moves: 0,
+            name_lags_until: Duration::ZERO,
         };
         self.hosts.insert(id, host);
     }
@@ -228,11 +235,16 @@ impl Network {
                     .iter()
                     .find(|(_, host)| host.name.eq_ignore_ascii_case(name))
                     .map(|(id, _)| *id);
-                self.aliases
+                let found = self
+                    .aliases
                     .get(&name.to_ascii_lowercase())
                     .copied()
                     .or(named)
-                    .ok_or_else(unknown)?
+                    .ok_or_else(unknown)?;
+                if found != from && self.host(found).name_lags_until > self.now {
+                    return Err(io::ErrorKind::HostUnreachable.into());
+                }
+                found
             }
         };
         Ok((id, SocketAddr::new(self.host(id).address, port)))

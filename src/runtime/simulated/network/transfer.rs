@@ -344,8 +344,10 @@ impl Network {
             return;
         };
         let (from, to) = (connection.ends[side].host, connection.ends[1 - side].host);
-        let latency = self.link(from, to).draw_latency();
-        self.plan(self.now + latency, Event::Room(id, 1 - side, bytes));
+        let now = self.now;
+        let link = self.link(from, to);
+        let at = link.leaves(now) + link.draw_latency();
+        self.plan(at, Event::Room(id, 1 - side, bytes));
     }
 
     pub(super) fn make_room(&mut self, id: ConnectionId, side: Side, bytes: usize) {
@@ -353,7 +355,7 @@ impl Network {
             return;
         };
         let (reader, writer) = (connection.ends[1 - side].host, connection.ends[side].host);
-        if connection.ends[side].state.is_gone() {
+        if connection.ends[side].state.is_gone() || connection.severed {
             return;
         }
         if self.link(reader, writer).cut {
@@ -379,8 +381,9 @@ impl Network {
             });
             return;
         }
-        let latency = self.link(from, to).draw_latency();
-        let at = (self.now + latency).max(self.connections[&id].ways[side].last_arrival);
+        let now = self.now;
+        let link = self.link(from, to);
+        let at = (link.leaves(now) + link.draw_latency()).max(self.connections[&id].ways[side].last_arrival);
         if let Some(way) = self.way(id, side) {
             way.last_arrival = at;
         }

@@ -1,0 +1,305 @@
+//! Planted violations for the checks of keys, of what comes back, and of what is there when all is over.
+
+use std::collections::BTreeMap;
+
+use super::{Story, breaks, failed, holds, ok};
+use crate::check::{Arg, cluster, ends, holders, keys, lineage};
+use crate::history::{Content, FinalState, Invoke, Outcome, Read, WIPED, What, Write};
+use crate::scenario::cluster::Role;
+
+fn insert(story: Story, op: u64, key: i64, value: i64, outcome: Option<Outcome>) -> Story {
+    let node = format!("unique.{op}");
+    let invoke = Invoke {
+        op,
+        workload: "unique".into(),
+        server: "a".into(),
+        action: "insert",
+        writes: vec![Write {
+            table: "unique".into(),
+            key,
+            value,
+        }],
+        asked: Vec::new(),
+    };
+    let story = story.event(&node, What::Invoke(invoke));
+    match outcome {
+        Some(outcome) => story.event(&node, What::Return { op, outcome }),
+        None => story,
+    }
+}
+
+fn content(table: &str, rows: &[(i64, &[i64])]) -> Content {
+    let rows = rows.iter().map(|(key, values)| (*key, values.to_vec())).collect();
+    [(table.to_owned(), rows)].into()
+}
+
+fn end(content: Content) -> FinalState {
+    FinalState {
+        content: [("a".to_owned(), content)].into(),
+        primary: Some("a".into()),
+        ..FinalState::default()
+    }
+}
+
+#[test]
+fn unique_keys() {
+    let check = &keys::UNIQUE_KEYS;
+    let story = || {
+        let story = insert(Story::default(), 1, 7, 71, ok());
+        insert(story, 2, 7, 72, failed("23505"))
+    };
+    holds(check, Arg::None, &story().end(end(content("unique", &[(7, &[71])]))));
+    breaks(
+        check,
+        Arg::None,
+        &insert(story(), 3, 7, 73, ok()),
+        "unique, key 7: the insert of unique.3 was acknowledged, and that of unique.1",
+    );
+    breaks(
+        check,
+        Arg::None,
+        &story().end(end(content("unique", &[(7, &[72])]))),
+        "unique.1 inserted 71, and a holds Some([72])",
+    );
+    breaks(check, Arg::None, &story().end(end(Content::new())), "holds None");
+}
+
+#[test]
+fn whole_values() {
+    let check = &keys::WHOLE_VALUES;
+    holds(check, Arg::None, &Story::default().read(1, "large_whole", 5, &[1]));
+    breaks(
+        check,
+        Arg::None,
+        &Story::default().read(1, "large_whole", 5, &[0]),
+        "the value under 5",
+    );
+}
+
+#[test]
+fn catalog_matches() {
+    let check = &keys::CATALOG_MATCHES;
+    let looked = |journal: &[i64], catalog: &[i64]| {
+        let invoke = Invoke {
+            op: 1,
+            workload: "ddl".into(),
+            server: "a".into(),
+            action: "look",
+            writes: Vec::new(),
+            asked: Vec::new(),
+        };
+        let read = |table: &str, values: &[i64]| Read {
+            table: table.into(),
+            key: 0,
+            values: values.to_vec(),
+        };
+        let reads = vec![read("ddl_seen", journal), read("ddl_seen_catalog", catalog)];
+        Story::default().event("ddl.1", What::Invoke(invoke)).event(
+            "ddl.1",
+            What::Return {
+                op: 1,
+                outcome: Outcome::Ok { reads },
+            },
+        )
+    };
+    holds(check, Arg::None, &looked(&[1, 2], &[1, 2]));
+    breaks(check, Arg::None, &looked(&[1, 2], &[1]), "saw the tables [1]");
+    let both = |journal: &[(i64, &[i64])], catalog: &[(i64, &[i64])]| {
+        let mut all = content("ddl", journal);
+        all.extend(content("ddl_catalog", catalog));
+        Story::default().end(end(all))
+    };
+    holds(check, Arg::None, &both(&[(4, &[1])], &[(4, &[1])]));
+    breaks(check, Arg::None, &both(&[(4, &[1])], &[]), "differ in [4]");
+    breaks(check, Arg::None, &both(&[], &[(5, &[1])]), "differ in [5]");
+}
+
+/// A reader of key 1 of `append` on a server.
+fn look(story: Story, op: u64, server: &str, values: &[i64]) -> Story {
+    let invoke = Invoke {
+        op,
+        workload: "append".into(),
+        server: server.into(),
+        action: "append",
+        writes: Vec::new(),
+        asked: Vec::new(),
+    };
+    let reads = vec![Read {
+        table: "append".into(),
+        key: 1,
+        values: values.to_vec(),
+    }];
+    let story = story.event("append.9", What::Invoke(invoke));
+    story.event(
+        "append.9",
+        What::Return {
+            op,
+            outcome: Outcome::Ok { reads },
+        },
+    )
+}
+
+#[test]
+fn no_resurrection() {
+    let check = &keys::NO_RESURRECTION;
+    let lost = || {
+        let story = Story::default().role("a", Role::Primary, 1).role("b", Role::Standby, 1);
+        let story = story.append(1, "a", 1, 10, ok()).role("b", Role::Primary, 2);
+        look(story, 2, "b", &[])
+    };
+    let ended = |story: Story, values: &[i64]| story.end(end(content("append", &[(1, values)])));
+    holds(check, Arg::None, &ended(lost(), &[]));
+    breaks(
+        check,
+        Arg::None,
+        &ended(lost(), &[10]),
+        "append, key 1, value 10 was acknowledged at",
+    );
+    breaks(check, Arg::None, &look(lost(), 3, "b", &[10]), "seen again by append.9");
+    // Nor is one who is made primary at the next epoch and was never told.
+    let promoted = lost().role("a", Role::Primary, 3);
+    holds(check, Arg::None, &ended(look(promoted, 3, "a", &[10]), &[10]));
+    // The old primary, which still has it, is no news; and a reader that began before the acknowledgement is none either.
+    holds(check, Arg::None, &look(lost(), 3, "a", &[10]));
+    let early = look(Story::default().role("a", Role::Primary, 1), 2, "a", &[]);
+    holds(check, Arg::None, &ended(early.append(1, "a", 1, 10, ok()), &[10]));
+}
+
+#[test]
+fn fsck_and_bounded() {
+    let fsck = |found: &[&str]| {
+        let found = found.iter().map(|found| (*found).to_owned()).collect();
+        Story::default().end(FinalState {
+            fsck: BTreeMap::from([("a".to_owned(), found)]),
+            ..FinalState::default()
+        })
+    };
+    holds(&ends::FSCK, Arg::None, &fsck(&[]));
+    breaks(
+        &ends::FSCK,
+        Arg::None,
+        &fsck(&["shop: a chunk is missing"]),
+        "the disk of a: shop",
+    );
+    let held = |connections: usize, memory: u64| {
+        Story::default().end(FinalState {
+            connections: BTreeMap::from([("b".to_owned(), connections)]),
+            memory_peak: Some(memory),
+            ..FinalState::default()
+        })
+    };
+    holds(
+        &ends::BOUNDED,
+        Arg::None,
+        &held(ends::CONNECTIONS_MAX, ends::MEMORY_MAX),
+    );
+    breaks(
+        &ends::BOUNDED,
+        Arg::None,
+        &held(ends::CONNECTIONS_MAX + 1, 0),
+        "b holds 41 connections",
+    );
+    breaks(&ends::BOUNDED, Arg::None, &held(0, ends::MEMORY_MAX + 1), "2048 MiB");
+}
+
+#[test]
+fn a_server_that_lost_its_disk_starts_anew() {
+    let wiped = |story: Story| story.event("b", What::Down { how: WIPED.into() });
+    let killed = |story: Story| story.event("b", What::Down { how: "killed".into() });
+    let before = || Story::default().role("b", Role::Standby, 3);
+    let after = |story: Story| story.event("b", What::Start).role("b", Role::Standby, 1);
+    for check in [&cluster::EPOCH_MONOTONE, &cluster::ROLE_SURVIVES_RESTART] {
+        holds(check, Arg::None, &after(wiped(before())));
+        breaks(check, Arg::None, &after(killed(before())), "3");
+    }
+    let received = || {
+        let story = Story::default()
+            .root("a", true, 1, "", "r1")
+            .root("a", true, 1, "r1", "r2");
+        let story = story.root("b", false, 1, "", "r1").root("b", false, 1, "r1", "r2");
+        story.acknowledged("a", "b", "r2")
+    };
+    let again = |story: Story| story.event("b", What::Start).root("b", false, 1, "", "r1");
+    holds(&lineage::STANDBY_IS_PREFIX, Arg::None, &again(wiped(received())));
+    breaks(
+        &lineage::STANDBY_IS_PREFIX,
+        Arg::None,
+        &again(killed(received())),
+        "went back",
+    );
+}
+
+#[test]
+fn a_server_that_lost_its_disk_owes_nothing() {
+    let story = || {
+        let story = Story::default()
+            .root("a", true, 1, "", "r1")
+            .append(1, "a", 1, 10, ok());
+        story
+            .root("a", true, 1, "r1", "r2")
+            .root("b", false, 1, "", "r2")
+            .acknowledged("a", "b", "r2")
+    };
+    assert_eq!(holders::owed(&story().0, "b"), [1]);
+    let wiped = story().event("b", What::Down { how: WIPED.into() });
+    assert_eq!(holders::owed(&wiped.0, "b"), [0; 0]);
+    assert_eq!(holders::owed(&wiped.0, "a"), [1]);
+}
+
+#[test]
+fn what_an_empty_server_begins_with_is_no_commit_of_a_primary() {
+    let story = |starts: bool| {
+        let story = Story::default().role("a", Role::Primary, 1).role("b", Role::Standby, 1);
+        let story = story.root("a", true, 1, "", "r1");
+        let story = if starts { story.event("b", What::Start) } else { story };
+        let story = story.root("b", true, 0, "", "new").role("b", Role::Standby, 1);
+        story.root("b", false, 1, "new", "r1").role("b", Role::Primary, 2)
+    };
+    holds(&lineage::LOSSLESS_FAILOVER, Arg::None, &story(true));
+    breaks(
+        &lineage::LOSSLESS_FAILOVER,
+        Arg::None,
+        &story(false),
+        "the last commit was new",
+    );
+}
+
+#[test]
+fn who_has_gone_its_own_way_may_be_led_back() {
+    let story = || {
+        let story = Story::default()
+            .root("a", true, 1, "", "r1")
+            .root("a", true, 1, "r1", "r2");
+        story.root("b", false, 1, "", "r1").root("b", false, 1, "r1", "r2")
+    };
+    let own = story().root("b", true, 2, "r2", "b3").root("b", false, 1, "b3", "r1");
+    holds(&lineage::STANDBY_IS_PREFIX, Arg::None, &own);
+    // Or to what another held that was made primary.
+    let led = story()
+        .root("c", false, 1, "", "r1")
+        .role("c", Role::Primary, 2)
+        .root("b", false, 1, "r2", "r1");
+    holds(&lineage::STANDBY_IS_PREFIX, Arg::None, &led);
+    let unled = story()
+        .root("c", false, 1, "", "r2")
+        .role("c", Role::Primary, 2)
+        .root("b", false, 1, "r2", "r1");
+    breaks(&lineage::STANDBY_IS_PREFIX, Arg::None, &unled, "went back");
+    let follower = story().root("b", false, 1, "r2", "r1");
+    breaks(&lineage::STANDBY_IS_PREFIX, Arg::None, &follower, "went back");
+}
+
+#[test]
+fn an_epoch_of_two_primaries_has_no_order_to_keep_to() {
+    let both = Story::default()
+        .root("a", true, 1, "", "a1")
+        .root("b", true, 1, "", "b1");
+    let both = both.root("a", true, 1, "a1", "a2");
+    let both = both.root("c", false, 1, "", "a2").root("c", false, 1, "a2", "a1");
+    holds(&lineage::STANDBY_IS_PREFIX, Arg::None, &both);
+    let alone = Story::default()
+        .root("a", true, 1, "", "a1")
+        .root("a", true, 1, "a1", "a2");
+    let alone = alone.root("c", false, 1, "", "a2").root("c", false, 1, "a2", "a1");
+    breaks(&lineage::STANDBY_IS_PREFIX, Arg::None, &alone, "went back");
+}

@@ -1,0 +1,204 @@
+//! The swarm draws what it says, and leaving something out changes nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use crate::scenario::Scenario;
+
+const FIELD: &str = r#"scenario: field
+about: Three servers, of which c is named by nobody.
+swarm: full
+time_limit: 300s
+cluster:
+  servers:
+    a: { role: primary, epoch: 1, standbys: [b, c] }
+    b: { role: standby, epoch: 1, standbys: [a, c] }
+    c: { role: standby, epoch: 1, standbys: [a, b] }
+network: { latency: 1ms..10ms }
+workload:
+  - append: { on: primary, clients: 2, keys: 8, txn: 1..3, rate: 10/s, until: end }
+  - audit:  { on: standby, every: 1s, until: end }
+steps:
+  - { at: 5s, name: look, sql: { server: a, run: "SELECT 1", expect: any } }
+  - { at: 40s, name: end, quiet: all }
+check: { finally: [liveness] }
+"#;
+
+fn scenario(swarm: &str) -> Scenario {
+    Scenario::parse("field.yaml", &FIELD.replace("swarm: full", &format!("swarm: {swarm}"))).unwrap()
+}
+
+fn plans(swarm: &str, seeds: u64) -> Vec<Plan> {
+    let scenario = scenario(swarm);
+    (0..seeds).map(|seed| Plan::new(&scenario, seed)).collect()
+}
+
+/// The steps that a swarm added, by kind.
+fn by_kind(plan: &Plan) -> BTreeMap<String, Vec<String>> {
+    let mut kinds: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for step in &plan.steps {
+        if let Some((kind, _)) = step.label.rsplit_once('-')
+            && KINDS.iter().any(|known| known.name == kind)
+        {
+            kinds
+                .entry(kind.to_owned())
+                .or_default()
+                .push(format!("{} {}", step.trigger, step.action));
+        }
+    }
+    kinds
+}
+
+#[test]
+fn often_there_is_no_fault_often_one_kind_and_every_kind_some_time() {
+    let plans = plans("full", 400);
+    let mut seen = BTreeSet::new();
+    let (mut none, mut one, mut most) = (0, 0, 0);
+    for plan in &plans {
+        let kinds = by_kind(plan);
+        match kinds.len() {
+            0 => none += 1,
+            1 => one += 1,
+            count => most = most.max(count),
+        }
+        seen.extend(kinds.into_keys());
+    }
+    assert!((80..200).contains(&none), "{none} of 400 without a fault");
+    assert!((60..200).contains(&one), "{one} of 400 with one kind");
+    assert!(most >= 8, "{most} kinds at most");
+    assert_eq!(seen.len(), KINDS.len(), "{seen:?}");
+}
+
+#[test]
+fn rates_differ_wildly() {
+    let counts: BTreeSet<usize> = plans("full", 400)
+        .iter()
+        .filter_map(|plan| by_kind(plan).get("kill").map(Vec::len))
+        .collect();
+    assert!(counts.first().is_some_and(|least| *least <= 4), "{counts:?}");
+    assert!(counts.last().is_some_and(|most| *most >= 30), "{counts:?}");
+}
+
+#[test]
+fn a_light_swarm_only_makes_things_late() {
+    let gentle: BTreeSet<&str> = KINDS.iter().filter(|kind| kind.gentle).map(|kind| kind.name).collect();
+    let mut seen = BTreeSet::new();
+    for plan in plans("light", 200) {
+        assert_eq!(plan.servers.len(), 3);
+        seen.extend(by_kind(&plan).into_keys());
+    }
+    assert_eq!(seen.iter().map(String::as_str).collect::<BTreeSet<_>>(), gentle);
+}
+
+#[test]
+fn no_swarm_is_the_scenario_alone() {
+    for plan in plans("none", 20) {
+        assert_eq!(plan.steps.len(), 2);
+        assert_eq!(
+            (plan.workload[0].clients, plan.servers.len(), plan.window),
+            (2, 3, None)
+        );
+        assert!(plan.swarm.is_empty() && plan.servers.iter().all(|server| server.knobs.is_empty()));
+    }
+}
+
+#[test]
+fn leaving_a_kind_out_leaves_all_others_as_they_were() {
+    let (all, fewer) = (plans("full", 200), plans("{ level: full, without: [kill, wipe] }", 200));
+    let mut compared = 0;
+    for (all, fewer) in all.iter().zip(&fewer) {
+        let (mut all_kinds, fewer_kinds) = (by_kind(all), by_kind(fewer));
+        all_kinds.remove("kill");
+        all_kinds.remove("wipe");
+        // With one kind in all, another takes the place of the one that was left out.
+        if all_kinds.is_empty() {
+            assert!(fewer_kinds.len() <= 1, "seed {}: {fewer_kinds:?}", all.seed);
+            continue;
+        }
+        assert_eq!(all_kinds, fewer_kinds, "seed {}", all.seed);
+        compared += all_kinds.len();
+        assert_eq!(all.workload[0].clients, fewer.workload[0].clients);
+        let knobs = |plan: &Plan| {
+            plan.servers
+                .iter()
+                .map(|server| server.knobs.to_string())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(knobs(all), knobs(fewer));
+    }
+    assert!(compared > 200, "{compared}");
+}
+
+#[test]
+fn shape_knobs_and_load_are_drawn() {
+    let mut servers = BTreeSet::new();
+    let mut clients = BTreeSet::new();
+    let mut keys = BTreeSet::new();
+    let (mut small, mut windows) = (0, 0);
+    for plan in plans("full", 200) {
+        // a is named by a step; without a standby it is on its own.
+        servers.insert(plan.servers.len());
+        assert_eq!(plan.servers[0].name, "a");
+        assert_eq!(plan.servers[0].member.is_none(), plan.servers.len() == 1);
+        assert!(plan.links.keys().all(|(from, to)| {
+            let known = |name: &str| plan.servers.iter().any(|server| server.name == name);
+            known(from) && known(to)
+        }));
+        clients.insert(plan.workload[0].clients);
+        keys.insert(plan.workload[0].spec.shape("keys"));
+        small += u32::from(plan.servers[0].knobs.get("segment").is_some_and(|bytes| bytes < 10_000));
+        windows += u32::from(plan.window.is_some());
+    }
+    assert_eq!(servers.into_iter().collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(clients, (1..=12).collect());
+    assert!(keys.contains(&1) && keys.iter().any(|keys| *keys > 100), "{keys:?}");
+    assert!(small >= 5 && windows > 30, "{small} {windows}");
+}
+
+#[test]
+fn faults_come_before_quiet_and_are_settled() {
+    for plan in plans("full", 200) {
+        for step in &plan.steps {
+            let Trigger::At(at) = step.trigger else {
+                panic!("{}", step.trigger)
+            };
+            assert!(at >= FIRST, "{}", step.label);
+        }
+        // Printing unwraps nothing, writing asks for every settled value.
+        let text = crate::scenario::write::scenario_file(&plan, "again", "x").unwrap();
+        Scenario::parse("again.yaml", &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    }
+}
+
+#[test]
+fn mistakes_name_the_words() {
+    for (text, part) in [
+        ("most", "unknown word \"most\"; allowed here: none, light, full"),
+        (
+            "{ level: full, without: [rain] }",
+            "unknown word \"rain\"; allowed here: kill, power_off, pause",
+        ),
+        (
+            "{ level: light, only: [kill] }",
+            "unknown word \"kill\"; allowed here: stall, clog",
+        ),
+        ("{ level: full, only: [kill], without: [wipe] }", "exclude each other"),
+        ("{ only: [kill] }", "the key \"level\" is missing"),
+    ] {
+        let text = FIELD.replace("swarm: full", &format!("swarm: {text}"));
+        let error = Scenario::parse("field.yaml", &text).unwrap_err().to_string();
+        assert!(error.starts_with("field.yaml:3: ") && error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn numbers_are_spread_over_their_magnitudes() {
+    let mut rng = draw::stream(1, "t");
+    let numbers: Vec<u64> = (0..2_000).map(|_| log_uniform(&mut rng, 10, 10_000)).collect();
+    let share = |low: u64, high: u64| numbers.iter().filter(|number| (low..high).contains(*number)).count();
+    assert!(numbers.iter().all(|number| (10..=10_000).contains(number)));
+    for (low, high) in [(10, 100), (100, 1_000), (1_000, 10_001)] {
+        assert!(share(low, high) > 400, "{low}..{high}: {}", share(low, high));
+    }
+    assert_eq!(log_uniform(&mut rng, 7, 7), 7);
+}
