@@ -759,12 +759,10 @@ async fn the_client_is_told_the_settings_it_relies_on() {
                 scram.update(&body[4..]).unwrap();
                 raw.send(&[(b'p', scram.message())]).await;
             }
-            (b'S', _) => seen.push(
-                String::from_utf8(body)
-                    .unwrap()
-                    .trim_end_matches('\0')
-                    .replace('\0', "="),
-            ),
+            (b'S', _) => {
+                let told = String::from_utf8(body).unwrap();
+                seen.push(told.strip_suffix('\0').unwrap().replace('\0', "="));
+            }
             (b'Z', _) => break,
             _ => {}
         }

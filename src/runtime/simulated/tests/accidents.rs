@@ -40,8 +40,8 @@ fn a_clog_holds_connects_and_can_be_lifted() {
         let connect = timeout(SECOND / 2, world.spawn_on("a", TcpStream::connect("b:1"))).await;
         assert!(connect.is_err());
         world.unclog_all();
-        world.spawn_on("a", TcpStream::connect("b:1")).await.unwrap();
-        accepted.await.unwrap();
+        world.spawn_on("a", TcpStream::connect("b:1")).await.unwrap().unwrap();
+        accepted.await.unwrap().unwrap();
     });
 }
 
@@ -102,10 +102,10 @@ fn a_machine_that_moves_is_found_again_when_its_name_has_followed() {
         );
         world.move_address("b", 5 * SECOND);
         let early = world.spawn_on("a", TcpStream::connect("b:9")).await;
-        assert_eq!(early.unwrap_err().kind(), ErrorKind::HostUnreachable);
+        assert_eq!(early.unwrap().err().unwrap().kind(), ErrorKind::HostUnreachable);
         sleep(6 * SECOND).await;
-        world.spawn_on("a", TcpStream::connect("b:9")).await.unwrap();
-        server.await.unwrap();
+        world.spawn_on("a", TcpStream::connect("b:9")).await.unwrap().unwrap();
+        server.await.unwrap().unwrap();
     });
 }
 
@@ -145,9 +145,9 @@ fn a_clock_that_begins_to_drift_keeps_what_it_shows() {
         sleep(10 * SECOND).await;
         world.set_drift("b", 100_000);
         let ahead = |world: &crate::runtime::simulated::World| world.spawn_on("b", async { wall_clock().micros() });
-        let before = ahead(&world).await;
+        let before = ahead(&world).await.unwrap();
         sleep(10 * SECOND).await;
-        let passed = ahead(&world).await - before;
+        let passed = ahead(&world).await.unwrap() - before;
         assert!((10_990_000..=11_010_000).contains(&passed), "{passed}");
     });
 }
