@@ -239,10 +239,10 @@ fn what_a_suite_came_to_is_printed_and_what_it_missed_can_fail_it() {
     let folder = tempfile::tempdir().unwrap();
     let scenario = altered(
         folder.path(),
-        "storage-power",
+        "storage-torn",
         &[
             ("suite:", "buggify: [chunk.segment_full]\nsuite:"),
-            ("sometimes: [", "sometimes: [chunk.tail_cut, replication.incomplete, "),
+            ("sometimes: [", "sometimes: [replication.incomplete, "),
         ],
     );
     let report = folder.path().join("report");
