@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 const SCENARIOS: [&str; 25] = [
-    "chaos",
+    "all-faults",
     "clients-vanish",
     "clock-skew",
     "ddl-mix",
@@ -201,7 +201,7 @@ fn bad_usage_names_what_is_allowed() {
     let output = sim(&["run", "nowhere", "--seed", "1"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(
-        text(&output).contains("there are: chaos, clients-vanish, clock-skew, ddl-mix, disk-full"),
+        text(&output).contains("there are: all-faults, clients-vanish, clock-skew, ddl-mix, disk-full"),
         "{}",
         text(&output)
     );
