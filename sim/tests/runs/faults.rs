@@ -10,6 +10,7 @@ fn scenario(folder: &Path, step: &str) -> String {
         "scenario: fault
 about: One fault.
 time_limit: 200s
+buggify: off
 cluster:
   servers:
     a: {{ role: primary, epoch: 1, standbys: [b, c] }}

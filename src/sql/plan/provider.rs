@@ -219,11 +219,12 @@ impl ContextProvider for Names<'_> {
             "date_part" | "date_trunc" | "generate_series" => {
                 let zone = self.catalog.style().zone;
                 let inner = self.state.scalar_functions().get(name).cloned()?;
-                return Some(Arc::new(match name {
+                let function = Arc::new(match name {
                     "date_part" => ScalarUDF::new_from_impl(InZone::date_part(inner, zone)),
                     "date_trunc" => ScalarUDF::new_from_impl(InZone::date_trunc(inner, zone)),
                     _ => ScalarUDF::new_from_impl(Series::new(inner, zone)),
-                }));
+                });
+                return Some(Bounded::wrapped(function, &self.bound));
             }
             "timezone" => {
                 return Some(Arc::new(ScalarUDF::new_from_impl(AtTimeZone::new(
