@@ -136,7 +136,7 @@ impl Cluster {
         self.local_address
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(madsim)))]
     pub(super) fn core(&self) -> &Core {
         &self.core
     }
