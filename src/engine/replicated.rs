@@ -9,6 +9,7 @@
 //!
 //! Must not know: where the chunks come from.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -153,7 +154,7 @@ impl<R: ReadChunks> ReadChunks for Overlay<'_, R> {
     }
 }
 
-/// Finds what a root needs that is not here, level by level from the root down.
+/// Finds what a root needs that is not here, depth first, so that what is complete can be stored as it comes.
 ///
 /// ```text
 /// let mut backfill = Backfill::new(root, database.store());
@@ -163,38 +164,50 @@ impl<R: ReadChunks> ReadChunks for Overlay<'_, R> {
 /// database.apply_replicated(ReplicatedBatch { chunks: backfill.finish(), .. })
 /// ```
 ///
-/// Leaves, which are nearly all of the bytes, are handed out for staging at once. Chunks that refer to something
-/// missing are held here and come last, in one write with the root: about a hundredth of what is transferred.
+/// A chunk is handed out for staging as soon as everything below it is here; until then it is held. What is deepest is
+/// asked for first, so that what is held stays small (the nodes above what was last asked for), and a transfer that is
+/// cut off again and again goes on each time with what is still missing.
+///
+/// What was handed out is staged before more is received.
 #[derive(Debug)]
 pub struct Backfill {
-    /// Not here, and not received.
-    wanted: BTreeSet<Hash>,
-    /// Received; something below was missing when they came.
-    held: BTreeMap<Hash, Bytes>,
-    /// Received, with everything below them here.
-    closed: Vec<(Hash, Bytes)>,
-    /// Everything handed out, so that nothing is asked for twice.
-    taken: BTreeSet<Hash>,
+    /// Not here, and not received: what is deepest first, and of that what was found first.
+    wanted: BTreeMap<(Reverse<u32>, u64), Hash>,
+    places: BTreeMap<Hash, (Reverse<u32>, u64)>,
+    found: u64,
+    /// Received; something below is missing.
+    held: BTreeMap<Hash, Held>,
+    /// What is missing, with the held chunks that refer to it.
+    waiting: BTreeMap<Hash, Vec<Hash>>,
+    /// Received, with everything below them here or before them.
+    closed: IndexMap<Hash, Bytes>,
+}
+
+#[derive(Debug)]
+struct Held {
+    bytes: Bytes,
+    missing: usize,
 }
 
 impl Backfill {
     pub fn new(root: Hash, store: &dyn ReadChunks) -> Backfill {
-        let wanted = if store.contains(&root) {
-            BTreeSet::new()
-        } else {
-            BTreeSet::from([root])
-        };
-        Backfill {
-            wanted,
+        let mut backfill = Backfill {
+            wanted: BTreeMap::new(),
+            places: BTreeMap::new(),
+            found: 0,
             held: BTreeMap::new(),
-            closed: Vec::new(),
-            taken: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            closed: IndexMap::new(),
+        };
+        if !store.contains(&root) {
+            backfill.want(root, 0);
         }
+        backfill
     }
 
-    /// Up to `limit` hashes to ask for. Empty when everything is here or held.
+    /// Up to `limit` hashes to ask for. Empty when everything is here or handed out.
     pub fn wanted(&self, limit: usize) -> Vec<Hash> {
-        self.wanted.iter().take(limit).copied().collect()
+        self.wanted.values().take(limit).copied().collect()
     }
 
     /// Takes a chunk that was asked for.
@@ -203,31 +216,34 @@ impl Backfill {
     /// `WrongHash`, or `Object` when its bytes are not understood. A chunk nobody asked for is ignored.
     pub fn receive(&mut self, hash: Hash, bytes: Bytes, store: &dyn ReadChunks) -> Result<(), EngineError> {
         check_hash(hash, &bytes)?;
-        if !self.wanted.contains(&hash) {
+        let Some((Reverse(depth), _)) = self.places.get(&hash).copied() else {
+            return Ok(());
+        };
+        let below: BTreeSet<Hash> = references(&bytes)
+            .map_err(|error: VersionError| EngineError::Object(error))?
+            .into_iter()
+            .filter(|reference| !self.closed.contains_key(reference) && !store.contains(reference))
+            .collect();
+        let place = self.places.remove(&hash).expect("it was found above");
+        self.wanted.remove(&place);
+        if below.is_empty() {
+            self.close(hash, bytes);
             return Ok(());
         }
-        let below: Vec<Hash> = references(&bytes).map_err(|error: VersionError| EngineError::Object(error))?;
-        let missing: Vec<Hash> = below
-            .into_iter()
-            .filter(|reference| !store.contains(reference))
-            .collect();
-        self.wanted.remove(&hash);
-        if missing.is_empty() {
-            self.taken.insert(hash);
-            self.closed.push((hash, bytes));
-        } else {
-            let news = missing
-                .into_iter()
-                .filter(|hash| !self.held.contains_key(hash) && !self.taken.contains(hash));
-            self.wanted.extend(news.collect::<Vec<_>>());
-            self.held.insert(hash, bytes);
+        let missing = below.len();
+        for reference in below {
+            self.waiting.entry(reference).or_default().push(hash);
+            if !self.held.contains_key(&reference) {
+                self.want(reference, depth + 1);
+            }
         }
+        self.held.insert(hash, Held { bytes, missing });
         Ok(())
     }
 
-    /// Chunks that may be staged now.
+    /// Chunks that may be staged now, each after those it refers to.
     pub fn take_closed(&mut self) -> Vec<(Hash, Bytes)> {
-        std::mem::take(&mut self.closed)
+        std::mem::take(&mut self.closed).into_iter().collect()
     }
 
     /// What goes into the same write as the root.
@@ -236,9 +252,38 @@ impl Backfill {
     /// If something is still wanted.
     pub fn finish(self) -> Vec<(Hash, Bytes)> {
         assert!(
-            self.wanted.is_empty(),
+            self.wanted.is_empty() && self.held.is_empty(),
             "a backfill ends when nothing is wanted any more"
         );
-        self.held.into_iter().chain(self.closed).collect()
+        self.closed.into_iter().collect()
+    }
+
+    /// One place for each hash, the deepest it was found at.
+    fn want(&mut self, hash: Hash, depth: u32) {
+        let place = (Reverse(depth), self.found);
+        match self.places.get(&hash) {
+            Some(before) if *before <= place => return,
+            Some(before) => _ = self.wanted.remove(before),
+            None => {}
+        }
+        self.found += 1;
+        self.places.insert(hash, place);
+        self.wanted.insert(place, hash);
+    }
+
+    /// Everything below `hash` is here; that may have been the last thing that others waited for.
+    fn close(&mut self, hash: Hash, bytes: Bytes) {
+        let mut complete = vec![(hash, bytes)];
+        while let Some((hash, bytes)) = complete.pop() {
+            self.closed.insert(hash, bytes);
+            for above in self.waiting.remove(&hash).unwrap_or_default() {
+                let held = self.held.get_mut(&above).expect("who waits is held");
+                held.missing -= 1;
+                if held.missing == 0 {
+                    let held = self.held.remove(&above).expect("it was there a moment ago");
+                    complete.push((above, held.bytes));
+                }
+            }
+        }
     }
 }

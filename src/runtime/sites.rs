@@ -263,6 +263,10 @@ pub const FACTS: &[Fact] = &[
         "replication.stream_superseded",
         "A new stream of a primary came while an older one was still taken in.",
     ),
+    fact(
+        "replication.walks_after_cut",
+        "A stream that was cut off in the middle of a root was followed by a walk, which keeps what had arrived.",
+    ),
 ];
 
 /// The place of a site in [`SITES`].

@@ -233,6 +233,54 @@ async fn nothing_is_staged_before_what_it_refers_to() {
     assert!(!there.store().contains(&root));
 }
 
+/// A link that never carries more than a few chunks before it breaks still carries a database in the end, and hardly
+/// anything twice.
+#[tokio::test]
+async fn a_walk_that_is_cut_off_again_and_again_goes_on_where_it_was() {
+    const CHUNKS_A_TRY: usize = 9;
+    let (primary, shop, _standby, there) = pair().await;
+    let root = shop.store().published();
+    let (mut received, mut tries) = (0, 0);
+    let chunks = loop {
+        tries += 1;
+        assert!(tries < 1000, "{received} chunks came and no try was the last");
+        let mut backfill = Backfill::new(root.root, there.store());
+        let mut left = CHUNKS_A_TRY;
+        while left > 0 && !backfill.wanted(1).is_empty() {
+            for hash in backfill.wanted(4.min(left)) {
+                let bytes = shop.store().get(&hash).unwrap();
+                backfill.receive(hash, bytes, there.store()).unwrap();
+                (received, left) = (received + 1, left - 1);
+            }
+            there.stage_chunks(backfill.take_closed()).await.unwrap();
+        }
+        if backfill.wanted(1).is_empty() {
+            break backfill.finish();
+        }
+    };
+    assert!(tries > 3, "{tries} tries: the database is too small to say anything");
+    let lost_in_a_try = 6;
+    let needed = {
+        let fresh_disk = SimDisk::new(3);
+        let fresh = open(&fresh_disk).await;
+        backfill(primary.system().database(), fresh.system().database()).await;
+        fresh.reconcile_databases().await.unwrap();
+        backfill(&shop, &fresh.store_of(shop.id()).unwrap()).await
+    };
+    assert!(
+        received <= needed + tries * lost_in_a_try,
+        "{received} chunks in {tries} tries, where {needed} are needed"
+    );
+    let expect_previous = there.store().published().root;
+    let batch = ReplicatedBatch {
+        chunks,
+        root,
+        expect_previous,
+    };
+    there.apply_replicated(batch, permitted).await.unwrap();
+    assert_eq!(balances(&there.begin()), balances(&shop.begin()));
+}
+
 #[tokio::test]
 async fn a_chunk_with_lies_is_refused_by_a_backfill() {
     let (_primary, shop, _standby, there) = pair().await;

@@ -39,8 +39,10 @@ pub struct LinkState {
     /// Nothing older than this was still to be confirmed when the standby last answered.
     pub confirmed: Option<Instant>,
     pub error: Option<String>,
-    /// Acknowledgements and answered heartbeats.
-    pub successes: u64,
+    /// Acknowledgements, answered heartbeats, and answers that the standby made use of while it walks.
+    pub progress: u64,
+    /// Chunks were sent after what was acknowledged last. If the stream ends here, a walk keeps what has arrived.
+    pub unfinished: bool,
     failing: bool,
 }
 
@@ -68,7 +70,10 @@ impl Link {
             root = %record.root,
             "root acknowledged"
         );
-        self.succeeded(|state| state.acknowledged = Some(record));
+        self.succeeded(|state| {
+            state.acknowledged = Some(record);
+            state.unfinished = false;
+        });
     }
 
     /// The standby answered what was asked at `asked`, and its root is the one it acknowledged.
@@ -79,13 +84,23 @@ impl Link {
     fn succeeded(&self, change: impl FnOnce(&mut LinkState)) {
         let mut state = self.state.lock();
         change(&mut state);
-        state.successes += 1;
+        state.progress += 1;
         state.error = None;
         if std::mem::take(&mut state.failing) {
             info!(database = %self.shown_name(), remote = %self.peer.name, "replication works again");
         }
         drop(state);
         self.table.send_modify(|changes| *changes += 1);
+    }
+
+    /// Something of the next root is on its way.
+    pub fn began(&self) {
+        self.state.lock().unfinished = true;
+    }
+
+    /// The standby has something of the next root, and keeps it.
+    pub fn progressed(&self) {
+        self.state.lock().progress += 1;
     }
 
     /// Logged when it begins: what fails is retried for ever, and each retry says the same.

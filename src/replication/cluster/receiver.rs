@@ -239,11 +239,14 @@ impl Follower {
                     )
                     .await?;
                 }
-                Body::Adopt(root) => {
+                Body::Adopt(offer) => {
                     self.ignoring = false;
                     self.run = Vec::new();
                     self.run_bytes = 0;
-                    self.adopt(stream, root_record(&root)?).await?;
+                    let root = offer
+                        .root
+                        .ok_or_else(|| Status::invalid_argument("an offer has no root"))?;
+                    self.adopt(stream, root_record(&root)?, offer.forward).await?;
                 }
                 Body::Heartbeat(heartbeat) => self.beat(stream, heartbeat.number).await?,
                 Body::Hello(_) => return Err(Status::invalid_argument("Hello comes once")),
@@ -321,7 +324,9 @@ impl Follower {
     }
 
     /// Walks from the primary's root, asks for what is missing, and takes that root over whatever there was.
-    async fn adopt(&mut self, stream: &mut Receiver, record: RootRecord) -> Result<(), Status> {
+    ///
+    /// `forward` if the primary knows ours, and its own follows it.
+    async fn adopt(&mut self, stream: &mut Receiver, record: RootRecord, forward: bool) -> Result<(), Status> {
         let store = self.database.store().clone();
         let ours = stream.settled(&self.database).await?;
         let database = shown_name(&self.database);
@@ -342,7 +347,7 @@ impl Follower {
             fetched += wanted.len();
             self.fetch(stream, &wanted, &mut backfill).await?;
         }
-        if ours.is_none() || self.database.id() == DatabaseId::SYSTEM {
+        if ours.is_none() || forward || self.database.id() == DatabaseId::SYSTEM {
             info!(database, root = %record.root, chunks = fetched, "taking over the primary's database");
         } else {
             sometimes!("replication.root_replaced");

@@ -55,7 +55,7 @@ pub async fn ship(core: Arc<Core>, link: Arc<Link>) {
     let mut retry = RETRY_MIN;
     loop {
         wait_for_system_database(&core, &link).await;
-        let successes = link.state().successes;
+        let progress = link.state().progress;
         let failure = attempt(&core, &link).await;
         if core.controller.standing().role != Role::Primary {
             // The supervisor is about to end this link; what the streams say now is of no interest to anybody.
@@ -63,7 +63,7 @@ pub async fn ship(core: Arc<Core>, link: Arc<Link>) {
             continue;
         }
         link.failed(failure.0);
-        if link.state().successes > successes {
+        if link.state().progress > progress {
             retry = RETRY_MIN;
         }
         let jitter = runtime::rng("replication retry").random_range(0.5..1.0);
@@ -212,6 +212,8 @@ struct Stream<'a> {
     walking: bool,
     /// Keeps the root on offer readable in full while the standby walks.
     offered: Option<RootHold>,
+    /// The standby asked for something since it was offered a root.
+    asked: bool,
     /// What it asked for and was not sent yet.
     wanted: Wanted,
     queue: VecDeque<Body>,
@@ -237,6 +239,7 @@ impl<'a> Stream<'a> {
             outgoing: None,
             walking: false,
             offered: None,
+            asked: false,
             wanted: Wanted::default(),
             queue: VecDeque::from([Body::Hello(hello)]),
             beats: VecDeque::new(),
@@ -267,6 +270,9 @@ impl<'a> Stream<'a> {
                     }
                     if matches!(self.queue.front(), Some(Body::Chunks(_) | Body::Root(_))) && buggify!("replication.reconnect") {
                         return Err(Status::unavailable("the connection ended").into());
+                    }
+                    if matches!(self.queue.front(), Some(Body::Chunks(_))) {
+                        self.link.began();
                     }
                     permit.send(ToStandby { stamp: Some(message::stamp(&standing)), body: self.queue.pop_front() });
                 }
@@ -319,7 +325,7 @@ impl<'a> Stream<'a> {
                     self.in_flight.push_back(record);
                     self.queue.push_back(body);
                 }
-                Next::TooLarge => self.offer(),
+                Next::TooLarge => self.offer(true),
                 Next::End => self.outgoing = None,
             }
         }
@@ -338,27 +344,30 @@ impl<'a> Stream<'a> {
     /// The standby has this root: the log's suffix if the log knows it, a walk if not.
     fn start_after(&mut self, root: Hash) -> Result<(), Ended> {
         let store = self.link.database.store();
+        let log = store
+            .read_log_after(root)
+            .map_err(|error| Ended::Local(Failure::committing(error)))?;
+        let Some(log) = log else {
+            self.offer(false);
+            return Ok(());
+        };
         // A standby with nothing could replay the whole log; once that is long, most of it is no longer alive.
         let is_long = root.is_none() && store.published().sequence > REPLAY_ROOTS_MAX;
-        if is_long || buggify!("replication.walk") {
-            self.offer();
-            return Ok(());
-        }
-        match store
-            .read_log_after(root)
-            .map_err(|error| Ended::Local(Failure::committing(error)))?
-        {
-            Some(log) => {
-                sometimes!("replication.caught_up_by_log");
-                self.outgoing = Some(Outgoing::new(log, root));
-            }
-            None => self.offer(),
+        // What the last stream had sent of the log is lost; what it would have sent by a walk is not.
+        let was_cut_off = self.link.state().unfinished;
+        if is_long || was_cut_off || buggify!("replication.walk") {
+            sometimes!(was_cut_off, "replication.walks_after_cut");
+            self.offer(true);
+        } else {
+            sometimes!("replication.caught_up_by_log");
+            self.outgoing = Some(Outgoing::new(log, root));
         }
         Ok(())
     }
 
-    /// Whatever the standby has, it is to take our root and ask for what it lacks.
-    fn offer(&mut self) {
+    /// Whatever the standby has, it is to take our root and ask for what it lacks. `forward` if our root comes after
+    /// the one it has.
+    fn offer(&mut self, forward: bool) {
         let held = self.link.database.hold_published();
         let (record, hold) = held.unzip();
         self.offered = hold;
@@ -370,9 +379,12 @@ impl<'a> Stream<'a> {
         self.in_flight = VecDeque::from([record]);
         self.beats.iter_mut().for_each(|beat| beat.expected = None);
         self.walking = true;
+        self.asked = false;
         self.sent = Some(record.root);
-        self.queue
-            .push_back(Body::Adopt(message::root_message(&record, record.previous)));
+        self.queue.push_back(Body::Adopt(wire::Adopt {
+            root: Some(message::root_message(&record, record.previous)),
+            forward,
+        }));
     }
 
     fn beat(&mut self) {
@@ -403,8 +415,9 @@ impl<'a> Stream<'a> {
             Some(Answer::Want(want)) if self.walking => self.on_want(&want),
             Some(Answer::Beat(beat)) => self.on_beat(beat.number, hash_or_none(&beat.root)?),
             Some(Answer::Busy(_)) => Ok(()),
+            // What was sent came out of our log, after the root that the standby has.
             Some(Answer::Incomplete(_)) => {
-                self.offer();
+                self.offer(true);
                 Ok(())
             }
             Some(Answer::Standing(_) | Answer::Want(_)) | None => {
@@ -449,6 +462,9 @@ impl<'a> Stream<'a> {
             return Err(Status::internal("the standby asks for more before it has what it asked for").into());
         }
         sometimes!("replication.caught_up_by_walk");
+        if std::mem::replace(&mut self.asked, true) {
+            self.link.progressed();
+        }
         let hashes: Result<Vec<Hash>, Status> = want.hashes.iter().map(|bytes| hash(bytes)).collect();
         self.wanted = Wanted::new(hashes?);
         Ok(())

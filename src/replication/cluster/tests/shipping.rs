@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use super::harness::{pair, stopped_pair, until};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::harness::{free_ports, pair, server, stopped_pair, until};
+use crate::config::BootstrapRole;
 use crate::runtime;
 use crate::runtime::disk::simulated::DiskFaults;
+use crate::runtime::net::{TcpListener, TcpStream};
 
 /// Long enough for whatever does not wait for a sync to be done before it.
 const SLOW_SYNC: Duration = Duration::from_secs(2);
@@ -165,6 +169,63 @@ async fn c_141_a_large_commit_arrives_whole() {
     )
     .await;
     assert_eq!(b.ids("app").len(), 50_000);
+}
+
+/// Passes bytes on between a server at `port` and whoever connects, and hangs up after so many of them each time.
+async fn breaking_link(port: u16, bytes: usize) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = listener.local_addr().unwrap().port();
+    let run = async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let Ok(mut far) = TcpStream::connect(&format!("127.0.0.1:{port}")).await else {
+                continue;
+            };
+            runtime::spawn("breaking link", async move {
+                let (mut there, mut back) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
+                let mut left = bytes;
+                while left > 0 {
+                    let passed = tokio::select! {
+                        read = near.read(&mut there) => match read {
+                            Ok(1..) => { let n = read.unwrap(); far.write_all(&there[..n]).await.map(|()| n) }
+                            _ => return,
+                        },
+                        read = far.read(&mut back) => match read {
+                            Ok(1..) => { let n = read.unwrap(); near.write_all(&back[..n]).await.map(|()| n) }
+                            _ => return,
+                        },
+                    };
+                    left = left.saturating_sub(passed.unwrap_or(left));
+                }
+            });
+        }
+    };
+    runtime::spawn("breaking links", run);
+    proxy
+}
+
+/// The second commit alone is far more than any connection carries, and would be sent from its beginning each time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_arrives_over_connections_that_break_long_before_its_end() {
+    const CARRIED: usize = 400 * 1024;
+    let [a, b] = free_ports().await;
+    let proxy = breaking_link(b, CARRIED).await;
+    let mut a = server(1, a, &[proxy], BootstrapRole::Primary, 1);
+    let mut b = server(2, b, &[a.config().remotesapi.port], BootstrapRole::Standby, 1);
+    a.start().await;
+    b.start().await;
+    a.create_database("app").await;
+    a.insert("app", [0]).await.unwrap();
+    b.has("app", [0]).await;
+    a.insert("app", 1..100_000).await.unwrap();
+    let size = a.engine().database("app").unwrap().store().size();
+    assert!(size.log_bytes > 3 * CARRIED as u64, "{size:?} is too little");
+    until(
+        "the root",
+        || a.root("app") == b.root("app"),
+        || a.status("app").current_error.unwrap_or_default(),
+    )
+    .await;
+    assert_eq!(b.ids("app").len(), 100_000);
 }
 
 /// What is deleted and inserted again has chunks that the primary stored long ago and a standby that walked has not.

@@ -96,8 +96,8 @@ impl Stream {
     /// Offers the primary's newest root.
     async fn offer(&self, database: &Database) {
         let record = database.store().published();
-        self.send(Body::Adopt(message::root_message(&record, record.previous)))
-            .await;
+        let root = Some(message::root_message(&record, record.previous));
+        self.send(Body::Adopt(wire::Adopt { root, forward: false })).await;
     }
 
     async fn supply(&self, database: &Database, want: &wire::Want) {
