@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use understudy::runtime::sites::{FACTS, SITES};
 
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedStep};
 use crate::report::Report;
 use crate::scenario::Scenario;
 use crate::scenario::disk::DiskSettings;
@@ -60,9 +60,12 @@ impl Coverage {
                 *here.sometimes.entry(name.clone()).or_default() += one;
             }
         }
+        let mut steps: BTreeMap<String, bool> = BTreeMap::new();
         for step in &plan.steps {
-            let done = u64::from(report.reached.contains_key(&step.label));
-            *here.steps.entry(step.label.clone()).or_default() += done;
+            *steps.entry(shown_step(plan, step)).or_default() |= report.reached.contains_key(&step.label);
+        }
+        for (step, done) in steps {
+            *here.steps.entry(step).or_default() += u64::from(done);
         }
         for (what, choice) in choices(plan, scenario) {
             *here.choices.entry(what).or_default().entry(choice).or_default() += 1;
@@ -116,6 +119,15 @@ fn add_counts(counts: &mut BTreeMap<String, Count>, of_run: &BTreeMap<String, u6
     }
 }
 
+/// A step by its mark. Those of the swarm are numbered, and each seed has others: they count by kind.
+fn shown_step(plan: &Plan, step: &PlannedStep) -> String {
+    let kinds = || plan.swarm.iter().filter_map(|told| told.split(',').next());
+    match step.label.rsplit_once('-') {
+        Some((kind, _)) if kinds().any(|drawn| drawn == kind) => format!("swarm {kind}"),
+        _ => step.label.clone(),
+    }
+}
+
 /// What this seed chose: the action of a step that had several, the kinds of faults of disks, the operations of a store.
 fn choices(plan: &Plan, scenario: Option<&Scenario>) -> Vec<(String, String)> {
     let mut choices = Vec::new();
@@ -133,6 +145,22 @@ fn choices(plan: &Plan, scenario: Option<&Scenario>) -> Vec<(String, String)> {
         }
         choices.extend(words.into_iter().map(|word| (what.to_owned(), word)));
     };
+    if !plan.swarm.is_empty() {
+        let servers = format!("{} servers", plan.servers.len());
+        add_all("swarm: shape", vec![servers]);
+        let kinds = plan.swarm.iter().filter(|told| !told.starts_with("servers "));
+        add_all(
+            "swarm: faults",
+            kinds
+                .filter_map(|told| told.split(',').next())
+                .map(str::to_owned)
+                .collect(),
+        );
+        add_all(
+            "swarm: workloads",
+            plan.workload.iter().map(|planned| planned.spec.name.clone()).collect(),
+        );
+    }
     let faults = |settings: &DiskSettings| -> Vec<String> { settings.faults().map(str::to_owned).collect() };
     match &plan.storage {
         Some(storage) => {
