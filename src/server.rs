@@ -143,6 +143,7 @@ impl Server {
             Some(cluster) => Some(Cluster::start(engine.clone(), cluster, &disk).await?),
             None => None,
         };
+        engine.log_unavailable();
         match Self::open_sql(&config, &engine, &disk).await {
             Ok(sql) => Ok(Server {
                 engine,

@@ -110,6 +110,24 @@ impl ChunkStore {
 }
 
 impl ChunkStore {
+    /// Ends writing for good, and waits until nothing is written or synced any more: the files may then be moved or
+    /// removed. Whoever waits for a sync, or writes later, is told `reason`. Reading goes on as long as the files are
+    /// there.
+    pub async fn close(&self, reason: &str) {
+        loop {
+            let mut rounds = self.inner.rounds.subscribe();
+            {
+                let mut log = self.inner.log.lock();
+                log.closed.get_or_insert_with(|| reason.into());
+                if !log.sync.task_runs {
+                    break;
+                }
+            }
+            let _ = rounds.changed().await;
+        }
+        self.inner.rounds.send_modify(|number| *number += 1);
+    }
+
     /// Whether [`room`](Self::room) would not wait. A closed store has room: whoever writes is told why it cannot.
     pub fn has_room(&self) -> bool {
         let log = self.inner.log.lock();
@@ -138,6 +156,8 @@ impl Inner {
         let mut log = self.log.lock();
         if !log.sync.wanted || log.closed.is_some() {
             log.sync.task_runs = false;
+            drop(log);
+            self.rounds.send_modify(|number| *number += 1);
             return None;
         }
         log.sync.wanted = false;

@@ -126,6 +126,7 @@ impl Engine {
     /// Collects garbage whenever it is due, for as long as the engine lives.
     pub(super) fn collect_when_due(&self, when: AutoCollect) {
         let engine = std::sync::Arc::downgrade(&self.inner);
+        let mut end = self.watch_end();
         let work = async move {
             loop {
                 runtime::sleep(when.every).await;
@@ -135,8 +136,16 @@ impl Engine {
                     if !when.is_due(database.store().size()) && !buggify!("engine.collect_now") {
                         continue;
                     }
-                    match database.collect_garbage().await {
+                    let collected = tokio::select! {
+                        biased;
+                        // Given up with the engine: its folder may be another's by now.
+                        _ = end.changed() => return,
+                        collected = database.collect_garbage() => collected,
+                    };
+                    match collected {
                         Ok(_) | Err(EngineError::CollectionRuns { .. } | EngineError::NoSuchDatabase { .. }) => {}
+                        // Its files went away beside the collection.
+                        Err(_) if database.is_dropped() => {}
                         Err(error) => {
                             tracing::warn!(database = database.name(), %error, "garbage was not collected");
                         }

@@ -125,7 +125,7 @@ impl Database {
     /// this one waited for it may have filled the room again.
     async fn turn_with_room(&self) -> Result<tokio::sync::MutexGuard<'_, ()>, EngineError> {
         loop {
-            self.inner.store.room().await?;
+            self.room().await?;
             let turn = self.inner.turn.lock().await;
             if self.inner.store.has_room() {
                 return Ok(turn);

@@ -195,8 +195,21 @@ impl Database {
         self.inner.dropped.load(Ordering::Acquire)
     }
 
-    pub(super) fn mark_dropped(&self) {
+    /// Ends the database for everybody who still has it, and waits until its files are at rest: they may be moved or
+    /// removed then.
+    pub(super) async fn retire(&self) {
         self.inner.dropped.store(true, Ordering::Release);
+        // Whoever has the turn may be exchanging files; whoever gets it next sees that the database was dropped.
+        let _turn = self.inner.turn.lock().await;
+        self.inner.store.close("the database was dropped").await;
+    }
+
+    /// Waits until the disk has caught up: see [`ChunkStore::room`].
+    pub(super) async fn room(&self) -> Result<(), EngineError> {
+        let room = self.inner.store.room().await;
+        // What was dropped is closed, too.
+        self.refuse_when_dropped()?;
+        Ok(room?)
     }
 
     pub(super) fn refuse_when_dropped(&self) -> Result<(), EngineError> {

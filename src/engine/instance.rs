@@ -92,6 +92,8 @@ pub(super) struct Inner {
     pub databases: Mutex<BTreeMap<String, Entry>>,
     /// One creation, removal or reconciliation at a time.
     pub definitions: tokio::sync::Mutex<()>,
+    /// Dropped with the engine, which ends what goes on beside it.
+    alive: watch::Sender<()>,
     _lock: LockGuard,
 }
 
@@ -119,9 +121,6 @@ impl Engine {
         let mut folders = Vec::new();
         for (name, id) in system.databases()? {
             let opened = open_database(&disk, &options, &shared, &name, id).await?;
-            if let Err(reason) = &opened {
-                tracing::error!(database = name, reason, "database unavailable");
-            }
             folders.push(folder::database_folder(&name, id));
             databases.insert(name, Entry { id, opened });
         }
@@ -139,6 +138,7 @@ impl Engine {
                 system,
                 databases,
                 definitions,
+                alive: watch::Sender::new(()),
                 _lock: lock,
             }),
         };
@@ -249,6 +249,21 @@ impl Engine {
             .unwrap_or(Err(EngineError::TaskLost { task: "drop database" }))
     }
 
+    /// Logs which databases are there and cannot be opened. For a standby, once those that it lacks are awaited from the
+    /// primary, which is nothing to worry about.
+    pub fn log_unavailable(&self) {
+        for (name, entry) in &*self.inner.databases.lock() {
+            if let Err(reason) = &entry.opened {
+                tracing::error!(database = name, reason, "database unavailable");
+            }
+        }
+    }
+
+    /// Changes never; its sender is gone when the engine is.
+    pub(super) fn watch_end(&self) -> watch::Receiver<()> {
+        self.inner.alive.subscribe()
+    }
+
     pub fn gate(&self) -> &WriteGate {
         &self.inner.shared.gate
     }
@@ -347,7 +362,7 @@ impl Engine {
         self.inner.system.remove_database(name).await?;
         self.inner.databases.lock().remove(name);
         if let Ok(database) = &entry.opened {
-            database.mark_dropped();
+            database.retire().await;
         }
         self.inner.shared.databases_changed();
         tracing::info!(database = name, id = %entry.id, "database dropped");

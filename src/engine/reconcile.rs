@@ -73,7 +73,7 @@ impl Engine {
         self.inner.shared.databases_changed();
         let holds_something = match &entry.opened {
             Ok(database) => {
-                database.mark_dropped();
+                database.retire().await;
                 database.has_root()
             }
             Err(_) => true,

@@ -47,7 +47,7 @@ impl Database {
         batch: ReplicatedBatch,
         permit: impl FnOnce() -> Result<(), String> + Send,
     ) -> Result<RootRecord, EngineError> {
-        self.inner.store.room().await?;
+        self.room().await?;
         let (record, ticket, first) = {
             let _turn = self.inner.turn.lock().await;
             let ticket = self.inner.shared.gate.enter_replicated();

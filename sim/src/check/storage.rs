@@ -378,15 +378,9 @@ fn goes_on(history: &History) -> Finding {
     let Some(calm) = calm else {
         return Some((None, "the plan never came to its last life".to_owned()));
     };
-    let (mut committed, mut conflicted) = (None, false);
+    let mut committed = None;
     for event in &history.events[calm..] {
         match &event.what {
-            // The engine may tell a conflict that was none; it came to the turn of the commit all the same.
-            What::Storage(StorageEvent::Refused {
-                refusal: Refusal::Conflict,
-                ..
-            }) => conflicted = true,
-            What::Storage(StorageEvent::Found { reader: 0, .. }) if conflicted => return None,
             What::Storage(StorageEvent::Committed { number, .. }) => committed = Some(*number),
             What::Storage(StorageEvent::Found { reader: 0, tables, .. })
                 if committed.is_some_and(|number| commits_in(tables).contains(&number)) =>

@@ -92,7 +92,7 @@ pub fn run(plan: &Plan, trace: Trace) -> Result<Report, String> {
                 world.set_mutant(plan.mutant.clone());
                 listen(&world, &recorder);
                 let ended = if plan.storage.is_some() {
-                    storage::play(plan, recorder, names).await
+                    storage::play(plan, world.clone(), recorder, names).await
                 } else {
                     play(plan, world.clone(), recorder, names).await
                 };

@@ -6,20 +6,26 @@ use std::time::Duration;
 use understudy::runtime;
 
 use super::Trouble;
+use super::World;
 use super::observer::NodeNames;
 use crate::history::FinalState;
 use crate::plan::Plan;
 use crate::record::Recorder;
 use crate::storage::drive::{NODE, drive};
 
-pub async fn play(plan: Arc<Plan>, recorder: Recorder, names: NodeNames) -> (FinalState, Option<Trouble>) {
+pub async fn play(
+    plan: Arc<Plan>,
+    world: World,
+    recorder: Recorder,
+    names: NodeNames,
+) -> (FinalState, Option<Trouble>) {
     // All of it runs as one node: what a dead process has left behind fails at its dead disk.
     names.enter(NODE);
     let storage = plan.storage.as_ref().expect("the plan is one for storage");
     let trouble = tokio::select! {
         biased;
         () = recorder.violated() => None,
-        () = drive(storage, plan.seed, &recorder) => None,
+        () = drive(storage, plan.seed, &recorder, || world.arm_sites(&[])) => None,
         () = runtime::sleep(Duration::from_micros(plan.time_limit)) => {
             Some(Trouble::Stuck("the time limit has passed; the newest events say what it waits for".to_owned()))
         }

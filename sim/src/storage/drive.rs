@@ -42,8 +42,8 @@ enum Over {
     Beyond,
 }
 
-/// Carries out all lives of a plan.
-pub async fn drive(plan: &StoragePlan, seed: u64, recorder: &Recorder) {
+/// Carries out all lives of a plan. `calm` is called before the last, in which the world does no mischief any more.
+pub async fn drive(plan: &StoragePlan, seed: u64, recorder: &Recorder, calm: impl FnOnce()) {
     let mut driver = Driver {
         plan,
         seed,
@@ -60,6 +60,7 @@ pub async fn drive(plan: &StoragePlan, seed: u64, recorder: &Recorder) {
         driver.end(over);
     }
     disk::calm(&driver.disk);
+    calm();
     driver.tell(StorageEvent::Calm);
     let last = Life {
         disk: DiskSettings::default(),

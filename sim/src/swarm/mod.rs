@@ -53,6 +53,9 @@ pub struct SwarmSpec {
 const FIRST: Micros = 2_000_000;
 /// And end after this, if the scenario's steps do not say when.
 const LAST_DEFAULT: Micros = 60_000_000;
+/// Kinds whose operators choose a primary.
+const MOVE_ROLES: [&str; 2] = ["operator", "blunder"];
+
 /// The longest fault of a light swarm.
 const LIGHT_LONGEST: Micros = 1_000_000;
 const STRIKES_MAX: usize = 60;
@@ -129,6 +132,16 @@ impl SwarmSpec {
 
     /// The kinds of fault that this seed has: none in a third of the seeds, one in another, else each by a share.
     fn armed(&self, seed: u64) -> Vec<&'static Kind> {
+        let mut armed = self.drawn(seed);
+        // An operator who makes a server primary that has just lost everything gives up what the others have, and then
+        // nothing is owed by anybody.
+        if armed.iter().any(|kind| MOVE_ROLES.contains(&kind.name)) {
+            armed.retain(|kind| kind.name != "wipe");
+        }
+        armed
+    }
+
+    fn drawn(&self, seed: u64) -> Vec<&'static Kind> {
         let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| self.allows(kind)).collect();
         let mut rng = draw::stream(seed, "swarm/subset");
         match rng.random_range(0..10) {

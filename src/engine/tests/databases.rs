@@ -1,6 +1,9 @@
 //! The data folder and the set of databases.
 
+use std::time::Duration;
+
 use super::*;
+use crate::runtime;
 
 fn names(engine: &Engine) -> Vec<String> {
     engine
@@ -312,4 +315,36 @@ async fn a_folder_that_is_something_elses_is_refused_and_left_alone() {
         assert!(matches!(refused, Err(EngineError::ForeignFolder { .. })), "{file}");
         assert_eq!(disk.disk().list("").unwrap().len(), 1, "{file}");
     }
+}
+
+/// Dropping waits for a sync that is on its way, which writes a manifest at its end: into the folder, not beside it.
+#[tokio::test]
+async fn a_database_that_is_dropped_finishes_what_it_was_writing() {
+    let disk = SimDisk::new(1);
+    let mut options = options();
+    options.store.segment_bytes_max = 4096;
+    let engine = Engine::open(disk.disk(), options).await.unwrap();
+    let shop = engine.create_database("shop").await.unwrap();
+    let mut transaction = shop.begin();
+    transaction.create_table(&accounts(), accounts_schema()).unwrap();
+    for id in 0..2000 {
+        transaction.insert(&accounts(), account(id, id)).unwrap();
+    }
+    let slow = Duration::from_millis(20);
+    disk.set_sync_latency(slow..=slow);
+    let before = shop.store().published();
+    let committing = {
+        let shop = shop.clone();
+        runtime::spawn("commit", async move { shop.commit(transaction).await })
+    };
+    while shop.store().pending() == before {
+        runtime::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(shop.store().published(), before, "the sync is on its way");
+    engine.drop_database("shop").await.unwrap();
+    committing.await.unwrap().unwrap();
+    assert!(disk.disk().list("databases").unwrap().is_empty());
+    let closed = shop.store().room().await.unwrap_err();
+    assert!(closed.to_string().contains("the database was dropped"), "{closed}");
+    engine.create_database("shop").await.unwrap();
 }

@@ -36,7 +36,7 @@ pub struct Link {
 pub struct LinkState {
     /// The newest root the standby has confirmed to have durably, as recorded here.
     pub acknowledged: Option<RootRecord>,
-    /// Nothing older than this was still to be confirmed when the standby last answered.
+    /// The newest moment at which something was sent or asked that the standby has agreed to since.
     pub confirmed: Option<Instant>,
     pub error: Option<String>,
     /// Acknowledgements, answered heartbeats, and answers that the standby made use of while it walks.
@@ -61,8 +61,8 @@ impl Link {
             .is_some_and(|record| record.sequence >= newest)
     }
 
-    /// The standby has this root, durably.
-    pub fn acknowledged(&self, record: RootRecord) {
+    /// The standby has this root, durably. `sent` is when it was sent or asked about, if it was.
+    pub fn acknowledged(&self, record: RootRecord, sent: Option<Instant>) {
         debug!(
             database = self.database.name(),
             remote = %self.peer.name,
@@ -72,13 +72,14 @@ impl Link {
         );
         self.succeeded(|state| {
             state.acknowledged = Some(record);
+            state.confirmed = state.confirmed.max(sent);
             state.unfinished = false;
         });
     }
 
     /// The standby answered what was asked at `asked`, and its root is the one it acknowledged.
     pub fn confirmed(&self, asked: Instant) {
-        self.succeeded(|state| state.confirmed = Some(asked));
+        self.succeeded(|state| state.confirmed = state.confirmed.max(Some(asked)));
     }
 
     fn succeeded(&self, change: impl FnOnce(&mut LinkState)) {

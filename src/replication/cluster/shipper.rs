@@ -203,10 +203,12 @@ struct Stream<'a> {
     answers: Streaming<ToPrimary>,
     published: watch::Receiver<RootRecord>,
     kicks: watch::Receiver<u64>,
+    /// The stream before this one was cut off in the middle of a root.
+    after_cut: bool,
     /// The root that the standby has once it has done what was sent. None until it said what it has.
     sent: Option<Hash>,
-    /// Sent and not acknowledged.
-    in_flight: VecDeque<RootRecord>,
+    /// Sent and not acknowledged, with the moment of sending.
+    in_flight: VecDeque<(RootRecord, Instant)>,
     outgoing: Option<Outgoing<LogReader>>,
     /// The standby walks from our root and asks.
     walking: bool,
@@ -220,6 +222,7 @@ struct Stream<'a> {
     beats: VecDeque<Beat>,
     beat_number: u64,
     next_beat: Instant,
+    began: Instant,
     heard: Instant,
 }
 
@@ -234,6 +237,7 @@ impl<'a> Stream<'a> {
             answers,
             published: link.database.store().watch_published(),
             kicks: link.watch_kicks(),
+            after_cut: link.state().unfinished,
             sent: None,
             in_flight: VecDeque::new(),
             outgoing: None,
@@ -245,6 +249,7 @@ impl<'a> Stream<'a> {
             beats: VecDeque::new(),
             beat_number: 0,
             next_beat: runtime::now() + HEARTBEAT_EVERY,
+            began: runtime::now(),
             heard: runtime::now(),
         }
     }
@@ -322,7 +327,7 @@ impl<'a> Stream<'a> {
                 Next::Message(body) => self.queue.push_back(body),
                 Next::Root(body, record) => {
                     self.sent = Some(record.root);
-                    self.in_flight.push_back(record);
+                    self.in_flight.push_back((record, runtime::now()));
                     self.queue.push_back(body);
                 }
                 Next::TooLarge => self.offer(true),
@@ -337,7 +342,7 @@ impl<'a> Stream<'a> {
     fn on_same_root(&self, newest: RootRecord) {
         let acknowledged = self.link.state().acknowledged;
         if self.in_flight.is_empty() && acknowledged.is_none_or(|record| record.sequence < newest.sequence) {
-            self.link.acknowledged(newest);
+            self.link.acknowledged(newest, None);
         }
     }
 
@@ -354,9 +359,9 @@ impl<'a> Stream<'a> {
         // A standby with nothing could replay the whole log; once that is long, most of it is no longer alive.
         let is_long = root.is_none() && store.published().sequence > REPLAY_ROOTS_MAX;
         // What the last stream had sent of the log is lost; what it would have sent by a walk is not.
-        let was_cut_off = self.link.state().unfinished;
-        if is_long || was_cut_off || buggify!("replication.walk") {
-            sometimes!(was_cut_off, "replication.walks_after_cut");
+        let after_cut = std::mem::take(&mut self.after_cut);
+        if is_long || after_cut || buggify!("replication.walk") {
+            sometimes!(after_cut, "replication.walks_after_cut");
             self.offer(true);
         } else {
             sometimes!("replication.caught_up_by_log");
@@ -376,7 +381,7 @@ impl<'a> Stream<'a> {
         self.outgoing = None;
         self.wanted = Wanted::default();
         self.queue.retain(|body| matches!(body, Body::Heartbeat(_)));
-        self.in_flight = VecDeque::from([record]);
+        self.in_flight = VecDeque::from([(record, runtime::now())]);
         self.beats.iter_mut().for_each(|beat| beat.expected = None);
         self.walking = true;
         self.asked = false;
@@ -430,7 +435,7 @@ impl<'a> Stream<'a> {
         let newest = self.link.database.store().published();
         self.sent = Some(root);
         if root == newest.root {
-            self.link.acknowledged(newest);
+            self.link.acknowledged(newest, Some(self.began));
             self.beat();
             return Ok(());
         }
@@ -441,11 +446,11 @@ impl<'a> Stream<'a> {
     fn on_acknowledged(&mut self, acknowledged: RootRecord) -> Result<(), Ended> {
         let root = acknowledged.root;
         match self.in_flight.front().copied() {
-            Some(record) if record.root == root && record.sequence == acknowledged.sequence => {
+            Some((record, sent)) if record.root == root && record.sequence == acknowledged.sequence => {
                 self.in_flight.pop_front();
                 self.walking = false;
                 self.offered = None;
-                self.link.acknowledged(record);
+                self.link.acknowledged(record, Some(sent));
                 Ok(())
             }
             // A root that was on its way when we offered another.

@@ -371,6 +371,18 @@ fn store_goes_on() {
         "commit 2 was acknowledged in the last life and not found",
     );
     breaks(check, Arg::None, &calm().starts(&[1]), "no commit was acknowledged");
+    let conflict = StorageEvent::Refused {
+        number: 2,
+        refusal: Refusal::Conflict,
+        error: "a conflict".to_owned(),
+        injected: Vec::new(),
+    };
+    breaks(
+        check,
+        Arg::None,
+        &calm().starts(&[1]).storage(conflict).finds(&[1]),
+        "no commit was acknowledged",
+    );
     breaks(
         check,
         Arg::None,
