@@ -6,6 +6,7 @@
 //! .understudy/system/       the store of the system database
 //! .understudy/dropped/      databases that a standby gave up because its primary does not list them
 //! .understudy/damaged/      stores that were made again by a repair, as they were before
+//! .understudy/*.new/        stores that are being made
 //! .understudy/fetched/      while a repair runs: what others gave for it
 //! databases/<name>-<id>/    one store for each database; percent-encoded name, first 8 digits of the id
 //! ```
@@ -27,6 +28,8 @@ pub const FORMAT_VERSION: u32 = 1;
 pub(super) const SYSTEM_STORE: &str = ".understudy/system";
 /// The system store while it is being made: it becomes `SYSTEM_STORE` in one rename.
 pub(super) const NEW_SYSTEM_STORE: &str = ".understudy/system.new";
+/// The store of a database while it is being made, likewise.
+pub(super) const NEW_STORE: &str = ".understudy/database.new";
 pub(super) const DROPPED: &str = ".understudy/dropped";
 pub(super) const DATABASES: &str = "databases";
 

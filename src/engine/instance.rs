@@ -378,12 +378,20 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes an empty store for a database, durably.
+    /// Makes an empty store for a database, durably: whole or not at all, since a standby lists a database before it
+    /// makes it. The caller holds `definitions`.
     pub(super) async fn make_store(&self, name: &str, id: DatabaseId) -> Result<Database, EngineError> {
-        let inner = &self.inner;
-        let store = ChunkStore::create(&inner.disk, &folder::database_folder(name, id), &inner.options.store).await?;
-        folder::sync_folder(&inner.disk, folder::DATABASES).await?;
-        Database::open(name, id, store, inner.shared.clone())
+        let (disk, options) = (&self.inner.disk, &self.inner.options.store);
+        if folder::exists(disk, folder::NEW_STORE)? {
+            folder::remove(disk, folder::NEW_STORE)?;
+        }
+        drop(ChunkStore::create(disk, folder::NEW_STORE, options).await?);
+        let path = folder::database_folder(name, id);
+        folder::rename(disk, folder::NEW_STORE, &path)?;
+        folder::sync_folder(disk, folder::DATABASES).await?;
+        folder::sync_folder(disk, folder::CONTROL_FOLDER).await?;
+        let (store, _) = ChunkStore::open(disk, &path, options).await?;
+        Database::open(name, id, store, self.inner.shared.clone())
     }
 }
 
