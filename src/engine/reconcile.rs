@@ -4,6 +4,7 @@ use super::database::Database;
 use super::instance::Entry;
 use super::{DatabaseId, Engine, EngineError, folder};
 use crate::chunk::ChunkStore;
+use crate::runtime::sometimes;
 
 impl Engine {
     /// Opens, makes and gives up local databases so that they are those the system database lists.
@@ -42,6 +43,33 @@ impl Engine {
                 self.inner.shared.databases_changed();
                 tracing::info!(database = name, id = %id, "database awaited from the primary");
             }
+        }
+        Ok(())
+    }
+
+    /// Takes databases off the list whose first root never came: for a server that becomes primary, to which nobody will
+    /// send it any more. Their creation is lost like everything else that had not been replicated; on a server that has
+    /// their content, it is kept as that of any database that is given up.
+    ///
+    /// # Errors
+    /// `ReadOnly`, and what a commit answers; what was not taken off stays listed and hidden.
+    pub async fn forget_awaited(&self) -> Result<(), EngineError> {
+        let _definitions = self.inner.definitions.lock().await;
+        let awaited: Vec<(String, Entry)> = {
+            let databases = self.inner.databases.lock();
+            let is_awaited = |entry: &Entry| entry.opened.as_ref().is_ok_and(|database| !database.has_root());
+            let awaited = databases.iter().filter(|(_, entry)| is_awaited(entry));
+            awaited.map(|(name, entry)| (name.clone(), entry.clone())).collect()
+        };
+        for (name, entry) in awaited {
+            sometimes!("engine.awaited_forgotten");
+            self.inner.system.remove_database(&name).await?;
+            tracing::warn!(
+                database = name,
+                id = %entry.id,
+                "database given up: its creation was replicated, and its content never came"
+            );
+            self.give_up(&name, &entry).await?;
         }
         Ok(())
     }

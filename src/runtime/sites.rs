@@ -184,6 +184,10 @@ pub const FACTS: &[Fact] = &[
         "What nothing proved synced was written again before it was trusted.",
     ),
     rare(
+        "engine.awaited_forgotten",
+        "A new primary gave up a database whose content had never come.",
+    ),
+    rare(
         "engine.commit_after_closing",
         "A transaction from before a closing of the gate was refused after it had opened again.",
     ),

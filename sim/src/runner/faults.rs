@@ -224,8 +224,9 @@ fn restart_all_down(stage: &Stage) {
     }
 }
 
-/// Ends every fault.
+/// Ends every fault, and what the server does at its sites: some are slow, and what follows is about time.
 pub fn quiet(stage: &Stage) {
+    stage.world.arm_sites(&[]);
     let clocks = {
         let mut state = stage.faults.0.lock();
         state.paused.clear();

@@ -323,6 +323,25 @@ async fn dropped_and_recreated_databases_follow_the_list() {
     );
 }
 
+/// Nobody sends the content any more: the name is free again, and the list is one that other servers can follow.
+#[tokio::test]
+async fn a_database_that_never_came_is_taken_off_the_list_of_a_new_primary() {
+    let (_primary, shop, standby, there) = pair().await;
+    assert!(matches!(
+        standby.forget_awaited().await,
+        Err(EngineError::ReadOnly { .. })
+    ));
+    assert_eq!(standby.listing().len(), 1, "still a standby, and it may still come");
+    standby.gate().open();
+    standby.forget_awaited().await.unwrap();
+    assert!(standby.listing().is_empty());
+    assert!(there.is_dropped());
+    let again = standby.create_database("shop").await.unwrap();
+    assert_ne!(again.id(), shop.id());
+    standby.forget_awaited().await.unwrap();
+    assert_eq!(standby.listing().len(), 1, "what has content stays");
+}
+
 /// A standby lists a database before it makes it, and must not take what an interrupted creation left for damage.
 #[tokio::test]
 async fn a_power_cut_at_any_sync_of_making_a_listed_database_leaves_none_or_a_whole_one() {

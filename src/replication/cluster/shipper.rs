@@ -330,7 +330,7 @@ impl<'a> Stream<'a> {
                     self.in_flight.push_back((record, runtime::now()));
                     self.queue.push_back(body);
                 }
-                Next::TooLarge => self.offer(true),
+                Next::TooLarge => self.offer(true)?,
                 Next::End => self.outgoing = None,
             }
         }
@@ -353,8 +353,7 @@ impl<'a> Stream<'a> {
             .read_log_after(root)
             .map_err(|error| Ended::Local(Failure::committing(error)))?;
         let Some(log) = log else {
-            self.offer(false);
-            return Ok(());
+            return self.offer(false);
         };
         // A standby with nothing could replay the whole log; once that is long, most of it is no longer alive.
         let is_long = root.is_none() && store.published().sequence > REPLAY_ROOTS_MAX;
@@ -362,22 +361,21 @@ impl<'a> Stream<'a> {
         let after_cut = std::mem::take(&mut self.after_cut);
         if is_long || after_cut || buggify!("replication.walk") {
             sometimes!(after_cut, "replication.walks_after_cut");
-            self.offer(true);
-        } else {
-            sometimes!("replication.caught_up_by_log");
-            self.outgoing = Some(Outgoing::new(log, root));
+            return self.offer(true);
         }
+        sometimes!("replication.caught_up_by_log");
+        self.outgoing = Some(Outgoing::new(log, root));
         Ok(())
     }
 
     /// Whatever the standby has, it is to take our root and ask for what it lacks. `forward` if our root comes after
     /// the one it has.
-    fn offer(&mut self, forward: bool) {
-        let held = self.link.database.hold_published();
-        let (record, hold) = held.unzip();
-        self.offered = hold;
-        // A primary's databases have roots from the moment that they are made.
-        let record = record.unwrap_or(RootRecord::NONE);
+    fn offer(&mut self, forward: bool) -> Result<(), Ended> {
+        // It is about to be taken off the list: it was awaited when this server became primary.
+        let Some((record, hold)) = self.link.database.hold_published() else {
+            return Err(Ended::Local(Failure::committing("the database has no content here")));
+        };
+        self.offered = Some(hold);
         self.outgoing = None;
         self.wanted = Wanted::default();
         self.queue.retain(|body| matches!(body, Body::Heartbeat(_)));
@@ -390,6 +388,7 @@ impl<'a> Stream<'a> {
             root: Some(message::root_message(&record, record.previous)),
             forward,
         }));
+        Ok(())
     }
 
     fn beat(&mut self) {
@@ -421,10 +420,7 @@ impl<'a> Stream<'a> {
             Some(Answer::Beat(beat)) => self.on_beat(beat.number, hash_or_none(&beat.root)?),
             Some(Answer::Busy(_)) => Ok(()),
             // What was sent came out of our log, after the root that the standby has.
-            Some(Answer::Incomplete(_)) => {
-                self.offer(true);
-                Ok(())
-            }
+            Some(Answer::Incomplete(_)) => self.offer(true),
             Some(Answer::Standing(_) | Answer::Want(_)) | None => {
                 Err(Status::internal("the standby sent a message that has no place here").into())
             }

@@ -177,6 +177,7 @@ async fn supervise(core: Arc<Core>) {
     let mut databases = core.engine.watch_databases();
     let mut generation = role.borrow_and_update().generation;
     let mut shippers: Vec<(LinkKey, AbortOnDrop<()>)> = Vec::new();
+    let mut forget = true;
     loop {
         databases.borrow_and_update();
         let published = *role.borrow_and_update();
@@ -184,6 +185,13 @@ async fn supervise(core: Arc<Core>) {
             generation = published.generation;
             shippers.clear();
             core.links.reset();
+            forget = true;
+        }
+        if std::mem::take(&mut forget)
+            && published.standing.role == Role::Primary
+            && let Err(error) = core.engine.forget_awaited().await
+        {
+            warn!(%error, "databases whose content never came stay listed until this server becomes primary again");
         }
         let (keys, new) = core.links.reconcile();
         shippers.retain(|(key, _)| keys.contains(key));
