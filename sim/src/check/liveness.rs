@@ -33,19 +33,26 @@ pub const LIVENESS: Check = Check {
     judge: Judge::Whole(liveness),
 };
 
+/// Fewer than these say nothing: their clients may have been killed each time.
+const TRIES_MIN: u64 = 5;
+
 fn liveness(history: &History, arg: &Arg) -> Finding {
     if let Some(what) = judge_time(history.end.writes_again_after, arg, "a write succeeded") {
         return Some((None, what));
     }
-    let mut done: std::collections::BTreeMap<&str, u64> = std::collections::BTreeMap::new();
+    let mut done: std::collections::BTreeMap<&str, (u64, u64)> = std::collections::BTreeMap::new();
     for op in history.operations() {
-        *done.entry(op.invoke.workload.as_str()).or_default() += u64::from(op.acknowledged_at().is_some());
+        let (tries, acknowledged) = done.entry(op.invoke.workload.as_str()).or_default();
+        *tries += 1;
+        *acknowledged += u64::from(op.acknowledged_at().is_some());
     }
-    let idle = done.into_iter().find(|(_, acknowledged)| *acknowledged == 0);
-    idle.map(|(workload, _)| {
+    let idle = done
+        .into_iter()
+        .find(|(_, (tries, acknowledged))| *tries >= TRIES_MIN && *acknowledged == 0);
+    idle.map(|(workload, (tries, _))| {
         (
             None,
-            format!("the workload {workload} tried and never got an operation through"),
+            format!("the workload {workload} tried {tries} times and never got an operation through"),
         )
     })
 }

@@ -521,10 +521,19 @@ fn roots_equal_and_liveness() {
         &Story::default(),
         "not a write succeeded",
     );
-    let idle = Story::default()
-        .append(1, "a", 1, 7, failed("25006"))
-        .end(holding("a", &[], "r"));
-    breaks(&liveness::LIVENESS, Arg::None, &idle, "never got an operation through");
+    let idle = |tries: u64| {
+        let tried = (0..tries).fold(Story::default(), |story, op| {
+            story.append(op, "a", 1, 7, failed("25006"))
+        });
+        tried.end(holding("a", &[], "r"))
+    };
+    holds(&liveness::LIVENESS, Arg::None, &idle(4));
+    breaks(
+        &liveness::LIVENESS,
+        Arg::None,
+        &idle(5),
+        "tried 5 times and never got an operation through",
+    );
 }
 
 #[test]
