@@ -1,6 +1,7 @@
 //! Streams of bytes between servers and clients.
 //!
-//! TCP as programs see it, with `TCP_NODELAY` on every stream. Names are resolved by the platform: the system's
+//! TCP as programs see it, with `TCP_NODELAY` and keepalive on every stream: the end of a machine that went away without
+//! a word is noticed within two minutes. Names are resolved by the platform: the system's
 //! resolver in production, the names of the nodes in the simulator.
 //!
 //! Must not know: TLS, HTTP, PostgreSQL.
@@ -9,10 +10,27 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::platform::net as platform;
+
+/// When a stream that says nothing is asked whether its other end is still there.
+pub(super) struct Keepalive {
+    /// Before the first probe, since something came last.
+    pub idle: Duration,
+    /// Between two probes that are not answered.
+    pub interval: Duration,
+    /// After so many without an answer the stream is broken.
+    pub probes: u32,
+}
+
+pub(super) const KEEPALIVE: Keepalive = Keepalive {
+    idle: Duration::from_secs(60),
+    interval: Duration::from_secs(10),
+    probes: 6,
+};
 
 /// Accepts streams on one address.
 #[derive(Debug)]

@@ -532,7 +532,7 @@ fn roots_equal_and_liveness() {
         &liveness::LIVENESS,
         Arg::None,
         &idle(5),
-        "tried 5 times and never got an operation through",
+        "tried 5 times and never got a write through",
     );
 }
 

@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::runtime::net::KEEPALIVE;
 
 #[expect(clippy::disallowed_types, reason = "wrapped as runtime::net::TcpListener")]
 #[derive(Debug)]
@@ -23,8 +26,7 @@ impl Listener {
 
     pub async fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
         let (stream, peer) = self.0.accept().await?;
-        stream.set_nodelay(true)?;
-        Ok((Stream(stream), peer))
+        Ok((Stream::new(stream)?, peer))
     }
 
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -35,8 +37,17 @@ impl Listener {
 impl Stream {
     #[expect(clippy::disallowed_types, reason = "wrapped as runtime::net::TcpStream")]
     pub async fn connect(address: &str) -> io::Result<Self> {
-        let stream = tokio::net::TcpStream::connect(address).await?;
+        Stream::new(tokio::net::TcpStream::connect(address).await?)
+    }
+
+    #[expect(clippy::disallowed_types, reason = "wrapped as runtime::net::TcpStream")]
+    fn new(stream: tokio::net::TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
+        let keepalive = TcpKeepalive::new()
+            .with_time(KEEPALIVE.idle)
+            .with_interval(KEEPALIVE.interval)
+            .with_retries(KEEPALIVE.probes);
+        SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
         Ok(Stream(stream))
     }
 
@@ -78,5 +89,24 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn both_ends_of_a_stream_ask_whether_the_other_is_there() {
+        let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (near, far) = tokio::join!(Stream::connect(&address), listener.accept());
+        for stream in [near.unwrap(), far.unwrap().0] {
+            let socket = SockRef::from(&stream.0);
+            assert!(socket.keepalive().unwrap());
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE.idle);
+            assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE.interval);
+            assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE.probes);
+        }
     }
 }

@@ -3,6 +3,7 @@
 use super::*;
 use Effect::*;
 
+mod model;
 mod properties;
 mod scripts;
 

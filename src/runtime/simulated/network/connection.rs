@@ -29,6 +29,8 @@ pub(super) struct End {
     /// A program holds this end.
     pub held: bool,
     pub inbox: VecDeque<Bytes>,
+    /// When the other end's kernel was last heard of.
+    pub heard: Duration,
     /// No more will come after the inbox.
     pub eof: bool,
     /// Why the connection broke.
@@ -71,6 +73,7 @@ impl End {
             state,
             held: false,
             inbox: VecDeque::new(),
+            heard: Duration::ZERO,
             eof: false,
             error: None,
             shut: false,

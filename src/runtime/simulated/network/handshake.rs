@@ -146,6 +146,7 @@ impl Network {
                 let host = end.host;
                 self.effects.wake.extend(waker);
                 self.trace(host, "connected", Bytes::new(), |_| format!("connection={id}"));
+                self.keep_alive(id, 0);
                 self.send_confirm(id);
             }
             Some(state) if state.is_gone() => self.send_reset(id, 0),
@@ -185,6 +186,7 @@ impl Network {
         let end = self.end_mut(id, 1).expect("called for a connection that is there");
         let (host, port) = (end.host, end.address.port());
         end.state = EndState::Open;
+        self.keep_alive(id, 1);
         match self.host_mut(host).listeners.get_mut(&port) {
             Some(listening) => {
                 listening.ready.push_back(id);

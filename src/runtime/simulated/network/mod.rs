@@ -24,6 +24,7 @@
 mod accidents;
 mod connection;
 mod handshake;
+mod keepalive;
 mod link;
 mod transfer;
 
@@ -124,6 +125,8 @@ enum Event {
     /// The third packet of the handshake is sent.
     Confirm(ConnectionId),
     ConfirmArrives(ConnectionId),
+    /// The kernel of `side` asks whether the other is still there, for the nth time in a row.
+    Probe(ConnectionId, Side, u32),
 }
 
 /// What is left to do once nobody holds the network.
@@ -470,6 +473,7 @@ impl Network {
                 Event::AcceptArrives(id) => self.accept_arrives(id),
                 Event::Confirm(id) => self.send_confirm(id),
                 Event::ConfirmArrives(id) => self.confirm_arrives(id),
+                Event::Probe(id, side, unanswered) => self.probe(id, side, unanswered),
             }
         }
     }

@@ -297,8 +297,10 @@ impl Network {
         {
             self.establish(id);
         }
+        let now = self.now;
         let Some(end) = self.end_mut(id, to) else { return };
         let host = end.host;
+        end.heard = now;
         match (end.state, &segment) {
             (EndState::Open, Segment::Data(bytes)) => {
                 let bytes = bytes.clone();

@@ -151,3 +151,34 @@ fn a_clock_that_begins_to_drift_keeps_what_it_shows() {
         assert!((10_990_000..=11_010_000).contains(&passed), "{passed}");
     });
 }
+
+#[test]
+fn the_end_of_a_machine_that_went_away_without_a_word_is_noticed() {
+    between(1, |world| async move {
+        let (mut a, _b) = pair(&world).await;
+        sleep(30 * MINUTE).await;
+        assert!(
+            timeout(SECOND, a.read(&mut [0])).await.is_err(),
+            "who only says nothing is still there"
+        );
+        world.power_off("b");
+        let start = now();
+        let error = a.read(&mut [0]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        let noticed = start.elapsed();
+        assert!((MINUTE..2 * MINUTE + 5 * SECOND).contains(&noticed), "{noticed:?}");
+    });
+}
+
+#[test]
+fn a_machine_that_came_back_knows_nothing_of_what_there_was_before() {
+    between(1, |world| async move {
+        let (mut a, _b) = pair(&world).await;
+        world.power_off("b");
+        world.restart("b");
+        let start = now();
+        let error = a.read(&mut [0]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        assert!(start.elapsed() <= MINUTE + SECOND, "{:?}", start.elapsed());
+    });
+}
