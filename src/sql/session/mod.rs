@@ -116,6 +116,8 @@ pub struct Session {
     notices: Vec<Notice>,
     /// Values of reported settings as the client last heard them.
     told: BTreeMap<&'static str, String>,
+    /// What [`Settings::reported_version`] was when that was compared.
+    told_version: Option<(u64, bool)>,
     /// SQL's own PREPARE, apart from the protocol's statements.
     prepared: BTreeMap<String, Arc<Prepared>>,
     deallocated: Vec<Deallocated>,
@@ -161,6 +163,7 @@ impl Session {
             statement_time: runtime::wall_clock(),
             notices: Vec::new(),
             told,
+            told_version: None,
             prepared: BTreeMap::new(),
             deallocated: Vec::new(),
         })
@@ -193,6 +196,12 @@ impl Session {
     /// Reported settings that changed since the last call, for ParameterStatus. A simple query tells its sink.
     pub fn take_changed_parameters(&mut self) -> Vec<(&'static str, String)> {
         let mut changed = Vec::new();
+        // Asked after every statement, of which few change anything.
+        let version = self.settings.reported_version();
+        if self.told_version == Some(version) {
+            return changed;
+        }
+        self.told_version = Some(version);
         for (name, value) in self.settings.reported() {
             if self.told.get(name) != Some(&value) {
                 self.told.insert(name, value.clone());

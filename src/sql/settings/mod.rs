@@ -47,6 +47,8 @@ pub struct Settings {
     session: BTreeMap<String, String>,
     /// By SET LOCAL; hides `session` until the transaction ends.
     local: BTreeMap<String, String>,
+    /// How often anything was set, reset or taken back.
+    changes: u64,
 }
 
 /// What a failed transaction or savepoint goes back to.
@@ -66,6 +68,7 @@ impl Settings {
             at_start: BTreeMap::new(),
             session: BTreeMap::new(),
             local: BTreeMap::new(),
+            changes: 0,
         }
     }
 
@@ -73,6 +76,7 @@ impl Settings {
     pub fn set_at_start(&mut self, name: &str, value: &str) -> Result<(), SqlError> {
         let checked = checked_value(name, value, self.engine.cluster().is_some())?;
         self.at_start.insert(name.to_ascii_lowercase(), checked);
+        self.changes += 1;
         Ok(())
     }
 
@@ -80,6 +84,7 @@ impl Settings {
     pub fn set(&mut self, name: &str, value: &str, local: bool) -> Result<(), SqlError> {
         let checked = checked_value(name, value, self.engine.cluster().is_some())?;
         let key = name.to_ascii_lowercase();
+        self.changes += 1;
         if local {
             self.local.insert(key, checked);
         } else {
@@ -96,6 +101,7 @@ impl Settings {
             refuse_fixed(definition)?;
         }
         let key = name.to_ascii_lowercase();
+        self.changes += 1;
         if local {
             let value = self.default_of(&key);
             self.local.insert(key, value);
@@ -110,6 +116,7 @@ impl Settings {
     pub fn reset_all(&mut self) {
         self.session.clear();
         self.local.clear();
+        self.changes += 1;
     }
 
     /// The value as SHOW gives it. 42704 for a name nobody defined.
@@ -153,6 +160,11 @@ impl Settings {
             .collect();
         rows.sort_by_cached_key(|row| row.name.to_ascii_lowercase());
         rows
+    }
+
+    /// Something else whenever what [`reported`](Self::reported) gives may be something else.
+    pub fn reported_version(&self) -> (u64, bool) {
+        (self.changes, self.standing_by())
     }
 
     /// What the client is told at start-up and on change: name and value of every reported setting.
@@ -218,11 +230,15 @@ impl Settings {
     pub fn restore(&mut self, mark: SettingsMark) {
         self.session = mark.session;
         self.local = mark.local;
+        self.changes += 1;
     }
 
     /// The transaction is over: SET LOCAL ends.
     pub fn end_transaction(&mut self) {
-        self.local.clear();
+        if !self.local.is_empty() {
+            self.local.clear();
+            self.changes += 1;
+        }
         for name in [
             "transaction_isolation",
             "transaction_read_only",
