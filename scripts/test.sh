@@ -58,8 +58,8 @@ cargo test --workspace --quiet
 say "the simulator"
 cargo sim-unit
 cargo sim-test
-# The same seeds each time: a red run is then the change's own. Two of them in two processes each, which must agree.
-cargo sim suite --base 1 --seeds "${UNDERSTUDY_SEEDS:-5}" --twice 2
+# The same two hundred seeds each time: a red run is then the change's own. Each in two processes, which must agree.
+cargo sim suite --base 1 --seeds "${UNDERSTUDY_SEEDS:-8}" --twice 8
 
 # Failures that were understood and kept.
 cargo sim suite regressions
