@@ -152,6 +152,15 @@ async fn strike(stage: &Stage, label: &str, fault: &Fault) {
         }
         Fault::Move { server, lag } => world.move_address(server, Duration::from_micros(lag.settled())),
         Fault::Stall { server, share, lasts } => stall(stage, server, share.settled(), lasts.settled()),
+        Fault::Reconfigure { server, standbys } => {
+            stage.servers.reconfigure(server, standbys.clone());
+            if world.is_running(server) {
+                stage.servers.forget(server);
+                world.kill(server);
+                record_down(stage, server, "restarted with another configuration");
+                world.restart(server);
+            }
+        }
         Fault::Wipe(name) => {
             stage.servers.forget(name);
             world.wipe(name);

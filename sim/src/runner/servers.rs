@@ -26,23 +26,32 @@ pub const SQL_PORT: u16 = 5432;
 
 /// The engines of the servers that run, to see which roots they have published.
 #[derive(Clone, Default)]
-pub struct Servers(Arc<Mutex<BTreeMap<String, Engine>>>);
+pub struct Servers {
+    engines: Arc<Mutex<BTreeMap<String, Engine>>>,
+    /// Standbys of those whose configuration is no longer the plan's.
+    standbys: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
+}
 
 impl Servers {
     /// Must be called before a server is made to die: what is left of a dead process belongs to nobody.
     pub fn forget(&self, name: &str) {
-        let engine = self.0.lock().remove(name);
+        let engine = self.engines.lock().remove(name);
         drop(engine);
     }
 
     pub fn is_ready(&self, name: &str) -> bool {
-        self.0.lock().contains_key(name)
+        self.engines.lock().contains_key(name)
+    }
+
+    /// From its next start on the server has these standbys.
+    pub fn reconfigure(&self, name: &str, standbys: Vec<String>) {
+        self.standbys.lock().insert(name.to_owned(), standbys);
     }
 
     /// (server, database) -> published root, of all servers that run.
     pub fn roots(&self) -> BTreeMap<(String, String), String> {
         let mut roots = BTreeMap::new();
-        for (name, engine) in self.0.lock().iter() {
+        for (name, engine) in self.engines.lock().iter() {
             for database in engine.all_stores() {
                 let shown = database.name().chars().filter(|c| !c.is_control()).collect();
                 roots.insert((name.clone(), shown), database.store().published().root.to_string());
@@ -53,7 +62,7 @@ impl Servers {
 
     /// What a running server says its role is.
     pub fn role(&self, name: &str) -> Option<(Role, u64)> {
-        let cluster = self.0.lock().get(name)?.cluster()?;
+        let cluster = self.engines.lock().get(name)?.cluster()?;
         Some((Role::from_word(&cluster.role())?, cluster.epoch()))
     }
 }
@@ -75,9 +84,9 @@ pub fn directory(plan: &Plan, recorder: &Recorder) -> Directory {
     }
 }
 
-/// The configuration file of a server.
-fn config_text(server: &PlannedServer) -> String {
-    // Who vanishes without a word keeps a session until it is found to be silent, which is hours.
+/// The configuration file of a server, with other standbys if it was given some.
+fn config_text(server: &PlannedServer, other_standbys: Option<&Vec<String>>) -> String {
+    // Who vanishes without a word keeps a session until it is found to be silent, which takes two minutes.
     let collect = server.knobs.get("collect").unwrap_or(100_000);
     let mut text = format!(
         "log_level: debug\ndata_dir: data\nbehavior:\n  auto_gc_behavior:\n    log_bytes_min: {collect}\nlistener:\n  host: 0.0.0.0\n  port: {SQL_PORT}\n  max_connections: 1000\nuser:\n  name: postgres\n  password: password\n"
@@ -88,7 +97,7 @@ fn config_text(server: &PlannedServer) -> String {
     }
     if let Some(member) = &server.member {
         text.push_str("cluster:\n  standby_remotes:\n");
-        for standby in &member.standbys {
+        for standby in other_standbys.unwrap_or(&member.standbys) {
             let _ = write!(
                 text,
                 "    - name: {standby}\n      remote_url_template: http://{standby}:{CLUSTER_PORT}/{{database}}\n"
@@ -106,11 +115,12 @@ fn config_text(server: &PlannedServer) -> String {
 
 /// Makes the node and starts its server.
 pub fn create(stage: &Stage, server: &PlannedServer) {
-    let text = config_text(server);
     let process = {
-        let stage = stage.clone();
-        let knobs = server.knobs.clone();
-        move |start: NodeStart| serve(stage.clone(), text.clone(), knobs.clone(), start)
+        let (stage, server) = (stage.clone(), server.clone());
+        move |start: NodeStart| {
+            let text = config_text(&server, stage.servers.standbys.lock().get(&server.name));
+            serve(stage.clone(), text, server.knobs.clone(), start)
+        }
     };
     stage.world.create_node(&server.name, process);
     stage
@@ -148,7 +158,11 @@ async fn serve(stage: Stage, text: String, knobs: Knobs, start: NodeStart) {
     };
     match Server::start_tuned(config, start.disk.clone(), tune).await {
         Ok(server) => {
-            stage.servers.0.lock().insert(name.to_owned(), server.engine().clone());
+            stage
+                .servers
+                .engines
+                .lock()
+                .insert(name.to_owned(), server.engine().clone());
             stage.recorder.record(
                 name,
                 What::Ready {

@@ -64,6 +64,8 @@ pub enum Fault {
     },
     /// A server loses its disk.
     Wipe(String),
+    /// The operator restarts the server with other standbys.
+    Reconfigure { server: String, standbys: Vec<String> },
     /// A server's wall clock goes wrong.
     Clock {
         server: String,
@@ -165,6 +167,15 @@ pub const WORDS: &[(&str, ParseAction)] = &[
             share: Draw::parse("share", fields.require("share")?, units::parse_share_ppm)?,
             lasts: Draw::parse("for", fields.require("for")?, units::parse_micros)?,
         })
+    }),
+    ("reconfigure", |node, names| {
+        let fields = node.fields("reconfigure", &["server", "standbys"])?;
+        let server = names.server("server", fields.require("server")?)?;
+        let standbys = server_list("standbys", fields.require("standbys")?, names)?;
+        if standbys.contains(&server) {
+            return Err(node.complain(format!("standbys: {server:?} is the server itself")));
+        }
+        one(Fault::Reconfigure { server, standbys })
     }),
     ("wipe", |node, names| {
         super::step::parse_targets("wipe", node, names, |name| Action::Fault(Fault::Wipe(name)))
@@ -473,6 +484,7 @@ impl Fault {
             Fault::DropConnections { .. }
             | Fault::DropClients { .. }
             | Fault::Wipe(_)
+            | Fault::Reconfigure { .. }
             | Fault::Operator(_)
             | Fault::Repair => {}
         }
@@ -548,6 +560,12 @@ impl Fault {
                 lasts.written(time)
             ),
             Fault::Wipe(server) => format!("wipe: {server}"),
+            Fault::Reconfigure { server, standbys } => {
+                format!(
+                    "reconfigure: {{ server: {server}, standbys: [{}] }}",
+                    standbys.join(", ")
+                )
+            }
             Fault::Clock {
                 server,
                 offset,

@@ -336,6 +336,7 @@ mod tests {
             ("move", "move: { server: b, lag: 0s..5s }"),
             ("stall", "stall: { server: b, share: 50%..99%, for: 3s }"),
             ("wipe", "wipe: b"),
+            ("reconfigure", "reconfigure: { server: a, standbys: [b] }"),
             ("clock", "clock: { server: b, jump: -36s..36s, drift: -200..200 }"),
             (
                 "operator",
