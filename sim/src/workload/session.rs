@@ -13,9 +13,11 @@ use crate::history::Outcome;
 
 /// How long a client waits for a connection and for an answer before it gives up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// An operator waits longer: a step is tried once.
-const OPERATOR_PATIENCE: Duration = Duration::from_secs(30);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
+/// An operator waits longer: a step is tried once, and a demotion that succeeds in the end may wait for standbys twice
+/// and for sessions between, ten seconds each.
+const OPERATOR_CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+const OPERATOR_ANSWER_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Why a statement did not answer.
 #[derive(Debug)]
@@ -98,6 +100,7 @@ pub struct Login {
 
 pub struct Session {
     client: Client,
+    answer_timeout: Duration,
     /// Ends the connection when the session is dropped.
     _driver: runtime::AbortOnDrop<()>,
 }
@@ -110,7 +113,11 @@ impl Session {
 
     /// As [`Session::open`], for somebody who does not look elsewhere.
     pub async fn open_patiently(address: &str, login: &Login, application: &str) -> Result<Session, Failure> {
-        Session::open_within(OPERATOR_PATIENCE, address, login, application).await
+        let session = Session::open_within(OPERATOR_CONNECT_TIMEOUT, address, login, application).await?;
+        Ok(Session {
+            answer_timeout: OPERATOR_ANSWER_TIMEOUT,
+            ..session
+        })
     }
 
     async fn open_within(limit: Duration, address: &str, login: &Login, application: &str) -> Result<Session, Failure> {
@@ -133,13 +140,14 @@ impl Session {
         });
         Ok(Session {
             client,
+            answer_timeout: ANSWER_TIMEOUT,
             _driver: driver.abort_on_drop(),
         })
     }
 
     /// The simple protocol: several statements, text rows.
     pub async fn simple(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Failure> {
-        let messages = in_time(ANSWER_TIMEOUT, async { Ok(self.client.simple_query(sql).await?) }).await?;
+        let messages = in_time(self.answer_timeout, async { Ok(self.client.simple_query(sql).await?) }).await?;
         let rows = messages.into_iter().filter_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(
                 (0..row.len())
@@ -153,7 +161,10 @@ impl Session {
 
     /// The extended protocol: one statement with parameters.
     pub async fn execute(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<u64, Failure> {
-        in_time(ANSWER_TIMEOUT, async { Ok(self.client.execute(sql, params).await?) }).await
+        in_time(self.answer_timeout, async {
+            Ok(self.client.execute(sql, params).await?)
+        })
+        .await
     }
 
     /// `SHOW dolt_cluster_role`, or None on a server of its own.
