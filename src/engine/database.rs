@@ -1,11 +1,12 @@
 //! One database: a store, the snapshots of its newest roots, and its commit turn.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use rand::RngCore;
 use tokio::sync::watch;
@@ -89,6 +90,8 @@ pub(super) struct Inner {
     pub shared: Arc<Shared>,
     /// Set when the database is dropped, before its files go.
     pub dropped: AtomicBool,
+    /// What a search for a root's chunks had received when it was cut off: see `replicated.rs`.
+    pub unfinished: Mutex<BTreeMap<Hash, Bytes>>,
 }
 
 /// The newest roots, decoded.
@@ -138,6 +141,7 @@ impl Database {
                 snapshots: Mutex::new(Snapshots::new(published)),
                 shared,
                 dropped: AtomicBool::new(false),
+                unfinished: Mutex::default(),
             }),
         })
     }

@@ -19,7 +19,11 @@ use indexmap::IndexMap;
 use super::snapshot::Snapshot;
 use super::{Database, EngineError};
 use crate::chunk::{ChunkError, Hash, ReadChunks, RootRecord};
+use crate::runtime::sometimes;
 use crate::version::{VersionError, references};
+
+/// What is kept of a search that was cut off.
+const UNFINISHED_BYTES_MAX: usize = 64 << 20;
 
 /// What takes a standby from one root of the primary to a later one.
 ///
@@ -72,6 +76,28 @@ impl Database {
         let _turn = self.inner.turn.lock().await;
         let chunks = self.closed(chunks)?;
         Ok(self.inner.store.append_chunks(chunks.into_iter().collect())?)
+    }
+
+    /// Begins to find what `root` lacks here, with what the last such search had received and could not store yet.
+    ///
+    /// # Errors
+    /// As [`Backfill::receive`].
+    pub fn begin_backfill(&self, root: Hash) -> Result<Backfill, EngineError> {
+        let mut backfill = Backfill::new(root, self.store());
+        backfill.known = std::mem::take(&mut *self.inner.unfinished.lock());
+        backfill.found_again.extend(backfill.wanted(1));
+        backfill.use_known(self.store())?;
+        Ok(backfill)
+    }
+
+    /// Keeps what a search has received that was cut off, in memory and up to a bound: a long history is a chain of
+    /// chunks none of which is complete before the last.
+    pub fn keep_backfill(&self, backfill: Backfill) {
+        let kept = backfill.into_unfinished();
+        let bytes: usize = kept.values().map(Bytes::len).sum();
+        if bytes <= UNFINISHED_BYTES_MAX {
+            *self.inner.unfinished.lock() = kept;
+        }
     }
 
     fn append_replicated(&self, batch: ReplicatedBatch) -> Result<(RootRecord, bool), EngineError> {
@@ -157,11 +183,12 @@ impl<R: ReadChunks> ReadChunks for Overlay<'_, R> {
 /// Finds what a root needs that is not here, depth first, so that what is complete can be stored as it comes.
 ///
 /// ```text
-/// let mut backfill = Backfill::new(root, database.store());
+/// let mut backfill = database.begin_backfill(root)?;
 /// while let wanted = backfill.wanted(1000) and wanted is not empty:
 ///     for (hash, bytes) in the primary's answer:  backfill.receive(hash, bytes, database.store())
 ///     database.stage_chunks(backfill.take_closed())
 /// database.apply_replicated(ReplicatedBatch { chunks: backfill.finish(), .. })
+/// if it is cut off: database.keep_backfill(backfill)
 /// ```
 ///
 /// A chunk is handed out for staging as soon as everything below it is here; until then it is held. What is deepest is
@@ -181,6 +208,10 @@ pub struct Backfill {
     waiting: BTreeMap<Hash, Vec<Hash>>,
     /// Received, with everything below them here or before them.
     closed: IndexMap<Hash, Bytes>,
+    /// Received by an earlier search, and not needed so far.
+    known: BTreeMap<Hash, Bytes>,
+    /// Wanted, and among those.
+    found_again: Vec<Hash>,
 }
 
 #[derive(Debug)]
@@ -198,6 +229,8 @@ impl Backfill {
             held: BTreeMap::new(),
             waiting: BTreeMap::new(),
             closed: IndexMap::new(),
+            known: BTreeMap::new(),
+            found_again: Vec::new(),
         };
         if !store.contains(&root) {
             backfill.want(root, 0);
@@ -215,6 +248,21 @@ impl Backfill {
     /// # Errors
     /// `WrongHash`, or `Object` when its bytes are not understood. A chunk nobody asked for is ignored.
     pub fn receive(&mut self, hash: Hash, bytes: Bytes, store: &dyn ReadChunks) -> Result<(), EngineError> {
+        self.receive_one(hash, bytes, store)?;
+        self.use_known(store)
+    }
+
+    fn use_known(&mut self, store: &dyn ReadChunks) -> Result<(), EngineError> {
+        while let Some(hash) = self.found_again.pop() {
+            if let Some(bytes) = self.known.remove(&hash) {
+                sometimes!("engine.backfill_resumed");
+                self.receive_one(hash, bytes, store)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn receive_one(&mut self, hash: Hash, bytes: Bytes, store: &dyn ReadChunks) -> Result<(), EngineError> {
         check_hash(hash, &bytes)?;
         let Some((Reverse(depth), _)) = self.places.get(&hash).copied() else {
             return Ok(());
@@ -258,6 +306,12 @@ impl Backfill {
         self.closed.into_iter().collect()
     }
 
+    /// Everything received and not handed out.
+    fn into_unfinished(self) -> BTreeMap<Hash, Bytes> {
+        let held = self.held.into_iter().map(|(hash, held)| (hash, held.bytes));
+        self.known.into_iter().chain(held).chain(self.closed).collect()
+    }
+
     /// One place for each hash, the deepest it was found at.
     fn want(&mut self, hash: Hash, depth: u32) {
         let place = (Reverse(depth), self.found);
@@ -267,6 +321,9 @@ impl Backfill {
             None => {}
         }
         self.found += 1;
+        if self.known.contains_key(&hash) {
+            self.found_again.push(hash);
+        }
         self.places.insert(hash, place);
         self.wanted.insert(place, hash);
     }

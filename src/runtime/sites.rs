@@ -187,6 +187,10 @@ pub const FACTS: &[Fact] = &[
         "engine.awaited_forgotten",
         "A new primary gave up a database whose content had never come.",
     ),
+    fact(
+        "engine.backfill_resumed",
+        "A walk used what an earlier one, which was cut off, had received.",
+    ),
     rare(
         "engine.commit_after_closing",
         "A transaction from before a closing of the gate was refused after it had opened again.",

@@ -37,7 +37,7 @@ pub(super) fn log_after(primary: &Database, root: Hash) -> Vec<ReplicatedBatch> 
 /// Brings a standby's database to the primary's root by walking from the root down; gives how many chunks were sent.
 pub(super) async fn backfill(primary: &Database, standby: &Database) -> usize {
     let root = primary.store().published();
-    let mut backfill = Backfill::new(root.root, standby.store());
+    let mut backfill = standby.begin_backfill(root.root).unwrap();
     let mut sent = 0;
     loop {
         let wanted = backfill.wanted(7);
@@ -271,6 +271,61 @@ async fn a_walk_that_is_cut_off_again_and_again_goes_on_where_it_was() {
         received <= needed + tries * lost_in_a_try,
         "{received} chunks in {tries} tries, where {needed} are needed"
     );
+    let expect_previous = there.store().published().root;
+    let batch = ReplicatedBatch {
+        chunks,
+        root,
+        expect_previous,
+    };
+    there.apply_replicated(batch, permitted).await.unwrap();
+    assert_eq!(balances(&there.begin()), balances(&shop.begin()));
+}
+
+/// Each version refers to the one before: nothing of such a chain is complete before its end is there.
+#[tokio::test]
+async fn a_history_longer_than_any_try_arrives() {
+    const COMMITS: i32 = 40;
+    const CHUNKS_A_TRY: usize = 12;
+    let (_primary, shop, _standby, there) = pair().await;
+    for number in 0..COMMITS {
+        let mut transaction = shop.begin();
+        set_balance(&mut transaction, number, -1);
+        transaction.stage_all().unwrap();
+        let person = || Person {
+            name: "x".to_owned(),
+            email: "x@y".to_owned(),
+            time: WallTime::EPOCH,
+        };
+        let spec = CommitSpec {
+            message: format!("version {number}"),
+            author: person(),
+            committer: person(),
+            allow_empty: false,
+        };
+        transaction.version_commit(spec).unwrap();
+        shop.commit(transaction).await.unwrap();
+    }
+    let root = shop.store().published();
+    let mut tries = 0;
+    let chunks = loop {
+        tries += 1;
+        assert!(tries < 500, "no try was the last");
+        let mut backfill = there.begin_backfill(root.root).unwrap();
+        let mut left = CHUNKS_A_TRY;
+        while left > 0 && !backfill.wanted(1).is_empty() {
+            for hash in backfill.wanted(4.min(left)) {
+                let bytes = shop.store().get(&hash).unwrap();
+                backfill.receive(hash, bytes, there.store()).unwrap();
+                left -= 1;
+            }
+            there.stage_chunks(backfill.take_closed()).await.unwrap();
+        }
+        if backfill.wanted(1).is_empty() {
+            break backfill.finish();
+        }
+        there.keep_backfill(backfill);
+    };
+    assert!(tries > 3, "{tries}");
     let expect_previous = there.store().published().root;
     let batch = ReplicatedBatch {
         chunks,

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::peer::Peer;
-use crate::chunk::RootRecord;
+use crate::chunk::{Hash, RootRecord};
 use crate::engine::{Database, DatabaseId, Engine};
 use crate::runtime::{self, Instant, WallTime, sometimes};
 
@@ -39,10 +39,12 @@ pub struct LinkState {
     /// The newest moment at which something was sent or asked that the standby has agreed to since.
     pub confirmed: Option<Instant>,
     pub error: Option<String>,
-    /// Acknowledgements, answered heartbeats, and answers that the standby made use of while it walks.
+    /// Acknowledgements, answered heartbeats, and new questions of a standby that walks.
     pub progress: u64,
     /// Chunks were sent after what was acknowledged last. If the stream ends here, a walk keeps what has arrived.
     pub unfinished: bool,
+    /// The first of the chunks that the standby asked for last.
+    wanted: Option<Hash>,
     failing: bool,
 }
 
@@ -99,9 +101,13 @@ impl Link {
         self.state.lock().unfinished = true;
     }
 
-    /// The standby has something of the next root, and keeps it.
-    pub fn progressed(&self) {
-        self.state.lock().progress += 1;
+    /// The standby asks for chunks, of which this is the first. If it asked for others last, it has got something since,
+    /// which it keeps.
+    pub fn wanted(&self, first: Hash) {
+        let mut state = self.state.lock();
+        if state.wanted.replace(first) != Some(first) {
+            state.progress += 1;
+        }
     }
 
     /// Logged when it begins: what fails is retried for ever, and each retry says the same.

@@ -327,7 +327,6 @@ impl Follower {
     ///
     /// `forward` if the primary knows ours, and its own follows it.
     async fn adopt(&mut self, stream: &mut Receiver, record: RootRecord, forward: bool) -> Result<(), Status> {
-        let store = self.database.store().clone();
         let ours = stream.settled(&self.database).await?;
         let database = shown_name(&self.database);
         if ours == record.root {
@@ -337,15 +336,15 @@ impl Follower {
                 .await;
         }
         let mut fetched = 0;
-        let mut backfill = Backfill::new(record.root, &store);
+        let mut walk = Walk::new(&self.database, record.root).map_err(|error| engine_status(&error))?;
         loop {
             let most = buggify!("replication.want_few", 1..=8).unwrap_or(WANT_MAX as u64);
-            let wanted = backfill.wanted(most as usize);
+            let wanted = walk.backfill().wanted(most as usize);
             if wanted.is_empty() {
                 break;
             }
             fetched += wanted.len();
-            self.fetch(stream, &wanted, &mut backfill).await?;
+            self.fetch(stream, &wanted, walk.backfill()).await?;
         }
         if ours.is_none() || forward || self.database.id() == DatabaseId::SYSTEM {
             info!(database, root = %record.root, chunks = fetched, "taking over the primary's database");
@@ -357,7 +356,7 @@ impl Follower {
         self.apply(
             stream,
             ReplicatedBatch {
-                chunks: backfill.finish(),
+                chunks: walk.finish(),
                 root: record,
                 expect_previous: ours,
             },
@@ -398,6 +397,37 @@ impl Follower {
             }
         }
         Ok(())
+    }
+}
+
+/// A search for what a root lacks. When it is cut off, the next one goes on with what this one received.
+struct Walk<'a> {
+    database: &'a Database,
+    backfill: Option<Backfill>,
+}
+
+impl Walk<'_> {
+    fn new(database: &Database, root: Hash) -> Result<Walk<'_>, EngineError> {
+        Ok(Walk {
+            database,
+            backfill: Some(database.begin_backfill(root)?),
+        })
+    }
+
+    fn backfill(&mut self) -> &mut Backfill {
+        self.backfill.as_mut().expect("it is taken when the walk ends")
+    }
+
+    fn finish(mut self) -> Vec<(Hash, Bytes)> {
+        self.backfill.take().expect("a walk ends once").finish()
+    }
+}
+
+impl Drop for Walk<'_> {
+    fn drop(&mut self) {
+        if let Some(backfill) = self.backfill.take() {
+            self.database.keep_backfill(backfill);
+        }
     }
 }
 

@@ -214,8 +214,6 @@ struct Stream<'a> {
     walking: bool,
     /// Keeps the root on offer readable in full while the standby walks.
     offered: Option<RootHold>,
-    /// The standby asked for something since it was offered a root.
-    asked: bool,
     /// What it asked for and was not sent yet.
     wanted: Wanted,
     queue: VecDeque<Body>,
@@ -243,7 +241,6 @@ impl<'a> Stream<'a> {
             outgoing: None,
             walking: false,
             offered: None,
-            asked: false,
             wanted: Wanted::default(),
             queue: VecDeque::from([Body::Hello(hello)]),
             beats: VecDeque::new(),
@@ -382,7 +379,6 @@ impl<'a> Stream<'a> {
         self.in_flight = VecDeque::from([(record, runtime::now())]);
         self.beats.iter_mut().for_each(|beat| beat.expected = None);
         self.walking = true;
-        self.asked = false;
         self.sent = Some(record.root);
         self.queue.push_back(Body::Adopt(wire::Adopt {
             root: Some(message::root_message(&record, record.previous)),
@@ -463,11 +459,12 @@ impl<'a> Stream<'a> {
             return Err(Status::internal("the standby asks for more before it has what it asked for").into());
         }
         sometimes!("replication.caught_up_by_walk");
-        if std::mem::replace(&mut self.asked, true) {
-            self.link.progressed();
+        let hashes = want.hashes.iter().map(|bytes| hash(bytes));
+        let hashes = hashes.collect::<Result<Vec<Hash>, Status>>()?;
+        if let Some(first) = hashes.first() {
+            self.link.wanted(*first);
         }
-        let hashes: Result<Vec<Hash>, Status> = want.hashes.iter().map(|bytes| hash(bytes)).collect();
-        self.wanted = Wanted::new(hashes?);
+        self.wanted = Wanted::new(hashes);
         Ok(())
     }
 
