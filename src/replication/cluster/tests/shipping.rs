@@ -196,10 +196,11 @@ async fn breaking_link(port: u16, bytes: usize) -> u16 {
                     };
                     left = left.saturating_sub(passed.unwrap_or(left));
                 }
-            });
+            })
+            .detach();
         }
     };
-    runtime::spawn("breaking links", run);
+    runtime::spawn("breaking links", run).detach();
     proxy
 }
 
