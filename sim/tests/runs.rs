@@ -13,7 +13,7 @@ mod faults;
 use std::path::Path;
 use std::process::{Command, Output};
 
-const SCENARIOS: [&str; 25] = [
+const SCENARIOS: [&str; 26] = [
     "all-faults",
     "clients-vanish",
     "clock-skew",
@@ -29,6 +29,7 @@ const SCENARIOS: [&str; 25] = [
     "stale-primary-returns",
     "standby-catches-up",
     "standby-power-cut",
+    "standby-taken-out",
     "storage-damage",
     "storage-full",
     "storage-power",
