@@ -48,8 +48,8 @@ pub enum ChunkError {
         source: Arc<io::Error>,
     },
 
-    /// A sync failed earlier: what reached the disk is unknown, so nothing more is accepted.
-    #[error("the store accepts no writes since a sync failed ({reason}): check the disk, then restart the server")]
+    /// A sync failed earlier: what reached the disk is unknown, so nothing more is accepted. Or the store was closed.
+    #[error("the store accepts no writes since {reason}")]
     Closed { reason: Arc<str> },
 
     /// Too much is waiting to be synced.

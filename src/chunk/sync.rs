@@ -111,7 +111,7 @@ impl ChunkStore {
 
 impl ChunkStore {
     /// Ends writing for good, and waits until nothing is written or synced any more: the files may then be moved or
-    /// removed. Whoever waits for a sync, or writes later, is told `reason`. Reading goes on as long as the files are
+    /// removed. Whoever waits for a sync, or writes later, is told that it is so since `reason`. Reading goes on as long as the files are
     /// there.
     pub async fn close(&self, reason: &str) {
         loop {
@@ -119,13 +119,13 @@ impl ChunkStore {
             {
                 let mut log = self.inner.log.lock();
                 log.closed.get_or_insert_with(|| reason.into());
+                // Whoever waits for a sync waits for this task, too, and is woken at its end.
                 if !log.sync.task_runs {
-                    break;
+                    return;
                 }
             }
             let _ = rounds.changed().await;
         }
-        self.inner.rounds.send_modify(|number| *number += 1);
     }
 
     /// Whether [`room`](Self::room) would not wait. A closed store has room: whoever writes is told why it cannot.
@@ -193,7 +193,8 @@ impl Inner {
             Err(error) => {
                 tracing::error!(%error, "store closed: a sync failed");
                 sometimes!("chunk.sync_failed");
-                log.closed = Some(error.to_string().into());
+                let reason = format!("a sync failed ({error}): check the disk, then restart the server");
+                log.closed = Some(reason.into());
             }
         }
         self.rounds.send_modify(|number| *number += 1);

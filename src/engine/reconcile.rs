@@ -121,7 +121,7 @@ impl Engine {
         } else {
             folder::remove(disk, &path)?;
             folder::sync_folder(disk, folder::DATABASES).await?;
-            tracing::info!(database = name, id = %entry.id, "empty database given up: the primary does not list it");
+            tracing::info!(database = name, id = %entry.id, "empty database given up");
         }
         Ok(())
     }

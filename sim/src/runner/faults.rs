@@ -155,10 +155,10 @@ async fn strike(stage: &Stage, label: &str, fault: &Fault) {
         Fault::Reconfigure { server, standbys } => {
             stage.servers.reconfigure(server, standbys.clone());
             if world.is_running(server) {
-                stage.servers.forget(server);
-                world.kill(server);
-                record_down(stage, server, "restarted with another configuration");
-                world.restart(server);
+                down(stage, server, "killed, for another configuration", |name| {
+                    world.kill(name)
+                });
+                restart(stage, server);
             }
         }
         Fault::Wipe(name) => {

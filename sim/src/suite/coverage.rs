@@ -15,6 +15,7 @@ use crate::report::Report;
 use crate::scenario::Scenario;
 use crate::scenario::disk::DiskSettings;
 use crate::storage::plan::{End, Operation, StoragePlan};
+use crate::swarm::kind_of;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Coverage {
@@ -62,7 +63,7 @@ impl Coverage {
         }
         let mut steps: BTreeMap<String, bool> = BTreeMap::new();
         for step in &plan.steps {
-            *steps.entry(shown_step(plan, step)).or_default() |= report.reached.contains_key(&step.label);
+            *steps.entry(shown_step(step)).or_default() |= report.reached.contains_key(&step.label);
         }
         for (step, done) in steps {
             *here.steps.entry(step).or_default() += u64::from(done);
@@ -120,12 +121,8 @@ fn add_counts(counts: &mut BTreeMap<String, Count>, of_run: &BTreeMap<String, u6
 }
 
 /// A step by its mark. Those of the swarm are numbered, and each seed has others: they count by kind.
-fn shown_step(plan: &Plan, step: &PlannedStep) -> String {
-    let kinds = || plan.swarm.iter().filter_map(|told| told.split(',').next());
-    match step.label.rsplit_once('-') {
-        Some((kind, _)) if kinds().any(|drawn| drawn == kind) => format!("swarm {kind}"),
-        _ => step.label.clone(),
-    }
+fn shown_step(step: &PlannedStep) -> String {
+    kind_of(&step.label).map_or_else(|| step.label.clone(), |kind| format!("swarm {kind}"))
 }
 
 /// What this seed chose: the action of a step that had several, the kinds of faults of disks, the operations of a store.
@@ -148,14 +145,8 @@ fn choices(plan: &Plan, scenario: Option<&Scenario>) -> Vec<(String, String)> {
     if !plan.swarm.is_empty() {
         let servers = format!("{} servers", plan.servers.len());
         add_all("swarm: shape", vec![servers]);
-        let kinds = plan.swarm.iter().filter(|told| !told.starts_with("servers "));
-        add_all(
-            "swarm: faults",
-            kinds
-                .filter_map(|told| told.split(',').next())
-                .map(str::to_owned)
-                .collect(),
-        );
+        let kinds = plan.steps.iter().filter_map(|step| kind_of(&step.label));
+        add_all("swarm: faults", kinds.map(str::to_owned).collect());
         add_all(
             "swarm: workloads",
             plan.workload.iter().map(|planned| planned.spec.name.clone()).collect(),

@@ -204,6 +204,12 @@ impl SwarmSpec {
     }
 }
 
+/// The kind of fault that a step of this label is one of, if the swarm added it.
+pub fn kind_of(label: &str) -> Option<&'static str> {
+    let (kind, _) = label.rsplit_once('-')?;
+    KINDS.iter().find(|known| known.name == kind).map(|known| known.name)
+}
+
 fn step(kind: &str, count: usize, part: usize, at: Micros, action: Action) -> PlannedStep {
     let part = if part == 0 { String::new() } else { format!(".{part}") };
     PlannedStep {

@@ -37,9 +37,7 @@ fn plans(swarm: &str, seeds: u64) -> Vec<Plan> {
 fn by_kind(plan: &Plan) -> BTreeMap<String, Vec<String>> {
     let mut kinds: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for step in &plan.steps {
-        if let Some((kind, _)) = step.label.rsplit_once('-')
-            && KINDS.iter().any(|known| known.name == kind)
-        {
+        if let Some(kind) = kind_of(&step.label) {
             kinds
                 .entry(kind.to_owned())
                 .or_default()

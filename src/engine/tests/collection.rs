@@ -201,3 +201,33 @@ async fn a_dropped_database_is_not_collected_and_one_collection_runs_at_a_time()
         Err(EngineError::NoSuchDatabase { .. })
     ));
 }
+
+/// Its folder may be another engine's by the time that a collection would exchange files.
+#[tokio::test]
+async fn a_collection_ends_with_its_engine() {
+    let disk = SimDisk::new(1);
+    let mut options = options();
+    options.auto_collect = Some(AutoCollect {
+        every: Duration::from_millis(1),
+        log_bytes_min: 0,
+        growth: 0.0,
+    });
+    let engine = Engine::open(disk.disk(), options).await.unwrap();
+    // The one that is collected first.
+    let system = engine.system().database().clone();
+    let slow = Duration::from_secs(3600);
+    disk.set_sync_latency(slow..=slow);
+    while system.store().begin_collection().is_ok() {
+        runtime::sleep(Duration::from_millis(1)).await;
+    }
+    let left = std::sync::Arc::downgrade(&system.inner);
+    drop((engine, system));
+    let ended = async {
+        while left.upgrade().is_some() {
+            runtime::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    runtime::timeout(Duration::from_secs(5), ended)
+        .await
+        .expect("a collection that waits for the disk does not keep the database");
+}

@@ -34,6 +34,29 @@ async fn c_120_commits_reach_the_standby_with_the_same_root() {
     assert_eq!(a.root("app"), b.root("app"));
 }
 
+/// Streams may break before their first heartbeat is due, and a demotion must not wait for one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_acknowledged_root_confirms_its_link() {
+    let (a, b) = pair().await;
+    a.create_database("app").await;
+    b.has("app", []).await;
+    let database = a.engine().database("app").unwrap();
+    let link = || a.cluster().core().links.get((database.id(), 0)).unwrap().state();
+    // Several, so that they are not all between two heartbeats.
+    for id in 0..5 {
+        let since = runtime::now();
+        a.insert("app", [id]).await.unwrap();
+        let newest = database.store().published().sequence;
+        let acknowledged = || link().acknowledged.is_some_and(|record| record.sequence >= newest);
+        until("an acknowledgement", acknowledged, || format!("{:?}", link())).await;
+        assert!(
+            link().confirmed.is_some_and(|confirmed| confirmed >= since),
+            "{:?}",
+            link()
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn c_202_a_standby_hears_of_its_primary_and_has_no_lag_of_its_own() {
     let (a, b) = pair().await;
