@@ -275,6 +275,28 @@ async fn a_walk_that_is_cut_off_again_and_again_goes_on_where_it_was() {
     );
 }
 
+/// Otherwise all nodes above the leaves are held before the first leaf comes, and a transfer of much is never cut off in
+/// time.
+#[tokio::test]
+async fn what_is_below_a_chunk_is_asked_for_before_what_is_beside_it() {
+    let (_primary, shop, _standby, there) = pair().await;
+    let mut backfill = there.begin_backfill(shop.store().published().root).unwrap();
+    let mut inner = 0;
+    while let Some(hash) = backfill.wanted(1).pop() {
+        let bytes = shop.store().get(&hash).unwrap();
+        let mut below = crate::version::references(&bytes).unwrap();
+        below.retain(|reference| !there.store().contains(reference));
+        backfill.receive(hash, bytes, there.store()).unwrap();
+        let next = backfill.wanted(1);
+        if let Some(next) = next.first().filter(|_| !below.is_empty()) {
+            assert!(below.contains(next), "{next} is not below {hash}");
+            inner += 1;
+        }
+        there.stage_chunks(backfill.take_closed()).await.unwrap();
+    }
+    assert!(inner > 3, "{inner}");
+}
+
 /// Each version refers to the one before: nothing of such a chain is complete before its end is there.
 #[tokio::test]
 async fn a_history_longer_than_any_try_arrives() {
