@@ -127,8 +127,10 @@ async fn serve(config: Config, settings: Vec<Setting>) -> anyhow::Result<()> {
         user.name
     ));
     lines.push_str(&format!("ready host={} port={port}\n", listener.host));
+    // Who reads the ready line may ask for a stop at once.
+    let stop = runtime::shutdown_signal();
     say(&lines)?;
-    server.run_until(runtime::shutdown_signal()).await;
+    server.run_until(stop).await;
     Ok(())
 }
 

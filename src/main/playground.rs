@@ -31,6 +31,8 @@ impl Drop for Folder {
 
 pub async fn run() -> anyhow::Result<()> {
     let folder = Folder(std::env::temp_dir().join(format!("understudy-playground-{}", std::process::id())));
+    // From here on a signal ends in the removal of the folder.
+    let stop = runtime::shutdown_signal();
     std::fs::create_dir_all(&folder.0).with_context(|| format!("cannot create {}", folder.0.display()))?;
     let ports = free_ports().await.context("no free local ports")?;
     let first = start(&folder.0, "a", "primary", ports[0], ports[1]).await?;
@@ -39,7 +41,7 @@ pub async fn run() -> anyhow::Result<()> {
         "{}",
         guide(&folder.0, first.sql_addr().port(), second.sql_addr().port())
     );
-    runtime::shutdown_signal().await;
+    stop.await;
     println!("stopping");
     tokio::join!(first.stop(), second.stop());
     Ok(())

@@ -66,9 +66,9 @@ pub fn busy<R>(work: impl FnOnce() -> R) -> R {
 pub use platform::mutant;
 
 /// Completes when this process is asked to stop: SIGINT or SIGTERM, or in the simulator a graceful stop requested by
-/// the scenario.
-pub async fn shutdown_signal() {
-    platform::shutdown_signal().await;
+/// the scenario. Requests count from this call on, not from when the future is first polled.
+pub fn shutdown_signal() -> impl Future<Output = ()> {
+    platform::shutdown_signal()
 }
 
 #[cfg(test)]

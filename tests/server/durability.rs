@@ -65,6 +65,16 @@ async fn s_027_sigterm_exits_with_0_and_loses_nothing() {
     );
 }
 
+#[test]
+fn s_027_a_stop_at_the_ready_line_is_graceful() {
+    let mut server = Server::start();
+    for _ in 0..10 {
+        let status = server.terminate();
+        assert_eq!(status.code(), Some(0), "{}", server.log());
+        server.boot();
+    }
+}
+
 #[tokio::test]
 async fn databases_are_created_connected_to_and_dropped() {
     let mut server = Server::start();

@@ -73,22 +73,40 @@ pub(super) fn busy<R>(work: impl FnOnce() -> R) -> R {
     }
 }
 
-pub(super) async fn shutdown_signal() {
+pub(super) fn shutdown_signal() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
+    // Here and not in the future: until they are installed a signal ends the process.
     let terminate = signal(SignalKind::terminate());
     let interrupt = signal(SignalKind::interrupt());
-    match (terminate, interrupt) {
-        (Ok(mut terminate), Ok(mut interrupt)) => {
-            tokio::select! {
-                biased;
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+    async {
+        match (terminate, interrupt) {
+            (Ok(mut terminate), Ok(mut interrupt)) => {
+                tokio::select! {
+                    biased;
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                // Without handlers the default action ends the process, which loses nothing that was acknowledged.
+                tracing::warn!(%error, "cannot handle SIGTERM and SIGINT: a stop will not be graceful");
+                std::future::pending::<()>().await;
             }
         }
-        (Err(error), _) | (_, Err(error)) => {
-            // Without handlers the default action ends the process, which loses nothing that was acknowledged.
-            tracing::warn!(%error, "cannot handle SIGTERM and SIGINT: a stop will not be graceful");
-            std::future::pending::<()>().await;
-        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn s_027_a_stop_counts_from_the_call_that_asks_for_it() {
+        let stop = super::shutdown_signal();
+        let own = std::process::id().to_string();
+        let sent = std::process::Command::new("kill").args(["-TERM", &own]).status();
+        assert!(sent.expect("kill is there").success());
+        let stopped = tokio::time::timeout(Duration::from_secs(60), stop).await;
+        assert!(stopped.is_ok(), "the signal came before the future was polled");
     }
 }
