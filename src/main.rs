@@ -46,7 +46,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
     if arguments.config_help {
-        return say(&config::sample());
+        say(&config::sample());
+        return Ok(());
     }
     match arguments.command {
         None => {}
@@ -78,7 +79,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     if arguments.check_config {
         // Its message tells its causes itself.
         Server::check_config(&config).map_err(|error| anyhow::anyhow!("{error}"))?;
-        return say(&effective(&settings));
+        say(&effective(&settings));
+        return Ok(());
     }
     start_logging(config.log_level);
     block_on(serve(config, settings))
@@ -129,7 +131,7 @@ async fn serve(config: Config, settings: Vec<Setting>) -> anyhow::Result<()> {
     lines.push_str(&format!("ready host={} port={port}\n", listener.host));
     // Who reads the ready line may ask for a stop at once.
     let stop = runtime::shutdown_signal();
-    say(&lines)?;
+    say(&lines);
     server.run_until(stop).await;
     Ok(())
 }
@@ -145,10 +147,9 @@ async fn playground() -> anyhow::Result<()> {
 }
 
 /// Prints, and sends it on at once: scripts wait for the ready line. Nobody listening is no error.
-fn say(text: &str) -> anyhow::Result<()> {
+fn say(text: &str) {
     let mut output = std::io::stdout().lock();
     let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
-    Ok(())
 }
 
 fn effective(settings: &[Setting]) -> String {

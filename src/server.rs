@@ -36,9 +36,15 @@ const FIRST_DATABASE_MADE: &str = "first_database_made";
 
 /// A running server.
 pub struct Server {
+    replica: Replica,
+    sql: SqlServer,
+}
+
+/// A server without its SQL port: it stores and replicates, and nobody can log in. The simulator runs such when it looks
+/// for what replication does wrong, since most of the time goes into SQL.
+pub struct Replica {
     engine: Engine,
     cluster: Option<Cluster>,
-    sql: SqlServer,
     first_start: bool,
 }
 
@@ -125,36 +131,12 @@ impl Server {
         disk: Disk,
         tune: impl FnOnce(&mut EngineOptions),
     ) -> Result<Server, StartError> {
-        for warning in &config.warnings {
-            warn!("{warning}");
-        }
         Server::check_config(&config)?;
-        let mut engine_options = engine_options(&config);
-        tune(&mut engine_options);
-        let engine = Engine::open(disk.clone(), engine_options).await?;
-        // Before any peer can be met: two servers configured as primaries find out within milliseconds, and each must
-        // still have a database that its operator can connect to.
-        let is_primary = match &config.cluster {
-            Some(cluster) => stored_role(cluster, &disk).await? == Role::Primary,
-            None => true,
-        };
-        let first_start = is_primary && make_first_database(&config, &engine).await?;
-        let cluster = match &config.cluster {
-            Some(cluster) => Some(Cluster::start(engine.clone(), cluster, &disk).await?),
-            None => None,
-        };
-        engine.log_unavailable();
-        match Self::open_sql(&config, &engine, &disk).await {
-            Ok(sql) => Ok(Server {
-                engine,
-                cluster,
-                sql,
-                first_start,
-            }),
+        let replica = Replica::start_tuned(&config, &disk, tune).await?;
+        match Self::open_sql(&config, replica.engine(), &disk).await {
+            Ok(sql) => Ok(Server { replica, sql }),
             Err(error) => {
-                if let Some(cluster) = cluster {
-                    cluster.shutdown().await;
-                }
+                replica.stop().await;
                 Err(error)
             }
         }
@@ -175,16 +157,16 @@ impl Server {
 
     /// Where peers replicate to; `None` without a cluster.
     pub fn cluster_addr(&self) -> Option<SocketAddr> {
-        self.cluster.as_ref().map(Cluster::local_addr)
+        self.replica.cluster.as_ref().map(Cluster::local_addr)
     }
 
     /// Whether this start made the first database.
     pub fn is_first_start(&self) -> bool {
-        self.first_start
+        self.replica.first_start
     }
 
     pub fn engine(&self) -> &Engine {
-        &self.engine
+        self.replica.engine()
     }
 
     /// Serves until `shutdown` completes, then stops.
@@ -198,11 +180,57 @@ impl Server {
     pub async fn stop(self) {
         info!("stopping");
         self.sql.stop(STOP_GRACE).await;
+        self.replica.stop().await;
+        info!("stopped");
+    }
+}
+
+impl Replica {
+    /// Opens the data folder at the root of `disk`, finds the role, and replicates. `tune` as in
+    /// [`Server::start_tuned`].
+    ///
+    /// # Errors
+    /// Nothing is left running or listening.
+    pub async fn start_tuned(
+        config: &Config,
+        disk: &Disk,
+        tune: impl FnOnce(&mut EngineOptions),
+    ) -> Result<Replica, StartError> {
+        for warning in &config.warnings {
+            warn!("{warning}");
+        }
+        let mut engine_options = engine_options(config);
+        tune(&mut engine_options);
+        let engine = Engine::open(disk.clone(), engine_options).await?;
+        // Before any peer can be met: two servers configured as primaries find out within milliseconds, and each must
+        // still have a database that its operator can connect to.
+        let is_primary = match &config.cluster {
+            Some(cluster) => stored_role(cluster, disk).await? == Role::Primary,
+            None => true,
+        };
+        let first_start = is_primary && make_first_database(config, &engine).await?;
+        let cluster = match &config.cluster {
+            Some(cluster) => Some(Cluster::start(engine.clone(), cluster, disk).await?),
+            None => None,
+        };
+        engine.log_unavailable();
+        Ok(Replica {
+            engine,
+            cluster,
+            first_start,
+        })
+    }
+
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Gives the standbys a last chance to catch up, and closes the data folder.
+    pub async fn stop(self) {
         if let Some(cluster) = self.cluster {
             cluster.shutdown().await;
         }
         drop(self.engine);
-        info!("stopped");
     }
 }
 

@@ -46,6 +46,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    process::end_with_the_reader();
     let code = commands::carry_out(cli::Arguments::parse().command);
     ExitCode::from(code.unwrap_or_else(|code| code))
 }

@@ -36,6 +36,9 @@ pub struct Plan {
     pub mutant: Option<String>,
     /// A storage engine on its own: then there are no servers, clients or steps.
     pub storage: Option<StoragePlan>,
+    /// Whether servers have SQL, and a port for it; without, workloads work in the engine.
+    #[serde(default = "with_sql")]
+    pub sql: bool,
     pub servers: Vec<PlannedServer>,
     /// (from, to), both servers.
     #[serde(with = "arrows")]
@@ -164,6 +167,7 @@ impl Plan {
             buggify: armed(scenario, seed),
             mutant: None,
             storage: scenario.storage.as_ref().map(|spec| StoragePlan::new(spec, seed)),
+            sql: scenario.sql,
             servers: servers.collect(),
             links,
             window: window.map(|window| window.draw(&mut draw::stream(seed, "plan/window"))),
@@ -212,6 +216,11 @@ fn armed(scenario: &Scenario, seed: u64) -> Vec<String> {
             .collect(),
     };
     names.into_iter().map(str::to_owned).collect()
+}
+
+/// Of plans that were kept before servers could be without.
+fn with_sql() -> bool {
+    true
 }
 
 /// Links as a list, since the keys of a JSON object are texts.
@@ -308,6 +317,9 @@ impl fmt::Display for Plan {
         }
         if let Some(storage) = &self.storage {
             return write!(f, "{storage}");
+        }
+        if !self.sql {
+            writeln!(f, "  servers without SQL")?;
         }
         for server in &self.servers {
             write!(f, "  server {}:", server.name)?;

@@ -128,6 +128,14 @@ pub fn watchdog(limit: Duration) {
     }
 }
 
+/// Lets this process end when nobody reads what it prints, as in `cargo sim list | head`: Rust would make that a panic.
+pub fn end_with_the_reader() {
+    // SAFETY: the default action is no handler, and nothing else runs yet.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+}
+
 /// The most memory this process has used so far, in bytes, if the system says so.
 pub fn memory_peak() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;

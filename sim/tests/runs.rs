@@ -217,6 +217,12 @@ fn bad_usage_names_what_is_allowed() {
         text(&output)
     );
     assert_eq!(sim(&["run", "power-loss"]).status.code(), Some(2));
+    // As in `cargo sim list | head -1`.
+    let (reader, nobody_reads) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut list = Command::new(env!("CARGO_BIN_EXE_sim"));
+    let output = list.arg("list").stdout(nobody_reads).output().unwrap();
+    assert_eq!(text(&output), "");
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub enum ClusterErrorKind {
     WrongState,
     /// 55006: another change of role is under way.
     InProgress,
-    /// 58030: a standby did not get the newest root in time; the server stays what it was.
+    /// 55000: a standby did not get the newest root in time; the server stays what it was.
     NotReplicated,
     /// 58030: the role could not be made durable; nothing changed.
     NotStored,

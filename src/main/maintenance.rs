@@ -1,5 +1,6 @@
 //! `fsck`, `backup` and `restore`: work on a data folder from the command line, with progress on a terminal.
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,6 +14,12 @@ use understudy::engine::{
 };
 use understudy::replication::cluster::RepairPeer;
 use understudy::runtime::disk::Disk;
+
+use crate::say;
+
+fn line(text: fmt::Arguments<'_>) {
+    say(&format!("{text}\n"));
+}
 
 /// So many damages of one store are printed; the rest is counted.
 const SHOWN_MAX: usize = 20;
@@ -34,7 +41,7 @@ pub async fn fsck(
         damaged += usize::from(!store.is_sound());
     }
     if damaged == 0 {
-        println!("{} of {} stores are sound.", checked.len(), checked.len());
+        line(format_args!("{} of {} stores are sound.", checked.len(), checked.len()));
         return Ok(());
     }
     let Some(url) = repair_from else {
@@ -99,8 +106,8 @@ fn bar_style() -> ProgressStyle {
 fn print_store(disk: &Disk, store: &CheckedStore) {
     let files = &store.files;
     let verdict = if store.is_sound() { "sound" } else { "DAMAGED" };
-    println!("{}: {verdict}", disk.describe(&store.path));
-    println!(
+    line(format_args!("{}: {verdict}", disk.describe(&store.path)));
+    line(format_args!(
         "  {} in {} files; {} chunks are right; root {} {} of epoch {} reaches {} chunks, {}",
         HumanBytes(files.bytes),
         files.files,
@@ -110,29 +117,35 @@ fn print_store(disk: &Disk, store: &CheckedStore) {
         files.root.epoch,
         HumanCount(store.reachable.chunks),
         HumanBytes(store.reachable.bytes),
-    );
+    ));
     if files.unacknowledged_bytes > 0 {
-        println!(
+        line(format_args!(
             "  {} behind the last root were never acknowledged; the next start cuts them",
             HumanBytes(files.unacknowledged_bytes)
-        );
+        ));
     }
     for mended in &files.mended_at_start {
-        println!("  {}: {}; no harm is done", mended.file, mended.detail);
+        line(format_args!("  {}: {}; no harm is done", mended.file, mended.detail));
     }
     for damage in files.damage.iter().take(SHOWN_MAX) {
         let chunk = damage.chunk.map(|hash| format!(" (chunk {hash})")).unwrap_or_default();
-        println!("  {}, offset {}: {}{chunk}", damage.file, damage.offset, damage.detail);
+        line(format_args!(
+            "  {}, offset {}: {}{chunk}",
+            damage.file, damage.offset, damage.detail
+        ));
     }
     for missing in store.missing.iter().take(SHOWN_MAX) {
         let by = missing
             .referred_by
             .map_or("the root".to_owned(), |hash| hash.to_string());
-        println!("  chunk {}, referred to by {by}: {}", missing.hash, missing.detail);
+        line(format_args!(
+            "  chunk {}, referred to by {by}: {}",
+            missing.hash, missing.detail
+        ));
     }
     let rest = files.damage.len().saturating_sub(SHOWN_MAX) + store.missing.len().saturating_sub(SHOWN_MAX);
     if rest > 0 {
-        println!("  and {rest} more");
+        line(format_args!("  and {rest} more"));
     }
 }
 
@@ -146,7 +159,7 @@ impl Others {
     async fn open(url: &str, disk: &Disk, config: impl FnOnce() -> anyhow::Result<Config>) -> anyhow::Result<Others> {
         if let Some(path) = url.strip_prefix("file://").filter(|path| path.starts_with('/')) {
             let (source, single) = folder_of_stores(path)?;
-            println!("Reading {path}");
+            line(format_args!("Reading {path}"));
             return Ok(Others::Folder(check(&source, single.as_deref())?));
         }
         if !url.starts_with("http://") {
@@ -175,14 +188,14 @@ async fn repair(disk: &Disk, checked: &[CheckedStore], url: &str, others: &mut O
         let repaired = repair_one(disk, store, (url, others), (&place, &spinner)).await;
         spinner.finish_and_clear();
         match repaired {
-            Ok(kept) => println!(
+            Ok(kept) => line(format_args!(
                 "{place}: made again at root {}; the damaged one is kept in {}",
                 store.files.root.root,
                 disk.describe(&kept)
-            ),
+            )),
             Err(error) => {
                 left += 1;
-                println!("{place}: not repaired: {error}");
+                line(format_args!("{place}: not repaired: {error}"));
             }
         }
     }
@@ -215,7 +228,7 @@ async fn repair_one(
                 bail!("{}", lacking(url, &fetched.absent));
             }
             let (chunks, bytes) = (HumanCount(fetched.copied.chunks), HumanBytes(fetched.copied.bytes));
-            spinner.suspend(|| println!("{place}: {chunks} chunks ({bytes}) came from {url}"));
+            spinner.suspend(|| line(format_args!("{place}: {chunks} chunks ({bytes}) came from {url}")));
             repair_store(disk, store, &[&fetched], &mut copying).await
         }
     };
@@ -247,11 +260,11 @@ fn tell(spinner: &ProgressBar, what: &str, copied: Copied) {
 /// Copies a data folder to a backup.
 pub async fn back_up(folder: String, backup: String) -> anyhow::Result<()> {
     let (databases, copied) = copy(&folder, &backup).await?;
-    println!(
+    line(format_args!(
         "{backup}: {databases} databases as they are now; {} chunks ({}) were new",
         HumanCount(copied.chunks),
         HumanBytes(copied.bytes)
-    );
+    ));
     Ok(())
 }
 
@@ -261,12 +274,12 @@ pub async fn restore(backup: String, folder: String) -> anyhow::Result<()> {
         bail!("{folder} holds databases already: move it away, or name another folder");
     }
     let (databases, copied) = copy(&backup, &folder).await?;
-    println!(
+    line(format_args!(
         "{folder}: {databases} databases, {} chunks ({})",
         HumanCount(copied.chunks),
         HumanBytes(copied.bytes)
-    );
-    println!("Start it with: understudy --data-dir {folder}");
+    ));
+    line(format_args!("Start it with: understudy --data-dir {folder}"));
     Ok(())
 }
 

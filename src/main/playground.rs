@@ -18,6 +18,8 @@ use understudy::runtime::disk::Disk;
 use understudy::runtime::net::TcpListener;
 use understudy::server::Server;
 
+use crate::say;
+
 /// Removes the folder however the playground ends.
 struct Folder(PathBuf);
 
@@ -37,12 +39,9 @@ pub async fn run() -> anyhow::Result<()> {
     let ports = free_ports().await.context("no free local ports")?;
     let first = start(&folder.0, "a", "primary", ports[0], ports[1]).await?;
     let second = start(&folder.0, "b", "standby", ports[1], ports[0]).await?;
-    print!(
-        "{}",
-        guide(&folder.0, first.sql_addr().port(), second.sql_addr().port())
-    );
+    say(&guide(&folder.0, first.sql_addr().port(), second.sql_addr().port()));
     stop.await;
-    println!("stopping");
+    say("stopping\n");
     tokio::join!(first.stop(), second.stop());
     Ok(())
 }

@@ -4,7 +4,7 @@ use super::error::{SqlError, SqlErrorKind};
 use super::text::{self, Style};
 use super::types::pg_type_of_value;
 use crate::chunk::ChunkError;
-use crate::engine::EngineError;
+use crate::engine::{ClusterError, ClusterErrorKind, EngineError};
 use crate::version::{Value, VersionError};
 
 impl From<EngineError> for SqlError {
@@ -106,6 +106,25 @@ fn version_kind(error: &VersionError) -> SqlErrorKind {
     match error {
         VersionError::Chunk(chunk) => chunk_kind(chunk),
         _ => SqlErrorKind::Corrupt,
+    }
+}
+
+impl From<ClusterError> for SqlError {
+    fn from(error: ClusterError) -> SqlError {
+        let kind = match error.kind {
+            ClusterErrorKind::InvalidArgument => SqlErrorKind::InvalidParameter,
+            ClusterErrorKind::WrongState | ClusterErrorKind::NotReplicated => SqlErrorKind::NotInState,
+            ClusterErrorKind::InProgress => SqlErrorKind::ObjectInUse,
+            ClusterErrorKind::NotStored => SqlErrorKind::Io,
+            ClusterErrorKind::Internal => SqlErrorKind::Internal,
+        };
+        SqlError {
+            kind,
+            message: error.message,
+            detail: error.detail,
+            hint: error.hint,
+            position: None,
+        }
     }
 }
 

@@ -160,9 +160,9 @@ fn no_resurrection(history: &History) -> Finding {
         }
     }
     let newest = readers_of_the_newest(history);
-    // (table, key, value) -> when a reader missed it, and in which epoch. The operator may well make somebody primary at
-    // the next one who was never told that it was gone.
-    let mut missed: BTreeMap<(String, i64, i64), (Micros, u64)> = BTreeMap::new();
+    // Place, epoch, server -> when a reader missed it. The operator may well make somebody primary at the next epoch who
+    // was never told that it was gone, and two at the same one.
+    let mut missed: BTreeMap<(Place, u64, &str), Micros> = BTreeMap::new();
     let operations = history.operations();
     for op in &operations {
         let (Some((at, Outcome::Ok { reads })), Some(epoch)) = (op.returned, newest.get(&op.invoke.op).copied()) else {
@@ -174,15 +174,14 @@ fn no_resurrection(history: &History) -> Finding {
             };
             for (value, acknowledged) in values {
                 let place = (read.table.clone(), read.key, *value);
+                let server = op.invoke.server.as_str();
                 if read.values.contains(value) {
-                    let gone = missed
-                        .get(&place)
-                        .filter(|(then, of)| *then < op.invoked_at && *of == epoch);
-                    if let Some((then, _)) = gone {
+                    let gone = missed.get(&(place.clone(), epoch, server));
+                    if let Some(then) = gone.filter(|then| **then < op.invoked_at) {
                         return Some((Some(at), back(&place, *acknowledged, *then, op.client)));
                     }
                 } else if *acknowledged < op.invoked_at {
-                    missed.entry(place).or_insert((at, epoch));
+                    missed.entry((place, epoch, server)).or_insert(at);
                 }
             }
         }
@@ -190,8 +189,10 @@ fn no_resurrection(history: &History) -> Finding {
     let survivor = history.end.primary.as_ref()?;
     let content = history.end.content.get(survivor)?;
     let last = last_epoch(history);
-    let missed = missed.into_iter().filter(|(_, (_, epoch))| *epoch == last);
-    missed.into_iter().find_map(|(place, (then, _))| {
+    let missed = missed
+        .into_iter()
+        .filter(|((_, epoch, server), _)| *epoch == last && server == survivor);
+    missed.into_iter().find_map(|((place, ..), then)| {
         let (table, key, value) = &place;
         let there = content.get(table).and_then(|keys| keys.get(key));
         let acknowledged = known.get(&(table.clone(), *key)).and_then(|values| values.get(value));
@@ -201,7 +202,10 @@ fn no_resurrection(history: &History) -> Finding {
     })
 }
 
-fn back(place: &(String, i64, i64), acknowledged: Micros, missed: Micros, whom: &str) -> String {
+/// Table, key, value.
+type Place = (String, i64, i64);
+
+fn back(place: &Place, acknowledged: Micros, missed: Micros, whom: &str) -> String {
     let (table, key, value) = place;
     format!(
         "{table}, key {key}, value {value} was acknowledged at {}, gone at {} and seen again by {whom}",

@@ -52,7 +52,8 @@ impl Prefix {
     }
 
     fn on_primary(&mut self, server: &str, epoch: u64) {
-        if epoch > self.highest {
+        // At the same epoch too: an operator who makes two primary has two whom others may follow.
+        if epoch >= self.highest {
             self.highest = epoch;
             let held = self.held.iter().filter(|((name, _), _)| name == server);
             let bases = held.map(|((_, database), root)| (database.clone(), root.clone()));

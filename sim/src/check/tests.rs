@@ -268,6 +268,17 @@ fn standby_is_prefix() {
     );
     let stale = promoted.root("c", false, 2, "r2", "s3").root("c", false, 1, "s3", "r3");
     breaks(check, Arg::None, &stale, "after one of epoch 2");
+    // Who is led back to what a primary held when it became one has done nothing wrong, though two became primary.
+    let followed = |others: &[&str]| {
+        let both = primary().root("b", false, 1, "", "r2").root("c", false, 1, "", "r3");
+        let both = others
+            .iter()
+            .fold(both, |story, name| story.role(name, Role::Primary, 2));
+        both.root("c", false, 1, "r3", "r2")
+    };
+    holds(check, Arg::None, &followed(&["b"]));
+    holds(check, Arg::None, &followed(&["a", "b"]));
+    breaks(check, Arg::None, &followed(&["a"]), "went back");
 }
 
 #[test]

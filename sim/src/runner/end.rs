@@ -39,12 +39,12 @@ pub async fn settle(stage: &Stage) -> FinalState {
         .map(|()| since(stage, quiet_at));
     end.roots = stage.servers.roots();
     end.primary = primary(stage);
-    for (server, address) in &stage.directory.servers {
+    for (server, _) in &stage.directory.servers {
         // Whoever does not run at the end is missed by `roots_equal` and `liveness`.
         if !stage.servers.is_ready(server) {
             continue;
         }
-        match read_content(stage, address).await {
+        match read_content(stage, server).await {
             Ok(content) => {
                 end.content.insert(server.clone(), content);
             }
@@ -133,16 +133,22 @@ fn primary(stage: &Stage) -> Option<String> {
 async fn write_again(stage: &Stage) {
     for attempt in 1.. {
         if let Some(name) = primary(stage)
-            && let Some((_, address)) = stage.directory.servers.iter().find(|(server, _)| *server == name)
-            && let Ok(session) = Session::open(address, &stage.directory.login, "liveness").await
-            && session
-                .simple(&format!("CREATE TABLE liveness_{attempt} (k bigint PRIMARY KEY)"))
-                .await
-                .is_ok()
+            && let Ok(session) = stage.directory.open(&name, "liveness").await
+            && make_table(&session, &format!("liveness_{attempt}")).await.is_ok()
         {
             return;
         }
         runtime::sleep(LOOK).await;
+    }
+}
+
+async fn make_table(session: &Session, name: &str) -> Result<(), Failure> {
+    match session.line() {
+        Some(line) => session.over(line.make_lists(name.to_owned(), 0)).await,
+        None => {
+            let statement = format!("CREATE TABLE {name} (k bigint PRIMARY KEY)");
+            session.simple(&statement).await.map(drop)
+        }
     }
 }
 
@@ -165,11 +171,17 @@ async fn roots_equal(stage: &Stage) {
     }
 }
 
-async fn read_content(stage: &Stage, address: &str) -> Result<Content, Failure> {
-    let session = Session::open_patiently(address, &stage.directory.login, "audit at the end").await?;
+async fn read_content(stage: &Stage, server: &str) -> Result<Content, Failure> {
+    let session = stage.directory.open_patiently(server, "audit at the end").await?;
     let mut content = Content::new();
     for workload in &stage.plan.workload {
-        for (table, query) in workload.spec.make().contents() {
+        let workload = workload.spec.make();
+        if let (Some(line), Some((table, _))) = (session.line(), workload.lists()) {
+            let lists = session.over(line.lists(table.clone())).await;
+            content.entry(table).or_default().extend(rows_or_no_table(lists)?);
+            continue;
+        }
+        for (table, query) in workload.contents() {
             let keys = content.entry(table).or_default();
             for row in rows_or_no_table(session.simple(&query).await)? {
                 if let [Some(key), values] = &row[..]

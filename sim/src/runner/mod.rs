@@ -35,9 +35,8 @@ use crate::record::Recorder;
 use crate::report::Report;
 use crate::trace::Trace;
 use crate::units::{Micros, micros_of};
-use crate::workload::Moment;
 use crate::workload::client::{Client, Directory};
-use crate::workload::session::Session;
+use crate::workload::{Moment, Workload};
 use faults::Faults;
 use marks::Marks;
 use observer::NodeNames;
@@ -172,9 +171,10 @@ fn listen(world: &World, recorder: &Recorder) {
 
 async fn play(plan: Arc<Plan>, world: World, recorder: Recorder, names: NodeNames) -> (FinalState, Option<Trouble>) {
     names.enter("operator");
+    let servers = Servers::default();
     let stage = Stage {
-        directory: Arc::new(servers::directory(&plan, &recorder)),
-        servers: Servers::default(),
+        directory: Arc::new(servers.directory(&plan, &recorder)),
+        servers,
         marks: Marks::default(),
         faults: Faults::default(),
         plan,
@@ -227,8 +227,7 @@ fn lay_out(stage: &Stage) {
         // Detached on purpose: it ends with the tables made, or with the world.
         drop(runtime::spawn("set up", async move {
             let mark = format!("setup/{}", spec.name);
-            let statements = spec.make().setup();
-            let mut made = std::pin::pin!(set_up(&setup, &statements));
+            let mut made = std::pin::pin!(set_up(&setup, spec.make()));
             if runtime::timeout(SETUP_LIMIT, &mut made).await.is_err() {
                 setup.marks.reach(&mark);
                 made.await;
@@ -270,14 +269,15 @@ fn lay_out(stage: &Stage) {
 }
 
 /// Makes a workload's tables on every server that takes writes.
-async fn set_up(stage: &Stage, statements: &[String]) {
+async fn set_up(stage: &Stage, workload: Box<dyn Workload>) {
+    let (statements, lists) = (workload.setup(), workload.lists());
     if statements.is_empty() {
         return;
     }
     let mut made = false;
     while !made {
-        for (_, address) in &stage.directory.servers {
-            let Ok(session) = Session::open(address, &stage.directory.login, "setup").await else {
+        for (server, _) in &stage.directory.servers {
+            let Ok(session) = stage.directory.open(server, "setup").await else {
                 continue;
             };
             if !matches!(
@@ -286,10 +286,13 @@ async fn set_up(stage: &Stage, statements: &[String]) {
             ) {
                 continue;
             }
-            made |= session
-                .simple(&format!("BEGIN; {}; COMMIT", statements.join("; ")))
-                .await
-                .is_ok();
+            made |= match (session.line(), &lists) {
+                (Some(line), Some((table, keys))) => session.over(line.make_lists(table.clone(), *keys)).await.is_ok(),
+                _ => {
+                    let statements = format!("BEGIN; {}; COMMIT", statements.join("; "));
+                    session.simple(&statements).await.is_ok()
+                }
+            };
         }
         runtime::sleep(SETUP_PAUSE).await;
     }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use understudy::runtime;
 
 use super::Stage;
-use super::steps::ask;
 use crate::history::What;
 use crate::scenario::cluster::Role;
 use crate::scenario::fault::Operation;
@@ -50,17 +49,24 @@ async fn operate_now(stage: &Stage, label: &str, operation: &Operation) {
 }
 
 async fn assume(stage: &Stage, label: &str, server: &str, role: Role, epoch: u64) {
-    let run = format!("SELECT dolt_assume_cluster_role('{}', {epoch})", role.word());
+    // Wrong as he may be, he sees who has never received anything; what the others have would be given up for nothing.
+    if role == Role::Primary && !stage.servers.has_databases(server) {
+        stage
+            .recorder
+            .detail("operator", "declined", &format!("{label}: {server} has nothing yet"));
+        return;
+    }
     stage.recorder.record(
         "operator",
         What::StepBegins {
-            step: format!("{label}: {server}: {run}"),
+            step: format!("{label}: {server}: assume {} at {epoch}", role.word()),
         },
     );
-    let answer = match ask(stage, server, &run).await {
-        Ok(rows) => format!("{rows:?}"),
-        Err(failure) => failure.to_string(),
+    let answer = match stage.directory.open_patiently(server, "operator").await {
+        Ok(session) => session.assume_role(role, epoch).await,
+        Err(failure) => Err(failure),
     };
+    let answer = answer.unwrap_or_else(|failure| failure.to_string());
     stage
         .recorder
         .detail("operator", "answered", &format!("{server}: {answer}"));
@@ -78,7 +84,7 @@ fn highest_epoch(stage: &Stage) -> u64 {
 }
 
 /// Waits for one primary of the highest epoch and nobody who does not follow it. When that does not come by itself,
-/// promotes whoever committed last among those of the highest epoch.
+/// promotes whoever committed last among those of the highest epoch that has something.
 pub async fn repair(stage: &Stage, label: &str) {
     let members: Vec<&str> = stage
         .plan
@@ -100,6 +106,7 @@ pub async fn repair(stage: &Stage, label: &str) {
             }
             let known = members
                 .iter()
+                .filter(|name| stage.servers.has_databases(name))
                 .filter_map(|name| Some((stage.servers.role(name)?.1, last_commit(stage, name), *name)));
             // The first of those that are equal: a later name is not better.
             let best = known.fold(None, |best: Option<(u64, usize, &str)>, one| match best {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use understudy::config::{self, Source};
+use understudy::config::{self, Config, Source};
 use understudy::engine::{Engine, EngineOptions};
 use understudy::runtime;
 use understudy::runtime::simulated::NodeStart;
-use understudy::server::Server;
+use understudy::server::{Replica, Server, StartError};
 
 use super::Stage;
 use crate::history::{Level, What};
@@ -20,6 +20,7 @@ use crate::scenario::cluster::Role;
 use crate::scenario::knobs::Knobs;
 pub use crate::workload::CLUSTER_PORT;
 use crate::workload::client::Directory;
+use crate::workload::direct::Switchboard;
 use crate::workload::session::Login;
 
 pub const SQL_PORT: u16 = 5432;
@@ -30,11 +31,14 @@ pub struct Servers {
     engines: Arc<Mutex<BTreeMap<String, Engine>>>,
     /// Standbys of those whose configuration is no longer the plan's.
     standbys: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
+    /// Into those that run without SQL.
+    lines: Switchboard,
 }
 
 impl Servers {
     /// Must be called before a server is made to die: what is left of a dead process belongs to nobody.
     pub fn forget(&self, name: &str) {
+        self.lines.disconnect(name);
         let engine = self.engines.lock().remove(name);
         drop(engine);
     }
@@ -60,27 +64,36 @@ impl Servers {
         roots
     }
 
+    /// What clients know.
+    pub fn directory(&self, plan: &Plan, recorder: &Recorder) -> Directory {
+        let servers = plan
+            .servers
+            .iter()
+            .map(|server| (server.name.clone(), format!("{}:{SQL_PORT}", server.name)));
+        Directory {
+            servers: servers.collect(),
+            login: Login {
+                user: "postgres".to_owned(),
+                password: "password".to_owned(),
+                database: "postgres".to_owned(),
+            },
+            lines: (!plan.sql).then(|| self.lines.clone()),
+            recorder: recorder.clone(),
+        }
+    }
+
+    /// Whether the server has a database of users; of one that is down that it has.
+    pub fn has_databases(&self, name: &str) -> bool {
+        let engines = self.engines.lock();
+        engines
+            .get(name)
+            .is_none_or(|engine| engine.databases().iter().any(|database| database.has_root()))
+    }
+
     /// What a running server says its role is.
     pub fn role(&self, name: &str) -> Option<(Role, u64)> {
         let cluster = self.engines.lock().get(name)?.cluster()?;
         Some((Role::from_word(&cluster.role())?, cluster.epoch()))
-    }
-}
-
-pub fn directory(plan: &Plan, recorder: &Recorder) -> Directory {
-    let servers = plan
-        .servers
-        .iter()
-        .map(|server| (server.name.clone(), format!("{}:{SQL_PORT}", server.name)));
-    let login = Login {
-        user: "postgres".to_owned(),
-        password: "password".to_owned(),
-        database: "postgres".to_owned(),
-    };
-    Directory {
-        servers: servers.collect(),
-        login,
-        recorder: recorder.clone(),
     }
 }
 
@@ -156,44 +169,65 @@ async fn serve(stage: Stage, text: String, knobs: Knobs, start: NodeStart) {
             options.store.backlog_bytes_max = backlog;
         }
     };
-    match Server::start_tuned(config, start.disk.clone(), tune).await {
-        Ok(server) => {
-            stage
-                .servers
-                .engines
-                .lock()
-                .insert(name.to_owned(), server.engine().clone());
-            stage.recorder.record(
-                name,
-                What::Ready {
-                    role: stage.servers.role(name),
-                },
-            );
-            server.run_until(runtime::shutdown_signal()).await;
-            stage.servers.forget(name);
-            stage.recorder.record(
-                name,
-                What::Down {
-                    how: "stopped".to_owned(),
-                },
-            );
-        }
+    let served = match stage.plan.sql {
+        true => serve_sql(&stage, name, config, &start, tune).await,
+        false => serve_directly(&stage, name, &config, &start, tune).await,
+    };
+    let how = match served {
+        Ok(()) => "stopped",
         Err(error) => {
-            let message = "the server did not start".to_owned();
             stage.recorder.record(
                 name,
                 What::Log {
                     level: Level::Error,
-                    message,
+                    message: "the server did not start".to_owned(),
                     fields: error.to_string(),
                 },
             );
-            stage.recorder.record(
-                name,
-                What::Down {
-                    how: "did not start".to_owned(),
-                },
-            );
+            "did not start"
         }
+    };
+    stage.recorder.record(name, What::Down { how: how.to_owned() });
+}
+
+async fn serve_sql(
+    stage: &Stage,
+    name: &str,
+    config: Config,
+    start: &NodeStart,
+    tune: impl FnOnce(&mut EngineOptions),
+) -> Result<(), StartError> {
+    let server = Server::start_tuned(config, start.disk.clone(), tune).await?;
+    ready(stage, name, server.engine());
+    server.run_until(runtime::shutdown_signal()).await;
+    stage.servers.forget(name);
+    Ok(())
+}
+
+/// All of the server but SQL: what clients want is done in the engine.
+async fn serve_directly(
+    stage: &Stage,
+    name: &str,
+    config: &Config,
+    start: &NodeStart,
+    tune: impl FnOnce(&mut EngineOptions),
+) -> Result<(), StartError> {
+    let replica = Replica::start_tuned(config, &start.disk, tune).await?;
+    let jobs = stage.servers.lines.connect(name);
+    ready(stage, name, replica.engine());
+    tokio::select! {
+        biased;
+        () = runtime::shutdown_signal() => {}
+        () = jobs.serve(replica.engine()) => {}
     }
+    stage.servers.forget(name);
+    replica.stop().await;
+    Ok(())
+}
+
+fn ready(stage: &Stage, name: &str, engine: &Engine) {
+    let engines = &stage.servers.engines;
+    engines.lock().insert(name.to_owned(), engine.clone());
+    let role = stage.servers.role(name);
+    stage.recorder.record(name, What::Ready { role });
 }

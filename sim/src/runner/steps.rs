@@ -10,7 +10,7 @@ use crate::check::Violation;
 use crate::history::What;
 use crate::plan::PlannedStep;
 use crate::scenario::step::{Action, Condition, Expect, Trigger};
-use crate::workload::session::{Failure, Session};
+use crate::workload::session::Failure;
 
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -148,16 +148,10 @@ async fn act(stage: &Stage, step: &PlannedStep) -> Result<(), Trouble> {
     Ok(())
 }
 
-pub type Answer = Result<Vec<Vec<Option<String>>>, Failure>;
+type Answer = Result<Vec<Vec<Option<String>>>, Failure>;
 
-pub async fn ask(stage: &Stage, server: &str, sql: &str) -> Answer {
-    let (_, address) = stage
-        .directory
-        .servers
-        .iter()
-        .find(|(name, _)| name == server)
-        .expect("the parser took only known servers");
-    let session = Session::open_patiently(address, &stage.directory.login, "operator").await?;
+async fn ask(stage: &Stage, server: &str, sql: &str) -> Answer {
+    let session = stage.directory.open_patiently(server, "operator").await?;
     session.simple(sql).await
 }
 

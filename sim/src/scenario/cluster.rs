@@ -35,6 +35,14 @@ impl Role {
     }
 }
 
+/// The section `cluster:`.
+#[derive(Debug, Default)]
+pub struct ClusterSpec {
+    /// Whether the servers have SQL.
+    pub sql: bool,
+    pub servers: Vec<ServerSpec>,
+}
+
 /// One server of the cluster.
 #[derive(Debug, Clone)]
 pub struct ServerSpec {
@@ -100,9 +108,19 @@ pub fn check_name(what: &str, name: &str, node: &Node) -> Result<(), Complaint> 
     Ok(())
 }
 
-pub fn parse_servers(node: &Node) -> Result<Vec<ServerSpec>, Complaint> {
-    let fields = node.fields("cluster", &["servers"])?;
-    let servers_node = fields.require("servers")?;
+impl ClusterSpec {
+    pub fn parse(node: &Node) -> Result<ClusterSpec, Complaint> {
+        let fields = node.fields("cluster", &["sql", "servers"])?;
+        let sql = match fields.get("sql") {
+            Some(node) => node.word("sql", &["on", "off"])? == "on",
+            None => true,
+        };
+        let servers = parse_servers(fields.require("servers")?)?;
+        Ok(ClusterSpec { sql, servers })
+    }
+}
+
+fn parse_servers(servers_node: &Node) -> Result<Vec<ServerSpec>, Complaint> {
     let entries = servers_node.entries("servers")?;
     if entries.is_empty() || entries.len() > 5 {
         return Err(servers_node.complain(format!("servers: one to five servers are due, found {}", entries.len())));

@@ -27,7 +27,7 @@ use crate::swarm::SwarmSpec;
 use crate::units::{self, Micros};
 use crate::workload::{self, WorkloadSpec};
 use crate::yaml::{Complaint, Node};
-use cluster::{NetworkSpec, ServerSpec};
+use cluster::{ClusterSpec, NetworkSpec, ServerSpec};
 use step::StepSpec;
 
 /// Everything a scenario file says.
@@ -47,6 +47,8 @@ pub struct Scenario {
     pub buggify: Buggify,
     /// A storage engine on its own, instead of servers and what happens to them.
     pub storage: Option<StorageSpec>,
+    /// Whether servers have SQL.
+    pub sql: bool,
     pub servers: Vec<ServerSpec>,
     pub network: NetworkSpec,
     pub workload: Vec<WorkloadSpec>,
@@ -123,6 +125,8 @@ pub const SUITES: &[(&str, &str)] = &[
 
 /// What a scenario of the storage engine cannot say: there are no servers.
 const CLUSTER_KEYS: [&str; 5] = ["swarm", "cluster", "network", "workload", "steps"];
+
+const WITHOUT_SQL: &str = "which `cluster: { sql: off }` leaves out";
 
 const KEYS: &[&str] = &[
     "scenario",
@@ -219,9 +223,9 @@ impl Scenario {
             )));
         }
 
-        let servers = match storage {
-            Some(_) => Vec::new(),
-            None => cluster::parse_servers(fields.require("cluster")?)?,
+        let ClusterSpec { sql, servers } = match storage {
+            Some(_) => ClusterSpec::default(),
+            None => ClusterSpec::parse(fields.require("cluster")?)?,
         };
         let mut names = Names {
             servers: servers.iter().map(|server| server.name.clone()).collect(),
@@ -243,6 +247,12 @@ impl Scenario {
                     spec.name
                 )));
             }
+            if !sql && spec.make().lists().is_none() {
+                return Err(node.complain(format!(
+                    "workload: {} needs SQL, {WITHOUT_SQL}; append does without",
+                    spec.kind
+                )));
+            }
             names.workloads.push(spec.name.clone());
             workload.push(spec);
         }
@@ -254,6 +264,9 @@ impl Scenario {
         };
         for node in steps_nodes {
             let step = step::parse(node, &names)?;
+            if !sql && step.needs_sql() {
+                return Err(node.complain(format!("steps: this one runs SQL, {WITHOUT_SQL}")));
+            }
             if let Some(mark) = &step.name {
                 if names.marks.contains(mark) {
                     return Err(node.complain(format!("steps: two steps are named {mark:?}")));
@@ -307,6 +320,7 @@ impl Scenario {
             swarm,
             storage,
             time_limit,
+            sql,
             servers,
             network,
             workload,

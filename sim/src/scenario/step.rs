@@ -193,6 +193,27 @@ pub fn actions() -> impl Iterator<Item = &'static (&'static str, ParseAction)> {
 
 const TRIGGERS: [&str; 4] = ["at", "after", "every", "when"];
 
+impl StepSpec {
+    /// Whether some server must answer a statement.
+    pub fn needs_sql(&self) -> bool {
+        let condition = match &self.trigger {
+            Trigger::When { condition, .. } => condition.needs_sql(),
+            _ => false,
+        };
+        condition || self.choices.iter().any(|action| matches!(action, Action::Sql { .. }))
+    }
+}
+
+impl Condition {
+    fn needs_sql(&self) -> bool {
+        match self {
+            Condition::Role(_) => false,
+            Condition::Sql { .. } => true,
+            Condition::All(parts) | Condition::Any(parts) => parts.iter().any(Condition::needs_sql),
+        }
+    }
+}
+
 pub fn parse(node: &Node, names: &Names) -> Result<StepSpec, Complaint> {
     let mut allowed = vec!["at", "after", "every", "until", "when", "within", "name"];
     allowed.extend(actions().map(|(word, _)| *word));

@@ -1,6 +1,7 @@
 //! A scenario file that is wrong must say where and what is allowed.
 
 use super::*;
+use crate::plan::Plan;
 
 pub const EXAMPLE: &str = r#"scenario: example
 about: a is cut off and loses power, b takes over.
@@ -451,6 +452,55 @@ fn a_scenario_of_storage_has_no_servers() {
         .map(|_| ())
         .unwrap_err();
     assert!(error.what.contains("is the name of a suite"), "{error}");
+}
+
+#[test]
+fn a_scenario_without_sql_asks_for_none() {
+    let text = "scenario: example
+about: Two servers replicate.
+time_limit: 60s
+cluster: { sql: off, servers: { a: { role: primary, epoch: 1, standbys: [b] }, b: { role: standby, epoch: 1, standbys: [a] } } }
+workload:
+  - append: { on: primary, rate: 10/s, until: end }
+steps:
+  - { at: 5s, name: end, quiet: all }
+check: { always: [epoch_monotone] }
+";
+    let scenario = Scenario::parse("scenarios/example.yaml", text).unwrap();
+    assert!(!scenario.sql && !Plan::new(&scenario, 1).sql);
+    assert!(parse_example().sql && Plan::new(&parse_example(), 1).sql);
+    for (good, bad, line, part) in [
+        (
+            "sql: off",
+            "sql: maybe",
+            4,
+            "unknown word \"maybe\"; allowed here: on, off",
+        ),
+        (
+            "- append",
+            "- bank",
+            6,
+            "bank needs SQL, which `cluster: { sql: off }` leaves out",
+        ),
+        (
+            "quiet: all",
+            "sql: { server: a, run: x, expect: any }",
+            8,
+            "steps: this one runs SQL",
+        ),
+        (
+            "at: 5s",
+            "when: { any: [{ sql: { server: a, run: x, rows: [] } }] }, within: 3s",
+            8,
+            "steps: this one runs SQL",
+        ),
+    ] {
+        let text = text.replacen(good, bad, 1);
+        let error = Scenario::parse("scenarios/example.yaml", &text)
+            .map(|_| ())
+            .unwrap_err();
+        assert!(error.what.contains(part) && error.line == line, "{bad:?}: {error}");
+    }
 }
 
 #[test]

@@ -21,11 +21,12 @@ pub fn scenario_file(plan: &Plan, name: &str, about: &str) -> Option<String> {
         return None;
     }
     let mut text = format!(
-        "scenario: {name}\nabout: {}\nseed: {}\ntime_limit: {}\nbuggify: {}\ncluster:\n  servers:\n",
+        "scenario: {name}\nabout: {}\nseed: {}\ntime_limit: {}\nbuggify: {}\ncluster:\n{}  servers:\n",
         quoted(about),
         plan.seed,
         time(plan.time_limit),
-        written_sites(&plan.buggify)
+        written_sites(&plan.buggify),
+        if plan.sql { "" } else { "  sql: off\n" }
     );
     for server in &plan.servers {
         let _ = writeln!(text, "    {}: {}", server.name, written_server(server));

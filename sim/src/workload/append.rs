@@ -86,6 +86,16 @@ impl Workload for Append {
             }
         }
         client.invoke("append", writes.clone());
+        if let Some(line) = client.session().line() {
+            let appended = line.append(self.table.clone(), keys, writes);
+            return match client.session().over(appended).await {
+                Ok(reads) => {
+                    client.ok(reads);
+                    Ok(())
+                }
+                Err(failure) => Err(client.fail(failure, true)),
+            };
+        }
         let reads = match self.body(client, &keys, &writes).await {
             Ok(reads) => reads,
             Err(failure) => {
@@ -103,6 +113,10 @@ impl Workload for Append {
 
     fn contents(&self) -> Vec<(String, String)> {
         vec![(self.table.clone(), format!("SELECT k, list FROM {}", self.table))]
+    }
+
+    fn lists(&self) -> Option<(String, u64)> {
+        Some((self.table.clone(), self.keys))
     }
 }
 

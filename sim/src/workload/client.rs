@@ -9,6 +9,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use understudy::runtime;
 
+use super::direct::Switchboard;
 use super::session::{Failure, Login, Session};
 use super::{Target, Workload, WorkloadSpec};
 use crate::draw;
@@ -24,7 +25,38 @@ pub struct Directory {
     /// (server, host:port), in the order of the scenario.
     pub servers: Vec<(String, String)>,
     pub login: Login,
+    /// Instead of ports, where servers have no SQL.
+    pub lines: Option<Switchboard>,
     pub recorder: Recorder,
+}
+
+impl Directory {
+    /// A session of a client, who looks elsewhere if it does not come about soon.
+    pub async fn open(&self, server: &str, application: &str) -> Result<Session, Failure> {
+        match &self.lines {
+            None => Session::open(self.address(server), &self.login, application).await,
+            Some(lines) => direct(lines, server),
+        }
+    }
+
+    /// A session of somebody who does not look elsewhere.
+    pub async fn open_patiently(&self, server: &str, application: &str) -> Result<Session, Failure> {
+        match &self.lines {
+            None => Session::open_patiently(self.address(server), &self.login, application).await,
+            Some(lines) => direct(lines, server).map(Session::patient),
+        }
+    }
+
+    fn address(&self, server: &str) -> &str {
+        let found = self.servers.iter().find(|(name, _)| name == server);
+        &found.expect("the parser took only known servers").1
+    }
+}
+
+fn direct(lines: &Switchboard, server: &str) -> Result<Session, Failure> {
+    let line = lines.line(server);
+    line.map(Session::direct)
+        .ok_or_else(|| Failure::Lost("connect: the server is down".to_owned()))
 }
 
 /// No client writes so many values, and none vanishes so often that it would need more.
@@ -110,9 +142,7 @@ impl Client {
     /// The SQL port of the server of this session, and another port of it.
     pub fn ports(&self, other: u16) -> (String, String) {
         let server = &self.current.as_ref().expect("operations run with a session").0;
-        let address = self.directory.servers.iter().find(|(name, _)| name == server);
-        let sql = address.expect("sessions are with servers of the directory").1.clone();
-        (sql, format!("{server}:{other}"))
+        (self.directory.address(server).to_owned(), format!("{server}:{other}"))
     }
 
     pub fn param(&mut self, name: &str) -> u64 {
@@ -188,12 +218,12 @@ impl Client {
         self.disconnect("connection lost");
         let directory = Arc::clone(&self.directory);
         for _ in 0..directory.servers.len() {
-            let (server, address) = &directory.servers[self.next_server % directory.servers.len()];
+            let (server, _) = &directory.servers[self.next_server % directory.servers.len()];
             if matches!(&self.spec.on, Target::Server(wanted) if wanted != server) {
                 self.next_server += 1;
                 continue;
             }
-            if let Ok(session) = Session::open(address, &directory.login, &self.name).await
+            if let Ok(session) = directory.open(server, &self.name).await
                 && self.suits(&session).await
             {
                 directory

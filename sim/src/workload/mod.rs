@@ -12,6 +12,7 @@ pub mod bank;
 pub mod client;
 pub mod counter;
 pub mod ddl;
+pub mod direct;
 mod known;
 pub mod large;
 pub mod register;
@@ -79,6 +80,11 @@ pub trait Workload: Send {
 
     /// (table, query of key and comma-separated values): what the workload holds, for the comparison at the end.
     fn contents(&self) -> Vec<(String, String)>;
+
+    /// The table of lists and how many it has, of a workload that knows how to do without SQL.
+    fn lists(&self) -> Option<(String, u64)> {
+        None
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! One SQL session over the simulated network, and what its errors mean.
+//! One session with a server, by SQL over the simulated network or directly, and what its errors mean.
 //!
 //! Invariant: an error is called certain only if the statement that failed cannot have committed. A lost connection, a
 //! time-out and 40003 leave it unknown once a commit was on its way.
@@ -9,7 +9,9 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage, types::ToSql};
 use understudy::runtime;
 use understudy::runtime::net::TcpStream;
 
+use super::direct::Line;
 use crate::history::Outcome;
+use crate::scenario::cluster::Role;
 
 /// How long a client waits for a connection and for an answer before it gives up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -99,10 +101,19 @@ pub struct Login {
 }
 
 pub struct Session {
-    client: Client,
+    way: Way,
     answer_timeout: Duration,
-    /// Ends the connection when the session is dropped.
-    _driver: runtime::AbortOnDrop<()>,
+}
+
+/// How the server is spoken to.
+enum Way {
+    Sql {
+        client: Client,
+        /// Ends the connection when the session is dropped.
+        _driver: runtime::AbortOnDrop<()>,
+    },
+    /// It has no SQL.
+    Direct(Line),
 }
 
 impl Session {
@@ -114,10 +125,7 @@ impl Session {
     /// As [`Session::open`], for somebody who does not look elsewhere.
     pub async fn open_patiently(address: &str, login: &Login, application: &str) -> Result<Session, Failure> {
         let session = Session::open_within(OPERATOR_CONNECT_TIMEOUT, address, login, application).await?;
-        Ok(Session {
-            answer_timeout: OPERATOR_ANSWER_TIMEOUT,
-            ..session
-        })
+        Ok(session.patient())
     }
 
     async fn open_within(limit: Duration, address: &str, login: &Login, application: &str) -> Result<Session, Failure> {
@@ -138,16 +146,53 @@ impl Session {
             // How a connection ends is learned from the statement that waits on it.
             let _ = connection.await;
         });
-        Ok(Session {
+        let way = Way::Sql {
             client,
-            answer_timeout: ANSWER_TIMEOUT,
             _driver: driver.abort_on_drop(),
+        };
+        Ok(Session {
+            way,
+            answer_timeout: ANSWER_TIMEOUT,
         })
+    }
+
+    pub fn direct(line: Line) -> Session {
+        Session {
+            way: Way::Direct(line),
+            answer_timeout: ANSWER_TIMEOUT,
+        }
+    }
+
+    /// As of somebody who does not look elsewhere.
+    pub fn patient(self) -> Session {
+        Session {
+            answer_timeout: OPERATOR_ANSWER_TIMEOUT,
+            ..self
+        }
+    }
+
+    /// The line into a server that has no SQL.
+    pub fn line(&self) -> Option<&Line> {
+        match &self.way {
+            Way::Sql { .. } => None,
+            Way::Direct(line) => Some(line),
+        }
+    }
+
+    fn client(&self) -> Result<&Client, Failure> {
+        match &self.way {
+            Way::Sql { client, .. } => Ok(client),
+            Way::Direct(_) => Err(Failure::Refused {
+                sqlstate: "0A000".to_owned(),
+                message: "this server has no SQL".to_owned(),
+            }),
+        }
     }
 
     /// The simple protocol: several statements, text rows.
     pub async fn simple(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, Failure> {
-        let messages = in_time(self.answer_timeout, async { Ok(self.client.simple_query(sql).await?) }).await?;
+        let client = self.client()?;
+        let messages = in_time(self.answer_timeout, async { Ok(client.simple_query(sql).await?) }).await?;
         let rows = messages.into_iter().filter_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(
                 (0..row.len())
@@ -161,14 +206,20 @@ impl Session {
 
     /// The extended protocol: one statement with parameters.
     pub async fn execute(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<u64, Failure> {
-        in_time(self.answer_timeout, async {
-            Ok(self.client.execute(sql, params).await?)
-        })
-        .await
+        let client = self.client()?;
+        in_time(self.answer_timeout, async { Ok(client.execute(sql, params).await?) }).await
+    }
+
+    /// What comes over a line, in time.
+    pub async fn over<T>(&self, answer: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        in_time(self.answer_timeout, answer).await
     }
 
     /// `SHOW dolt_cluster_role`, or None on a server of its own.
     pub async fn role(&self) -> Result<Option<String>, Failure> {
+        if let Way::Direct(line) = &self.way {
+            return self.over(line.role()).await;
+        }
         match self.simple("SHOW dolt_cluster_role").await {
             Ok(rows) => Ok(rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten()),
             Err(Failure::Refused { sqlstate, .. }) if sqlstate == "42704" => Ok(None),
@@ -176,8 +227,27 @@ impl Session {
         }
     }
 
+    /// Changes the server's role, and says what it answered.
+    pub async fn assume_role(&self, role: Role, epoch: u64) -> Result<String, Failure> {
+        match &self.way {
+            Way::Sql { .. } => {
+                let run = format!("SELECT dolt_assume_cluster_role('{}', {epoch})", role.word());
+                self.simple(&run).await.map(|rows| format!("{rows:?}"))
+            }
+            Way::Direct(line) => {
+                let epoch = i64::try_from(epoch).expect("epochs of scenarios are small");
+                self.over(line.assume(role.word(), epoch))
+                    .await
+                    .map(|()| "done".to_owned())
+            }
+        }
+    }
+
     pub fn is_closed(&self) -> bool {
-        self.client.is_closed()
+        match &self.way {
+            Way::Sql { client, .. } => client.is_closed(),
+            Way::Direct(line) => line.is_closed(),
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! `dolt_assume_cluster_role(role, epoch)`: an operator changes this server's role.
 
 use super::{required, wrong_count};
-use crate::engine::ClusterErrorKind;
 use crate::sql::error::{SqlError, SqlErrorKind};
 use crate::sql::session::Session;
 use crate::version::Value;
@@ -41,22 +40,7 @@ impl Session {
         })?;
         let before = cluster.role();
         let outcome = cluster.assume_role(role, epoch, self.handle.id()).await;
-        outcome.map_err(|error| {
-            let kind = match error.kind {
-                ClusterErrorKind::InvalidArgument => SqlErrorKind::InvalidParameter,
-                ClusterErrorKind::WrongState | ClusterErrorKind::NotReplicated => SqlErrorKind::NotInState,
-                ClusterErrorKind::InProgress => SqlErrorKind::ObjectInUse,
-                ClusterErrorKind::NotStored => SqlErrorKind::Io,
-                ClusterErrorKind::Internal => SqlErrorKind::Internal,
-            };
-            SqlError {
-                kind,
-                message: error.message,
-                detail: error.detail,
-                hint: error.hint,
-                position: None,
-            }
-        })?;
+        outcome?;
         if cluster.role() != before {
             self.give_up();
             self.engine.sessions().taint(self.handle.id());

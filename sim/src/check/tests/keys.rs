@@ -159,6 +159,9 @@ fn no_resurrection() {
     // Nor is one who is made primary at the next epoch and was never told.
     let promoted = lost().role("a", Role::Primary, 3);
     holds(check, Arg::None, &ended(look(promoted, 3, "a", &[10]), &[10]));
+    // Two that an operator makes primary at the same epoch hold what each of them holds.
+    let both = lost().role("a", Role::Primary, 2);
+    holds(check, Arg::None, &look(look(both, 3, "a", &[10]), 4, "b", &[]));
     // The old primary, which still has it, is no news; and a reader that began before the acknowledgement is none either.
     holds(check, Arg::None, &look(lost(), 3, "a", &[10]));
     let early = look(Story::default().role("a", Role::Primary, 1), 2, "a", &[]);
