@@ -222,6 +222,11 @@ async fn c_092_a_killed_primary_returns_stale_and_becomes_a_standby() {
     )
     .await;
     assert_eq!(role(&pair.b).await, ("primary".into(), "2".into()));
+    let log = pair.a.log();
+    assert!(
+        log.contains("replacing a root the primary does not know database=\"postgres\""),
+        "{log}"
+    );
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use crate::chunk::{Hash, StoreOptions};
 use crate::config::{BootstrapRole, ClusterConfig, ClusterListener, Endpoint, StandbyRemote};
 use crate::engine::{
@@ -20,6 +22,44 @@ use crate::version::{Column, ColumnType, TableName, TableSchema, Value, encode_k
 const LIMIT: Duration = Duration::from_secs(30);
 /// What tests wait for a demotion that cannot succeed.
 pub const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+
+/// What is logged on this thread, for as long as this lives.
+pub struct LogOfThread {
+    text: Arc<Mutex<Vec<u8>>>,
+    _listening: tracing::subscriber::DefaultGuard,
+}
+
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl LogOfThread {
+    pub fn listen() -> LogOfThread {
+        let text = Arc::new(Mutex::new(Vec::new()));
+        let lines = text.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || Lines(lines.clone()))
+            .finish();
+        LogOfThread {
+            text,
+            _listening: tracing::subscriber::set_default(subscriber),
+        }
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.text.lock().clone()).expect("log lines are text")
+    }
+}
 
 pub struct Server {
     pub disk: SimDisk,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::harness::{free_ports, pair, server, stopped_pair, until};
+use super::harness::{LogOfThread, free_ports, pair, server, stopped_pair, until};
 use crate::config::BootstrapRole;
 use crate::runtime;
 use crate::runtime::disk::simulated::DiskFaults;
@@ -227,10 +227,12 @@ async fn breaking_link(port: u16, bytes: usize) -> u16 {
     proxy
 }
 
-/// The second commit alone is far more than any connection carries, and would be sent from its beginning each time.
-#[tokio::test(flavor = "multi_thread")]
+/// The second commit alone is far more than any connection carries, and would be sent from its beginning each time. On
+/// one thread, whose log is read.
+#[tokio::test]
 async fn a_commit_arrives_over_connections_that_break_long_before_its_end() {
     const CARRIED: usize = 400 * 1024;
+    let log = LogOfThread::listen();
     let [a, b] = free_ports().await;
     let proxy = breaking_link(b, CARRIED).await;
     let mut a = server(1, a, &[proxy], BootstrapRole::Primary, 1);
@@ -250,6 +252,13 @@ async fn a_commit_arrives_over_connections_that_break_long_before_its_end() {
     )
     .await;
     assert_eq!(b.ids("app").len(), 100_000);
+    let log = log.text();
+    let taken = |line: &&str| line.contains("taking over the primary's database") && line.contains("database=\"app\"");
+    assert!(log.lines().any(|line| taken(&line)), "{log}");
+    assert!(
+        !log.contains("replacing a root"),
+        "nothing that it had alone is given up: {log}"
+    );
 }
 
 /// What is deleted and inserted again has chunks that the primary stored long ago and a standby that walked has not.
