@@ -18,8 +18,8 @@ use super::{Database, EngineError, keyless};
 use crate::chunk::{ChunkStore, Hash};
 use crate::prolly::KEY_BYTES_MAX;
 use crate::version::{
-    EncodedTuple, Row, TableName, TableSchema, VALUE_BYTES_MAX, Value, decode_tuple, encode_key, encode_tuple,
-    keyless_key,
+    EncodedTuple, Row, TableName, TableSchema, VALUE_BYTES_MAX, Value, decode_columns, decode_tuple, encode_key,
+    encode_tuple, keyless_key,
 };
 
 /// A transaction on branch `main` of one database. Dropping it forgets its edits. A clone goes its own way: readers keep
@@ -141,6 +141,20 @@ impl Transaction {
                 &view.schema,
                 &tuple.bytes,
                 &tuple.over(self.store()),
+            )?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Like [`get`](Self::get), with NULL in place of every column that is not `wanted`: what is not asked for is not read.
+    pub fn get_columns(&self, name: &TableName, key: &[u8], wanted: &[bool]) -> Result<Option<Row>, EngineError> {
+        let view = self.view(name)?;
+        match view.tuple(self.store(), key)? {
+            Some(tuple) => Ok(Some(decode_columns(
+                &view.schema,
+                &tuple.bytes,
+                &tuple.over(self.store()),
+                wanted,
             )?)),
             None => Ok(None),
         }

@@ -134,7 +134,7 @@ impl Session {
                 SelectItem::Wildcard(_) => {
                     for (position, column) in target.schema.columns.iter().enumerate() {
                         fields.push(field_of(column));
-                        let compiled = Compiled::column(position, pg_type(column.column_type));
+                        let compiled = compiler.at(position, pg_type(column.column_type));
                         outputs.push(Evaluation::Compiled(compiled));
                     }
                     continue;

@@ -71,8 +71,8 @@ fn column_at<'a>(compiler: &Compiler<'a>, position: usize) -> Result<&'a crate::
 }
 
 fn all_columns(compiler: &mut Compiler<'_>, name: Option<&str>, outputs: &mut Vec<Output>) -> Result<(), Declined> {
-    let found = compiler
-        .relations
+    let relations = compiler.relations;
+    let found = relations
         .iter()
         .find(|relation| name.is_none_or(|name| relation.name == name));
     let Some(relation) = found else {
@@ -86,7 +86,7 @@ fn all_columns(compiler: &mut Compiler<'_>, name: Option<&str>, outputs: &mut Ve
         });
     };
     for (position, column) in relation.schema.columns.iter().enumerate() {
-        let compiled = Compiled::column(relation.offset + position, pg_type(column.column_type));
+        let compiled = compiler.at(relation.offset + position, pg_type(column.column_type));
         outputs.push(Output {
             field: field_of(column),
             compiled,

@@ -125,7 +125,12 @@ fn look_up(
         Err(Declined::Wrong(error)) => return Err(error),
     };
     let row = match found {
-        Keys::One(key) => transaction.get(&table, &key)?,
+        Keys::One(key) => {
+            let used: Vec<bool> = (0..schema.columns.len())
+                .map(|position| compiler.uses(position))
+                .collect();
+            transaction.get_columns(&table, &key, &used)?
+        }
         Keys::Nothing | Keys::Range(..) => None,
     };
     match row {

@@ -7,21 +7,12 @@ use super::{Compiled, Node, Parameters};
 use crate::runtime;
 use crate::sql::cast;
 use crate::sql::error::{SqlError, SqlErrorKind};
-use crate::sql::result::PgType;
 use crate::version::Value;
 
 /// Longest text that an expression makes, as in PostgreSQL.
 const TEXT_BYTES_MAX: usize = (1 << 30) - 1;
 
 impl Compiled {
-    /// The row's value at a position.
-    pub fn column(position: usize, pg_type: PgType) -> Compiled {
-        Compiled {
-            node: Node::Column(position),
-            pg_type,
-        }
-    }
-
     /// The position of the row's value that this is, if it is a bare column.
     pub fn as_column(&self) -> Option<usize> {
         match self.node {

@@ -7,6 +7,7 @@
 mod evaluate;
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use super::operators::{Arithmetic, arithmetic_type, comparable};
 use crate::runtime::{self, WallTime};
@@ -175,6 +176,8 @@ pub struct Compiler<'a> {
     pub relations: &'a [Relation<'a>],
     pub surroundings: &'a Surroundings,
     pub parameters: ParameterTypes,
+    /// The positions of a row that what was compiled so far may read.
+    used: BTreeSet<usize>,
 }
 
 impl<'a> Compiler<'a> {
@@ -183,6 +186,21 @@ impl<'a> Compiler<'a> {
             relations,
             surroundings,
             parameters,
+            used: BTreeSet::new(),
+        }
+    }
+
+    /// Whether something that was compiled may read this position of a row.
+    pub fn uses(&self, position: usize) -> bool {
+        self.used.contains(&position)
+    }
+
+    /// The value at a position.
+    pub fn at(&mut self, position: usize, pg_type: PgType) -> Compiled {
+        self.used.insert(position);
+        Compiled {
+            node: Node::Column(position),
+            pg_type,
         }
     }
 
@@ -302,9 +320,9 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn column(&self, relation: Option<&Ident>, name: &Ident) -> Result<Compiled, Declined> {
+    fn column(&mut self, relation: Option<&Ident>, name: &Ident) -> Result<Compiled, Declined> {
         let column = folded(name);
-        let mut found: Option<Compiled> = None;
+        let mut found = None;
         for candidate in self.relations {
             if relation.is_some_and(|relation| folded(relation) != candidate.name) {
                 continue;
@@ -318,14 +336,12 @@ impl<'a> Compiler<'a> {
                     .into());
                 }
                 let pg_type = pg_type(candidate.schema.columns[position].column_type);
-                found = Some(Compiled {
-                    node: Node::Column(candidate.offset + position),
-                    pg_type,
-                });
+                found = Some((candidate.offset + position, pg_type));
             }
         }
         // Unknown names go to the plan: it may know them (whole-row references), or words the error.
-        found.ok_or(Declined::NeedsPlan)
+        let (position, pg_type) = found.ok_or(Declined::NeedsPlan)?;
+        Ok(self.at(position, pg_type))
     }
 
     fn unary(&mut self, operator: UnaryOperator, inner: &Expr, wanted: Option<&PgType>) -> Result<Compiled, Declined> {

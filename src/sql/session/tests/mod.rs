@@ -113,16 +113,20 @@ fn shown(row: &[Value], fields: &[FieldInfo]) -> String {
 
 impl World {
     async fn new() -> World {
+        World::on(&SimDisk::new(1), StoreOptions::default()).await
+    }
+
+    async fn on(disk: &SimDisk, store: StoreOptions) -> World {
         let options = EngineOptions {
             superuser: Superuser {
                 name: "postgres".to_string(),
                 password: "password".to_string(),
             },
             read_only: None,
-            store: StoreOptions::default(),
+            store,
             auto_collect: None,
         };
-        let engine = Engine::open(SimDisk::new(1).disk(), options).await.unwrap();
+        let engine = Engine::open(disk.disk(), options).await.unwrap();
         engine.create_database("shop").await.unwrap();
         World { engine }
     }

@@ -1,6 +1,7 @@
 //! Statements that go through a plan, and that they agree with those that do not.
 
 use super::*;
+use crate::chunk::ChunkCache;
 
 #[tokio::test]
 async fn writes_that_need_a_plan_find_their_rows_by_it() {
@@ -260,4 +261,58 @@ async fn an_offset_is_skipped_and_rows_are_counted_by_the_tree() {
     );
     run(&mut session, "ROLLBACK").await;
     assert_eq!(rows(&mut session, count).await, ["20000"]);
+}
+
+/// A damaged value hurts only whoever asks for it.
+#[tokio::test]
+async fn a_query_reads_no_large_value_that_it_does_not_show() {
+    let disk = SimDisk::new(1);
+    let store = StoreOptions {
+        cache: ChunkCache::new(0),
+        ..StoreOptions::default()
+    };
+    let world = World::on(&disk, store).await;
+    let mut session = world.session();
+    // Hex digits of a hash: nothing that compression would find to pay.
+    let body: String = (0..400u32)
+        .map(|n| blake3::hash(&n.to_le_bytes()).to_hex().to_string())
+        .collect();
+    run(
+        &mut session,
+        "CREATE TABLE d (id int PRIMARY KEY, title text, body text)",
+    )
+    .await;
+    run(&mut session, &format!("INSERT INTO d VALUES (1, 'short', '{body}')")).await;
+    let process = disk.disk();
+    let folder = format!("databases/{}", process.list("databases").unwrap()[0].name);
+    let mut flipped = 0;
+    for file in process.list(&folder).unwrap() {
+        let path = format!("{folder}/{}", file.name);
+        let bytes = process.read(&path).unwrap_or_default();
+        let needle = &body.as_bytes()[..64];
+        if let Some(at) = bytes.windows(needle.len()).position(|window| window == needle) {
+            disk.flip_bit(&path, at as u64, 0).unwrap();
+            flipped += 1;
+        }
+    }
+    assert_eq!(flipped, 1, "the value lies in the log as it is");
+    for query in [
+        "SELECT id, title FROM d WHERE id = 1",
+        "SELECT d.title, 1 + id FROM d WHERE id = 1 AND title > 'a'",
+        "SELECT title FROM d WHERE title LIKE 's%'",
+    ] {
+        let answer = run(&mut session, query).await;
+        assert_eq!(answer.last().unwrap(), "SELECT 1", "{query}: {answer:?}");
+    }
+    for query in [
+        "SELECT * FROM d WHERE id = 1",
+        "SELECT id FROM d WHERE id = 1 AND body > 'a'",
+        "SELECT length(body) FROM d",
+    ] {
+        let answer = run(&mut session, query).await;
+        assert!(
+            answer.last().unwrap().contains("is damaged at offset"),
+            "{query}: {answer:?}"
+        );
+    }
 }
