@@ -49,23 +49,56 @@ fn no_input_with_a_changed_byte_does_harm() {
     }
 }
 
-/// Writes the first inputs of each corpus: what the store and the maps themselves make. Run by name after the format has
-/// changed, with UNDERSTUDY_WRITE_CORPUS set.
+/// Whether to write what is kept anew: UNDERSTUDY_WRITE_CORPUS is `store`, and then, in another build, `inputs`. Run both
+/// after the format has changed.
+fn writes(what: &str) -> bool {
+    std::env::var_os("UNDERSTUDY_WRITE_CORPUS").is_some_and(|word| word == what)
+}
+
+/// The first inputs of each corpus are what the store and the maps themselves make.
 #[test]
 fn the_corpus_holds_what_is_valid() {
     let fresh = valid_inputs();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
     for (target, name, input) in fresh {
         let path = folder.join(target).join(name);
-        if std::env::var_os("UNDERSTUDY_WRITE_CORPUS").is_some() {
+        if writes("inputs") {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(&path, &input).unwrap();
         }
-        assert!(
-            std::fs::read(&path).is_ok_and(|kept| kept.len() == input.len()),
-            "{}",
+        assert_eq!(
+            std::fs::read(&path).ok().as_ref(),
+            Some(&input),
+            "{}: the format has changed; write the corpus again",
             path.display()
         );
+    }
+}
+
+/// The store that inputs are put into is one that is made today, but for its id; and its checksums are those that the
+/// target would give it.
+#[test]
+fn the_kept_store_is_of_todays_format() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let disk = runtime.unwrap().block_on(targets::make_small_store());
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/store");
+    let made: Vec<_> = disk.list("s").unwrap().into_iter().map(|entry| entry.name).collect();
+    if writes("store") {
+        std::fs::create_dir_all(&folder).unwrap();
+        for name in &made {
+            let bytes = disk.read(&format!("s/{name}")).unwrap();
+            std::fs::write(folder.join(name), bytes).unwrap();
+        }
+    }
+    assert_eq!(made, targets::SMALL_STORE.map(|(name, _)| name));
+    for (name, bytes) in targets::SMALL_STORE {
+        let fresh = disk.read(&format!("s/{name}")).unwrap();
+        assert_eq!(fresh.len(), bytes.len(), "{name}");
+        assert_eq!(targets::with_checksums(name, bytes), bytes, "{name}");
+        if name.ends_with(".seg") {
+            // What it holds; ids and checksums differ.
+            assert_eq!(fresh[28..88], bytes[28..88], "{name}");
+        }
     }
 }
 
@@ -75,15 +108,10 @@ fn valid_inputs() -> Vec<(&'static str, String, Vec<u8>)> {
     use understudy::version::{Commit, Person, RootValue, Value, encode_tuple};
 
     let mut inputs = Vec::new();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let disk = runtime.block_on(targets::small_store());
-    for (number, name) in targets::files_of(&disk).into_iter().enumerate() {
+    for (number, (name, bytes)) in targets::SMALL_STORE.into_iter().enumerate() {
         let mut input = vec![number as u8];
-        input.extend(disk.read(&format!("s/{name}")).unwrap());
-        inputs.push(("store", name, input));
+        input.extend_from_slice(bytes);
+        inputs.push(("store", name.to_owned(), input));
     }
     let mut batch = ChunkBatch::new(&NoChunks);
     let entries = (0..2000u32).map(|i| (i.to_be_bytes().to_vec(), vec![i as u8 & 0x7f; 20]));

@@ -27,6 +27,7 @@ mod recovery;
 mod seal;
 mod store;
 mod sync;
+mod synced;
 #[cfg(all(test, not(madsim)))]
 mod tests;
 mod write;

@@ -23,7 +23,8 @@ use super::format::{
 };
 use super::index::{Index, Location};
 use super::reader::{LogReader, Segment, SegmentReader, Step, detail};
-use super::recovery::{MANIFEST, Recovered, Recovery, look, recover, write_manifest};
+use super::recovery::{Cut, MANIFEST, Recovered, Recovery, look, recover, write_manifest};
+use super::synced::TellSynced;
 use super::write::{Log, begin_segment};
 use super::{HASH_BYTES, Hash};
 use crate::runtime::disk::Disk;
@@ -64,6 +65,7 @@ pub struct ChunkStore {
 
 pub(super) struct Inner {
     pub disk: Disk,
+    pub tell_synced: TellSynced,
     pub store: [u8; 16],
     pub segment_bytes_max: u64,
     pub backlog_bytes_max: u64,
@@ -207,11 +209,29 @@ impl ChunkStore {
             read_bytes: found.read_bytes,
             cut: found.cut.clone(),
         };
-        Ok((ChunkStore::assemble(home, found, options), recovery))
+        if let Some(Cut {
+            file,
+            offset,
+            bytes,
+            detail,
+        }) = &found.cut
+        {
+            tracing::warn!(
+                file,
+                offset,
+                bytes,
+                detail,
+                "the end of the log is cut off: a write that was under way when the last process ended, or, if it ended in order, \
+                 damage to the newest commits"
+            );
+        }
+        let tell_synced = TellSynced::open(&home, found.store);
+        Ok((ChunkStore::assemble(home, found, options, tell_synced), recovery))
     }
 
-    fn assemble(home: Disk, found: Recovered, options: &StoreOptions) -> ChunkStore {
+    fn assemble(home: Disk, found: Recovered, options: &StoreOptions, tell_synced: TellSynced) -> ChunkStore {
         let root_end = found.roots.back().map_or(found.end, |root| root.end);
+        tell_synced.tell(root_end);
         let log = Log {
             active: found.segments.log.last().expect("a store has a segment").clone(),
             contents: found.contents,
@@ -231,6 +251,7 @@ impl ChunkStore {
         };
         let inner = Inner {
             disk: home,
+            tell_synced,
             store: found.store,
             segment_bytes_max: options.segment_bytes_max.min(SEGMENT_BYTES_LIMIT),
             backlog_bytes_max: options.backlog_bytes_max,
@@ -265,7 +286,8 @@ impl ChunkStore {
             }
             runtime::sleep(Duration::from_millis(20)).await;
         };
-        let store = ChunkStore::assemble(home, found, options);
+        let nobody = TellSynced::none(found.store);
+        let store = ChunkStore::assemble(home, found, options, nobody);
         store.inner.log.lock().closed = Some("it was opened for reading only".into());
         Ok(store)
     }

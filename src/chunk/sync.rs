@@ -184,6 +184,10 @@ impl Inner {
                     log.published_end = round.root_end;
                     // Under the lock, so that followers see roots in order and never ahead of `published`.
                     self.published.send_replace(round.root);
+                    // What comes next tells it by itself.
+                    if !log.sync.wanted {
+                        self.tell_synced.tell(round.root_end);
+                    }
                 }
                 let rest = log
                     .sealed

@@ -10,6 +10,7 @@ mod index_file;
 mod manifest;
 mod record;
 mod segment;
+mod synced;
 
 pub(super) use index_file::{IndexFile, IndexedChunk};
 pub(super) use manifest::{Manifest, PackEntry};
@@ -19,6 +20,7 @@ pub(super) use record::{
     encode_chunk, encode_root, parse_record,
 };
 pub(super) use segment::{PACK_NUMBER_BASE, Seed, SegmentHeader};
+pub(super) use synced::Synced;
 
 use super::Hash;
 use crate::runtime::WallTime;

@@ -65,6 +65,13 @@ const SYNCED: Position = Position {
     offset: 4096,
 };
 
+fn synced() -> Synced {
+    Synced {
+        store: header().store,
+        up_to: SYNCED,
+    }
+}
+
 fn chunk_record(chunk: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let stored = StoredChunk::encode(Hash::of(chunk), &Bytes::copy_from_slice(chunk));
@@ -104,10 +111,12 @@ fn files_are_golden() {
             ("chunk record, LZ4", hex(&chunk_record(&[7; 1000]))),
             ("root record", hex(&root_record())),
             ("index file", hex(&index_file().encode())),
+            ("synced", hex(&synced().encode())),
         ].map(|(name, hex)| format!("{name}: {hex}")).join("\n"));
     });
     assert_eq!(root_record().len(), ROOT_RECORD_BYTES);
     assert_eq!(root_record()[..8], ROOT_MARK);
+    assert_eq!(synced().encode().len(), Synced::BYTES);
 }
 
 #[test]
@@ -118,6 +127,7 @@ fn what_is_written_is_read() {
         Ok(SegmentHeader { ..header() })
     );
     assert_eq!(IndexFile::parse(&index_file().encode()), Ok(index_file()));
+    assert_eq!(Synced::parse(&synced().encode()), Ok(synced()));
     let seed = header().seed();
     assert_eq!(
         chunk_of(parse(seed, 96, &chunk_record(b"chunk"))),
@@ -166,7 +176,7 @@ fn a_record_elsewhere_is_no_record() {
 #[test]
 fn every_flipped_bit_is_noticed() {
     let seed = header().seed();
-    let forms: [(&str, Vec<u8>, Box<dyn Fn(&[u8]) -> bool>); 6] = [
+    let forms: [(&str, Vec<u8>, Box<dyn Fn(&[u8]) -> bool>); 7] = [
         (
             "manifest",
             manifest().encode(),
@@ -181,6 +191,11 @@ fn every_flipped_bit_is_noticed() {
             "index file",
             index_file().encode(),
             Box::new(|bytes| IndexFile::parse(bytes).is_err()),
+        ),
+        (
+            "synced",
+            synced().encode(),
+            Box::new(|bytes| Synced::parse(bytes).is_err()),
         ),
         (
             "plain chunk",
@@ -238,7 +253,7 @@ proptest! {
             bytes[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
         }
         let bytes = seal_envelope(bytes);
-        let _ = (Manifest::parse(&bytes), IndexFile::parse(&bytes));
+        let _ = (Manifest::parse(&bytes), IndexFile::parse(&bytes), Synced::parse(&bytes));
         if let Some(first) = bytes.first_chunk() {
             let _ = SegmentHeader::parse(first);
         }

@@ -3,7 +3,7 @@
 //! A power cut may have lost any write that was not synced, and kept any later one. So a bad place in the log is one
 //! of two things, and the log itself tells which: every root record says up to where the log was synced when the record
 //! was written, and the manifest says the same for whole segments.
-//! - Behind everything that any valid record proves synced, it is the torn tail of writes that nobody was told of. The
+//! - Behind everything that any valid record, or the file `SYNCED`, proves synced, it is the torn tail of writes that nobody was told of. The
 //!   tail is cut after the last root that is whole, and the cut is reported.
 //! - Before that, something damaged what was safe: refused, with file and offset, and the files stay as they are.
 //!
@@ -22,6 +22,7 @@ use super::index::{Index, Location};
 use super::reader::{Segment, format_error};
 use super::seal::{Contents, Sealed, read_pack_index, write_index_file};
 use super::store::{Pack, Segments};
+use super::synced::read_synced;
 use crate::runtime::disk::{Disk, OpenMode};
 use crate::runtime::sometimes;
 use scan::Scan;
@@ -78,18 +79,21 @@ pub(super) struct Recovered {
 /// Opens what lies in `disk`, a store's folder.
 pub(super) async fn recover(disk: &Disk) -> Result<Recovered, ChunkError> {
     let manifest = read_manifest(disk)?;
+    let synced = read_synced(disk, manifest.store);
     let packs = open_packs(disk, &manifest, OpenMode::ReadWrite)?;
     let found = open_segments(disk, &manifest, OpenMode::ReadWrite)?;
-    let scan = Scan::of(disk, &found, &manifest)?;
+    let scan = Scan::of(disk, &found, &manifest, synced)?;
     settle(disk, &manifest, packs, found, scan).await
 }
 
 /// Reads what lies in `disk` without changing it: up to the last root that is whole.
 pub(super) fn look(disk: &Disk) -> Result<Recovered, ChunkError> {
     let manifest = read_manifest(disk)?;
+    // Before the log, to which a writer may be adding: what it says is then there.
+    let synced = read_synced(disk, manifest.store);
     let packs = open_packs(disk, &manifest, OpenMode::Read)?;
     let found = open_segments(disk, &manifest, OpenMode::Read)?;
-    let scan = Scan::of(disk, &found, &manifest)?;
+    let scan = Scan::of(disk, &found, &manifest, synced)?;
     let end = scan.root_end;
     let mut segments = found.segments;
     segments.retain(|segment| segment.header.number <= end.segment);

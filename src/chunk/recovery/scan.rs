@@ -52,7 +52,8 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    pub fn of(disk: &Disk, found: &Found, manifest: &Manifest) -> Result<Scan, ChunkError> {
+    /// `synced` is where the log is known to have been synced to, whatever its own records say.
+    pub fn of(disk: &Disk, found: &Found, manifest: &Manifest, synced: Option<Position>) -> Result<Scan, ChunkError> {
         let first = &found.segments[0].header;
         let header_bytes = SegmentHeader::BYTES as u64;
         let last_named = *manifest.segments.last().expect("a manifest names at least one segment");
@@ -64,10 +65,13 @@ impl Scan {
                 segment: first.number,
                 offset: header_bytes,
             },
-            proven: Position {
-                segment: last_named,
-                offset: header_bytes,
-            },
+            proven: synced.into_iter().fold(
+                Position {
+                    segment: last_named,
+                    offset: header_bytes,
+                },
+                Position::max,
+            ),
             detail: "chunks without a root".to_owned(),
         };
         for (i, segment) in found.segments.iter().enumerate() {
@@ -94,6 +98,17 @@ impl Scan {
             if told.is_some_and(|told| told > end) {
                 return scan.stopped(found, i, end, "the file is shorter than the segment after it tells");
             }
+        }
+        if let Some(synced) = synced
+            && scan.root_end < synced
+        {
+            sometimes!("chunk.damage_refused");
+            let last = found.segments.last().expect("a store has a segment");
+            let detail = format!(
+                "the log ends here, though it was synced up to offset {} of segment {}",
+                synced.offset, synced.segment
+            );
+            return Err(last.corrupt(found.lengths[found.lengths.len() - 1], detail));
         }
         Ok(scan)
     }

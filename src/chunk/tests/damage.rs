@@ -77,20 +77,39 @@ async fn every_flipped_byte_is_harmless_or_reported() {
 async fn every_flipped_byte_of_the_log_is_noticed_when_it_is_read() {
     let commits = 12;
     let files = without_index_files(&files(&store_with_commits(commits).await));
-    assert!(files.len() >= 3, "a manifest and several segments");
-    let last = files.keys().rfind(|name| name.ends_with(".seg")).unwrap();
-    for (name, bytes) in &files {
+    assert!(
+        files.len() >= 4,
+        "a manifest, several segments, and what tells that they are synced"
+    );
+    for (name, bytes) in files.iter().filter(|(name, _)| *name != "SYNCED") {
         for at in 0..bytes.len() {
             let mut damaged = files.clone();
             damaged.get_mut(name).unwrap()[at] ^= 1 << (at % 8);
             let what = format!("byte {at} of {name}");
             let reported = assert_right_or_reported(&damaged, commits, &what).await;
             assert!(reported, "{what} went unnoticed");
-            if name != last {
-                let refused = open(&disk_with(&damaged)).await.err();
-                assert!(refused.is_some(), "{what}: synced segments are never cut");
-            }
+            let refused = open(&disk_with(&damaged)).await.err();
+            assert!(refused.is_some(), "{what}: what was synced is never cut");
         }
+    }
+}
+
+/// Without what tells up to where the log is synced, damage to the newest commit looks like a torn write: cut, and told.
+#[tokio::test]
+async fn what_nothing_proves_synced_is_cut_and_told() {
+    let mut files = without_index_files(&files(&store_with_commits(12).await));
+    let last = files.keys().rfind(|name| name.ends_with(".seg")).unwrap().clone();
+    let at = files[&last].len() - 1;
+    files.get_mut(&last).unwrap()[at] ^= 1;
+    assert!(open(&disk_with(&files)).await.is_err());
+    for damaged in [Some(20), None] {
+        match damaged {
+            Some(at) => files.get_mut("SYNCED").unwrap()[at] ^= 1,
+            None => drop(files.remove("SYNCED")),
+        }
+        let (_, recovery) = open(&disk_with(&files)).await.unwrap();
+        assert_eq!(recovery.root.sequence, 11);
+        assert!(recovery.cut.is_some());
     }
 }
 
@@ -99,36 +118,18 @@ async fn every_truncation_and_every_missing_file_is_reported() {
     let commits = 12;
     let disk = store_with_commits(commits).await;
     let files = files(&disk);
-    let (store, _) = open(&disk).await.unwrap();
-    let last = files.keys().rfind(|name| name.ends_with(".seg")).unwrap().clone();
-    let last_number = store.inner.log.lock().active.header.number;
-    // Cut exactly between two commits, a log looks as it did between them: only its last segment can be cut so, and
-    // nothing in it can tell.
-    let mut ends: Vec<u64> = store
-        .inner
-        .log
-        .lock()
-        .roots
-        .iter()
-        .map(|root| root.end)
-        .filter(|end| end.segment == last_number)
-        .map(|end| end.offset)
-        .collect();
-    ends.push(96);
     for (name, bytes) in &files {
         let mut damaged = files.clone();
         damaged.remove(name);
         let opened = open(&disk_with(&damaged)).await;
-        // An index file is made again from its segment.
-        assert_eq!(opened.is_ok(), name.ends_with(".idx"), "{name} was missing");
+        // An index file is made again from its segment, and what tells of syncs is told again.
+        let is_made_again = name.ends_with(".idx") || name == "SYNCED";
+        assert_eq!(opened.is_ok(), is_made_again, "{name} was missing");
         for length in 0..bytes.len() {
             damaged.insert(name.clone(), bytes[..length].to_vec());
-            if *name == last && ends.contains(&(length as u64)) {
-                continue;
-            }
             let what = format!("{name} cut to {length} bytes");
             let reported = assert_right_or_reported(&damaged, commits, &what).await;
-            assert!(reported || name.ends_with(".idx"), "{what} went unnoticed");
+            assert!(reported || is_made_again, "{what} went unnoticed");
         }
     }
 }
