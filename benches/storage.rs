@@ -9,7 +9,7 @@ use std::ops::Bound;
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use understudy::chunk::{ChunkBatch, ChunkCache, ChunkStore, Hash, NoChunks, ReadChunks, StoreOptions};
-use understudy::prolly::{Map, MergeConflict, ProllyError, Resolution};
+use understudy::prolly::{self, Map, MergeConflict, ProllyError, Resolution};
 use understudy::runtime::WallTime;
 use understudy::runtime::disk::Disk;
 
@@ -209,10 +209,13 @@ fn edits(criterion: &mut Criterion, table: &Table) {
 fn commits(criterion: &mut Criterion, table: &Table) {
     let mut map = table.map;
     let mut n = 0;
-    let mut commit = |wait: bool| {
-        n += 1;
+    let mut commit = |rows: u64, wait: bool| {
+        let mut updates: Vec<_> = (n + 1..=n + rows).map(update).collect();
+        updates.sort();
+        updates.dedup_by(|one, other| one.0 == other.0);
+        n += rows;
         let mut batch = ChunkBatch::new(&table.store);
-        map = map.apply(&mut batch, [update(n)]).expect("sorted edits");
+        map = map.apply(&mut batch, updates).expect("sorted edits");
         let chunks: Vec<(Hash, Bytes)> = batch.into_chunks();
         let record = table
             .store
@@ -225,7 +228,13 @@ fn commits(criterion: &mut Criterion, table: &Table) {
                 .expect("a sync");
         }
     };
-    criterion.bench_function("commit of one row, synced", |bencher| bencher.iter(|| commit(true)));
+    criterion.bench_function("commit of one row, synced", |bencher| bencher.iter(|| commit(1, true)));
+    let mut group = criterion.benchmark_group("batch");
+    group.throughput(Throughput::Elements(1_000)).sample_size(20);
+    group.bench_function("commit of 1,000 rows, synced", |bencher| {
+        bencher.iter(|| commit(1_000, true));
+    });
+    group.finish();
     // The backlog's sync needs the runtime.
     let _inside = table.runtime.enter();
     criterion.bench_function("commit of one row, not synced", |bencher| {
@@ -239,12 +248,58 @@ fn commits(criterion: &mut Criterion, table: &Table) {
                         .expect("a sync");
                 }
                 let start = now();
-                commit(false);
+                commit(1, false);
                 spent += start.elapsed();
             }
             spent
         });
     });
+}
+
+/// A collection of what 200 commits have left of a table of a hundred thousand rows.
+fn collections(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let links = |chunk: &Bytes| Ok::<_, understudy::chunk::ChunkError>(prolly::links(chunk).expect("a node of ours"));
+    let churned = || {
+        let folder = tempfile::tempdir_in(".").expect("a folder on the disk of the working directory");
+        let disk = Disk::production(folder.path()).expect("a disk");
+        let store = runtime
+            .block_on(ChunkStore::create(&disk, "s", &options()))
+            .expect("a store");
+        let _inside = runtime.enter();
+        let mut map = None;
+        for n in 0..200 {
+            let mut batch = ChunkBatch::new(&store);
+            let next = match map {
+                None => Map::build(&mut batch, rows(100_000)).expect("sorted rows"),
+                Some(map) => Map::apply(&map, &mut batch, [update(n)]).expect("sorted edits"),
+            };
+            let (chunks, root) = (batch.into_chunks(), next.root());
+            let record = store.append(chunks, root, 1, WallTime::from_micros(0)).expect("space");
+            runtime.block_on(store.wait_published(record.sequence)).expect("a sync");
+            map = Some(next);
+        }
+        (folder, store, map.expect("200 commits").root())
+    };
+    let mut group = criterion.benchmark_group("collect");
+    group.sample_size(10);
+    group.bench_function("200 commits on 100 thousand rows", |bencher| {
+        bencher.iter_batched(
+            churned,
+            |(folder, store, root)| {
+                runtime.block_on(async {
+                    let mut collection = store.begin_collection().expect("nobody else collects");
+                    collection.mark([root], links).await.expect("marks");
+                    collection.catch_up(links).await.expect("marks");
+                    collection.copy().await.expect("space");
+                    collection.finish(links).await.expect("a collection");
+                });
+                folder
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures the machine it runs on")]
@@ -257,6 +312,7 @@ fn all(criterion: &mut Criterion) {
     reads(criterion, &table);
     edits(criterion, &table);
     commits(criterion, &table);
+    collections(criterion);
 }
 
 criterion_group!(storage, all);

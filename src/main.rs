@@ -45,6 +45,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
+    runtime::raise_file_limit();
     if arguments.config_help {
         say(&config::sample());
         return Ok(());

@@ -1,6 +1,7 @@
 #![no_main]
 
 #[path = "../../tests/fuzz/targets.rs"]
+#[allow(dead_code, reason = "each program runs one of them")]
 mod targets;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {

@@ -65,6 +65,12 @@ pub fn busy<R>(work: impl FnOnce() -> R) -> R {
 #[cfg(madsim)]
 pub use platform::mutant;
 
+/// Lets this process open as many files as the system allows it: a store keeps one open for every 256 MiB. What keeps the
+/// limit low is no reason not to start.
+pub fn raise_file_limit() {
+    platform::raise_file_limit();
+}
+
 /// Completes when this process is asked to stop: SIGINT or SIGTERM, or in the simulator a graceful stop requested by
 /// the scenario. Requests count from this call on, not from when the future is first polled.
 pub fn shutdown_signal() -> impl Future<Output = ()> {

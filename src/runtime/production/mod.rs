@@ -73,6 +73,13 @@ pub(super) fn busy<R>(work: impl FnOnce() -> R) -> R {
     }
 }
 
+pub(super) fn raise_file_limit() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => tracing::debug!(limit, "files that may be open"),
+        Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
+    }
+}
+
 pub(super) fn shutdown_signal() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
     // Here and not in the future: until they are installed a signal ends the process.
@@ -99,6 +106,13 @@ pub(super) fn shutdown_signal() -> impl Future<Output = ()> {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    #[test]
+    fn as_many_files_may_be_open_as_the_system_allows() {
+        super::raise_file_limit();
+        let (soft, hard) = rlimit::getrlimit(rlimit::Resource::NOFILE).unwrap();
+        assert_eq!(soft, hard);
+    }
 
     #[tokio::test]
     async fn s_027_a_stop_counts_from_the_call_that_asks_for_it() {
