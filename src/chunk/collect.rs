@@ -6,7 +6,8 @@
 //! 2. [`Collection::mark`] walks from the roots that must live and marks what they reach in the old part.
 //! 3. [`Collection::copy`] copies what is marked into packs. Packs that are mostly alive stay as they are.
 //! 4. [`Collection::catch_up`] marks, and copies, what the log's newer part refers to. Every chunk in it counts, with a
-//!    root or not: so a chunk that is here keeps all that it refers to.
+//!    root or not: so a chunk that is here keeps all that it refers to. One that no root covers keeps its older copy,
+//!    too: what follows the last root is cut off when the store is opened.
 //! 5. [`Collection::finish`], while the caller keeps writers away: the last step of 4, then everything is synced, a new
 //!    manifest names packs and the rest of the log, and the old files go.
 //!
@@ -341,6 +342,7 @@ impl Collection {
                         offset,
                         record: Record::Chunk(chunk),
                     } => {
+                        self.claim(&chunk.hash)?;
                         let chunk = decode_stored(chunk.codec, chunk.bytes)
                             .map_err(|error| segment.corrupt(offset, detail(&error)))?;
                         let mut open = references(&chunk)?;

@@ -112,6 +112,17 @@ impl Index {
         }
     }
 
+    /// Enters a chunk unless there is a place for it already; true when it was entered.
+    pub fn insert_absent(&self, hash: Hash, location: Location) -> bool {
+        let mut shard = self.shard(&hash).write();
+        let is_new = shard.get(&hash).is_none();
+        if is_new {
+            shard.insert(Entry { hash, location });
+            self.len.fetch_add(1, Ordering::Relaxed);
+        }
+        is_new
+    }
+
     /// Moves each entry to where `place` says, or drops it. Shard by shard: others see some moved and some not.
     pub fn rearrange(&self, mut place: impl FnMut(&Hash, Location) -> Option<Location>) {
         for shard in &self.shards {
@@ -285,7 +296,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_btree_map(bulk in prop::collection::vec(crowded(), 0..200), more in prop::collection::vec(crowded(), 0..200)) {
+        fn agrees_with_a_btree_map(bulk in prop::collection::vec(crowded(), 0..200), more in prop::collection::vec(crowded(), 0..200), last in prop::collection::vec(crowded(), 0..50)) {
             let mut model = BTreeMap::new();
             let numbered: Vec<_> = bulk.iter().enumerate().map(|(n, hash)| (*hash, location(n as u32))).collect();
             model.extend(numbered.iter().copied());
@@ -293,6 +304,11 @@ mod tests {
             for (n, hash) in more.iter().enumerate() {
                 model.insert(*hash, location(n as u32 + 1000));
                 index.insert(*hash, location(n as u32 + 1000));
+            }
+            for (n, hash) in last.iter().enumerate() {
+                let at = location(n as u32 + 2000);
+                prop_assert_eq!(index.insert_absent(*hash, at), !model.contains_key(hash));
+                model.entry(*hash).or_insert(at);
             }
             prop_assert_eq!(index.len(), model.len() as u64);
             for (hash, location) in &model {

@@ -98,11 +98,12 @@ impl Inner {
         self.make_room(log, total)?;
 
         let mut piece = Piece::default();
+        let mut shadowed = Vec::new();
         for chunk in chunks {
             let bytes = chunk.record_bytes();
             let segment_is_full = log.tail.offset + piece.bytes.len() as u64 + bytes > self.segment_bytes_max;
             if segment_is_full || piece.bytes.len() >= WRITE_BYTES_MAX {
-                self.write_piece(log, std::mem::take(&mut piece))?;
+                self.write_piece(log, std::mem::take(&mut piece), &mut shadowed)?;
                 self.make_room(log, bytes)?;
             }
             piece.chunks.push(IndexedChunk {
@@ -115,14 +116,17 @@ impl Inner {
         if let Some(record) = root {
             let end = log.tail.offset + piece.bytes.len() as u64 + root_bytes;
             if end > self.segment_bytes_max && !piece.bytes.is_empty() {
-                self.write_piece(log, std::mem::take(&mut piece))?;
+                self.write_piece(log, std::mem::take(&mut piece), &mut shadowed)?;
                 self.make_room(log, root_bytes)?;
             }
             let (seed, start) = (log.active.header.seed(), log.tail.offset);
             encode_root(&mut piece.bytes, seed, start, record, log.synced);
         }
-        self.write_piece(log, piece)?;
+        self.write_piece(log, piece, &mut shadowed)?;
         if let Some(record) = root {
+            for (hash, location) in shadowed {
+                self.index.insert(hash, location);
+            }
             log.pending = *record;
             log.pending_end = log.tail;
             log.contents.roots.push((*record, log.tail.offset));
@@ -185,7 +189,11 @@ impl Inner {
         Ok(())
     }
 
-    fn write_piece(&self, log: &mut Log, piece: Piece) -> Result<(), ChunkError> {
+    /// Writes a piece and enters its chunks, but for those of which there is a copy already: they go to `shadowed`.
+    ///
+    /// The older copy counts until a root covers the new one. A root that is published may need it, and if no root
+    /// follows, because another piece cannot be written, the next start cuts off the new one.
+    fn write_piece(&self, log: &mut Log, piece: Piece, shadowed: &mut Vec<(Hash, Location)>) -> Result<(), ChunkError> {
         if piece.bytes.is_empty() {
             return Ok(());
         }
@@ -206,7 +214,10 @@ impl Inner {
             log.dirty.push(segment.clone());
         }
         for chunk in &piece.chunks {
-            self.index.insert(chunk.hash, Location::of(number, chunk));
+            let location = Location::of(number, chunk);
+            if !self.index.insert_absent(chunk.hash, location) {
+                shadowed.push((chunk.hash, location));
+            }
         }
         log.contents.chunks.extend(piece.chunks);
         Ok(())

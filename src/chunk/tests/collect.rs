@@ -8,7 +8,7 @@ use super::*;
 use crate::runtime::disk::OpenMode;
 
 /// A chunk that refers to others: how many, their hashes, and some content.
-fn node(below: &[Hash], content: u64) -> (Hash, Bytes) {
+pub(super) fn node(below: &[Hash], content: u64) -> (Hash, Bytes) {
     let mut bytes = vec![below.len() as u8];
     bytes.extend(below.iter().flat_map(|hash| *hash.as_bytes()));
     bytes.extend((0..3).flat_map(|i| *Hash::of(&(content * 10 + i).to_le_bytes()).as_bytes()));
@@ -16,7 +16,7 @@ fn node(below: &[Hash], content: u64) -> (Hash, Bytes) {
     (Hash::of(&bytes), bytes)
 }
 
-fn references(chunk: &Bytes) -> Result<Vec<Link>, ChunkError> {
+pub(super) fn references(chunk: &Bytes) -> Result<Vec<Link>, ChunkError> {
     let below = chunk[1..].chunks_exact(20).take(usize::from(chunk[0]));
     Ok(below
         .map(|hash| Link {
@@ -27,16 +27,16 @@ fn references(chunk: &Bytes) -> Result<Vec<Link>, ChunkError> {
 }
 
 /// A store whose roots are nodes over a few leaves; each commit replaces some of the leaves.
-struct Grown {
-    store: ChunkStore,
+pub(super) struct Grown {
+    pub(super) store: ChunkStore,
     leaves: Vec<(Hash, Bytes)>,
     next: u64,
     /// The chunks of each root, by root.
-    content: BTreeMap<Hash, Vec<(Hash, Bytes)>>,
+    pub(super) content: BTreeMap<Hash, Vec<(Hash, Bytes)>>,
 }
 
 impl Grown {
-    async fn new(disk: &Disk) -> Result<Grown, ChunkError> {
+    pub(super) async fn new(disk: &Disk) -> Result<Grown, ChunkError> {
         let store = create(disk).await?;
         Ok(Grown {
             store,
@@ -64,7 +64,7 @@ impl Grown {
         new.into_iter().chain([root]).collect()
     }
 
-    async fn commit(&mut self) -> Result<RootRecord, ChunkError> {
+    pub(super) async fn commit(&mut self) -> Result<RootRecord, ChunkError> {
         let chunks = self.next_commit();
         let root = chunks.last().unwrap().0;
         let record = self.store.append(chunks, root, 1, WallTime::from_micros(0))?;
@@ -72,7 +72,7 @@ impl Grown {
         Ok(record)
     }
 
-    fn assert_complete(&self, store: &ChunkStore, root: Hash, what: &str) {
+    pub(super) fn assert_complete(&self, store: &ChunkStore, root: Hash, what: &str) {
         for (hash, bytes) in &self.content[&root] {
             assert_eq!(store.get(hash).as_ref().ok(), Some(bytes), "{what}: a chunk of {root}");
             assert!(store.contains(hash), "{what}");
@@ -80,7 +80,10 @@ impl Grown {
     }
 }
 
-async fn collect(store: &ChunkStore, roots: impl IntoIterator<Item = Hash>) -> Result<Collected, ChunkError> {
+pub(super) async fn collect(
+    store: &ChunkStore,
+    roots: impl IntoIterator<Item = Hash>,
+) -> Result<Collected, ChunkError> {
     let mut collection = store.begin_collection()?;
     let roots: Vec<Hash> = roots.into_iter().chain([store.pending().root]).collect();
     collection.mark(roots, references).await?;

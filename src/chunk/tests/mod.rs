@@ -4,6 +4,7 @@ mod collect;
 mod damage;
 mod index_files;
 mod power;
+mod unfinished;
 
 use std::time::Duration;
 
