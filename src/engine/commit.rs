@@ -156,10 +156,7 @@ impl Database {
             shared.epoch(),
             runtime::wall_clock(),
         )?;
-        self.inner
-            .snapshots
-            .lock()
-            .appended(record.sequence, Arc::new(snapshot));
+        self.inner.snapshots.lock().appended(record, Arc::new(snapshot));
         self.tell_root(&record, "committed");
         Ok(Some((record, version)))
     }
@@ -178,10 +175,7 @@ impl Database {
                 .inner
                 .store
                 .append(batch.into_chunks(), root, self.inner.shared.epoch(), time)?;
-            self.inner
-                .snapshots
-                .lock()
-                .appended(record.sequence, Arc::new(snapshot));
+            self.inner.snapshots.lock().appended(record, Arc::new(snapshot));
             self.tell_root(&record, "first");
             record
         };

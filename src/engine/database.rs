@@ -97,11 +97,18 @@ pub(super) struct Inner {
 /// The newest roots, decoded.
 pub(super) struct Snapshots {
     /// `None` until the first root.
-    published: Option<Arc<Snapshot>>,
+    published: Option<Recorded>,
     /// Appended and not yet seen to be published, by sequence.
-    pending: VecDeque<(u64, Arc<Snapshot>)>,
+    pending: VecDeque<Recorded>,
     /// Every snapshot that somebody may still read, and some that nobody does.
     read: Vec<Weak<Snapshot>>,
+}
+
+/// A root: its record and its content.
+#[derive(Clone)]
+struct Recorded {
+    record: RootRecord,
+    snapshot: Arc<Snapshot>,
 }
 
 /// Keeps the content of one root from being collected while it lives.
@@ -125,11 +132,12 @@ impl Database {
         store: ChunkStore,
         shared: Arc<Shared>,
     ) -> Result<Database, EngineError> {
-        let root = store.published().root;
-        let published = if root.is_none() {
+        let record = store.published();
+        let published = if record.root.is_none() {
             None
         } else {
-            Some(Arc::new(Snapshot::load(&store, root)?))
+            let snapshot = Arc::new(Snapshot::load(&store, record.root)?);
+            Some(Recorded { record, snapshot })
         };
         Ok(Database {
             inner: Arc::new(Inner {
@@ -186,11 +194,9 @@ impl Database {
 
     /// The newest published root, held: it can be read in full for as long as the hold lives.
     ///
-    /// `None` while there is no root.
+    /// `None` while there is no root. A root may be published a moment before it is seen here; its commit returns later.
     pub fn hold_published(&self) -> Option<(RootRecord, RootHold)> {
-        let mut snapshots = self.inner.snapshots.lock();
-        let record = self.inner.store.published();
-        let snapshot = snapshots.as_of(record.sequence)?;
+        let Recorded { record, snapshot } = self.inner.snapshots.lock().newest_published(&self.inner.store)?;
         Some((record, RootHold(snapshot)))
     }
 
@@ -234,9 +240,9 @@ impl fmt::Debug for Database {
 }
 
 impl Snapshots {
-    fn new(published: Option<Arc<Snapshot>>) -> Snapshots {
+    fn new(published: Option<Recorded>) -> Snapshots {
         Snapshots {
-            read: published.iter().map(Arc::downgrade).collect(),
+            read: published.iter().map(|root| Arc::downgrade(&root.snapshot)).collect(),
             published,
             pending: VecDeque::new(),
         }
@@ -244,37 +250,38 @@ impl Snapshots {
 
     /// The snapshot of the newest published root.
     pub fn published(&mut self, store: &ChunkStore) -> Option<Arc<Snapshot>> {
-        self.as_of(store.published().sequence)
+        self.newest_published(store).map(|root| root.snapshot)
     }
 
-    /// The snapshot of the root with this sequence, the newest published one.
-    fn as_of(&mut self, sequence: u64) -> Option<Arc<Snapshot>> {
-        while let Some((pending, _)) = self.pending.front()
-            && *pending <= sequence
-        {
-            self.published = self.pending.pop_front().map(|(_, snapshot)| snapshot);
+    /// The newest published root. While its writer is about to enter it here, that is the one before.
+    fn newest_published(&mut self, store: &ChunkStore) -> Option<Recorded> {
+        let published = store.published().sequence;
+        while let Some(root) = self.pending.pop_front_if(|root| root.record.sequence <= published) {
+            self.published = Some(root);
         }
         self.published.clone()
     }
 
     /// The snapshot of the newest appended root: what the next commit builds on.
     pub fn newest(&self) -> Option<Arc<Snapshot>> {
-        self.pending
-            .back()
-            .map(|(_, snapshot)| snapshot.clone())
-            .or_else(|| self.published.clone())
+        let newest = self.pending.back().or(self.published.as_ref());
+        newest.map(|root| root.snapshot.clone())
     }
 
-    pub fn appended(&mut self, sequence: u64, snapshot: Arc<Snapshot>) {
+    /// Enters a root that was appended, before its commit goes on.
+    pub fn appended(&mut self, record: RootRecord, snapshot: Arc<Snapshot>) {
         debug_assert!(
-            self.pending.back().is_none_or(|(last, _)| *last < sequence),
+            self.pending
+                .back()
+                .is_none_or(|last| last.record.sequence < record.sequence),
             "roots are appended in order"
         );
+        debug_assert_eq!(record.root, snapshot.root(), "a record names the root of its snapshot");
         if self.read.len() == self.read.capacity() {
             self.read.retain(|snapshot| snapshot.strong_count() > 0);
         }
         self.read.push(Arc::downgrade(&snapshot));
-        self.pending.push_back((sequence, snapshot));
+        self.pending.push_back(Recorded { record, snapshot });
     }
 
     /// The roots of all snapshots that somebody reads, or may come to read.

@@ -121,7 +121,7 @@ impl Database {
         // Decoded before it is appended: a root that is not understood must not become ours.
         let snapshot = Snapshot::load(&Overlay { new: &chunks, store }, root)?;
         let record = store.append(chunks.into_iter().collect(), root, batch.root.epoch, batch.root.time)?;
-        self.snapshots().appended(record.sequence, Arc::new(snapshot));
+        self.snapshots().appended(record, Arc::new(snapshot));
         self.tell_root(&record, "received");
         Ok((record, newest.is_none()))
     }

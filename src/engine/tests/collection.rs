@@ -231,3 +231,21 @@ async fn a_collection_ends_with_its_engine() {
         .await
         .expect("a collection that waits for the disk does not keep the database");
 }
+
+#[tokio::test]
+async fn a_held_root_is_the_one_that_its_record_names() {
+    // Would fail if a root that another writer's sync publishes before its snapshot is entered were given with the hold
+    // on the one before: a collection could drop it from under its holder.
+    let (_disk, _engine, shop) = shop(&[(1, 100)]).await;
+    let (before, _) = shop.hold_published().unwrap();
+    let root = shop.begin().base.root();
+    assert_eq!(before.root, root);
+    let chunk = bytes::Bytes::from_static(b"the next root");
+    let next = crate::chunk::Hash::of(&chunk);
+    let append = shop
+        .store()
+        .append(vec![(next, chunk)], next, 0, WallTime::from_micros(0));
+    let appended = append.unwrap();
+    shop.store().wait_published(appended.sequence).await.unwrap();
+    assert_eq!(shop.hold_published().unwrap().0, before, "the hold is on that one");
+}
