@@ -121,7 +121,7 @@ impl ChunkStore {
         }
         let begun = self.horizon();
         if begun.is_err() {
-            inner.collecting.store(false, Ordering::Release);
+            inner.end_collecting();
         }
         let (horizon, before) = begun?;
         let number = horizon.header.number;
@@ -196,7 +196,8 @@ impl Collection {
     /// Marks everything that `roots` reach. `references` tells what a chunk refers to.
     ///
     /// # Errors
-    /// What `references` answers; `Missing` when the store lacks something that is referred to; `Corrupt`, `Io`.
+    /// What `references` answers; `Missing` when the store lacks something that is referred to; `Corrupt`, `Io`; `Closed`
+    /// when the store was closed meanwhile.
     pub async fn mark<E: From<ChunkError>>(
         &mut self,
         roots: impl IntoIterator<Item = Hash>,
@@ -220,7 +221,7 @@ impl Collection {
                 };
                 open.extend(references(&chunk)?);
             }
-            self.give_way().await;
+            self.give_way().await?;
         }
         Ok(())
     }
@@ -242,18 +243,21 @@ impl Collection {
         Ok(true)
     }
 
-    async fn give_way(&mut self) {
+    /// Lets others run now and then. Who closes the store waits for the collection, so it ends here.
+    async fn give_way(&mut self) -> Result<(), ChunkError> {
         self.steps += 1;
         if self.steps.is_multiple_of(CHUNKS_A_TURN) {
             runtime::yield_now().await;
+            self.store.inner.log.lock().refuse_when_closed()?;
         }
         pause(buggify!("chunk.collect_slowly", 1..=20)).await;
+        Ok(())
     }
 
     /// Copies what is marked into packs.
     ///
     /// # Errors
-    /// `Corrupt`, `Io` (no space left, say).
+    /// `Corrupt`, `Io` (no space left, say), `Closed`.
     pub async fn copy(&mut self) -> Result<(), ChunkError> {
         self.choose_packs_to_keep();
         let numbers: Vec<u64> = self.old.keys().copied().collect();
@@ -279,7 +283,7 @@ impl Collection {
                     Step::End => break,
                     Step::Bad { offset, detail } => return Err(reader.segment().corrupt(offset, detail)),
                 }
-                self.give_way().await;
+                self.give_way().await?;
             }
         }
         self.copied = true;
@@ -347,6 +351,7 @@ impl Collection {
                             .map_err(|error| segment.corrupt(offset, detail(&error)))?;
                         let mut open = references(&chunk)?;
                         self.walk(&mut open, &references).await?;
+                        self.give_way().await?;
                     }
                     Step::Record { .. } => {}
                     Step::End => break,
@@ -360,6 +365,7 @@ impl Collection {
             let hash = chunk.hash;
             let location = self.packer.push(chunk).await?;
             self.moved.insert(hash, location);
+            self.give_way().await?;
         }
         Ok(())
     }
@@ -507,11 +513,17 @@ impl Collection {
 impl Drop for Collection {
     fn drop(&mut self) {
         self.packer.remove_files();
-        self.store.inner.collecting.store(false, Ordering::Release);
+        self.store.inner.end_collecting();
     }
 }
 
 impl Inner {
+    /// Another collection may begin, and who closes the store goes on.
+    fn end_collecting(&self) {
+        self.collecting.store(false, Ordering::Release);
+        self.rounds.send_modify(|round| *round += 1);
+    }
+
     /// A disk that fails to make files durable is not to be trusted with the log either.
     pub(super) fn heed(&self, outcome: Result<(), ChunkError>) -> Result<(), ChunkError> {
         if let Err(error) = &outcome

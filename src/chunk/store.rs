@@ -75,7 +75,7 @@ pub(super) struct Inner {
     pub log: Mutex<Log>,
     /// The newest published root, for those who follow it.
     pub published: watch::Sender<RootRecord>,
-    /// Counts the rounds of syncing; whoever waits for one looks again when it changes.
+    /// Counts the rounds of syncing, and collections that end; whoever waits for one looks again when it changes.
     pub rounds: watch::Sender<u64>,
     /// Who replaces the manifest holds this.
     pub manifest_turn: tokio::sync::Mutex<()>,

@@ -4,6 +4,7 @@
 //! outcome that nobody took note of would be lost with it. The system reports a failed sync once.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::error::ChunkError;
 use super::format::{Position, RootRecord};
@@ -111,8 +112,8 @@ impl ChunkStore {
 
 impl ChunkStore {
     /// Ends writing for good, and waits until nothing is written or synced any more: the files may then be moved or
-    /// removed. Whoever waits for a sync, or writes later, is told that it is so since `reason`. Reading goes on as long as the files are
-    /// there.
+    /// removed. Whoever waits for a sync, or writes later, is told that it is so since `reason`; so is a collection, at
+    /// its next step. Reading goes on as long as the files are there.
     pub async fn close(&self, reason: &str) {
         loop {
             let mut rounds = self.inner.rounds.subscribe();
@@ -120,7 +121,7 @@ impl ChunkStore {
                 let mut log = self.inner.log.lock();
                 log.closed.get_or_insert_with(|| reason.into());
                 // Whoever waits for a sync waits for this task, too, and is woken at its end.
-                if !log.sync.task_runs {
+                if !log.sync.task_runs && !self.inner.collecting.load(Ordering::Acquire) {
                     return;
                 }
             }

@@ -76,7 +76,10 @@ impl Database {
         let newest = [store.published().root, store.pending().root];
         sometimes!(roots.iter().any(|root| !newest.contains(root)), "engine.old_root_kept");
         roots.extend(newest.into_iter().filter(|root| !root.is_none()));
-        let collection = collect_store(collection, roots).await?;
+        let collection = collect_store(collection, roots).await;
+        // The store of what was dropped is closed, which ends the collection.
+        self.refuse_when_dropped()?;
+        let collection = collection?;
         let _turn = self.inner.turn.lock().await;
         self.refuse_when_dropped()?;
         let collected = collection.finish_alone().await?;

@@ -209,8 +209,9 @@ impl Database {
     /// removed then.
     pub(super) async fn retire(&self) {
         self.inner.dropped.store(true, Ordering::Release);
-        // Whoever has the turn may be exchanging files; whoever gets it next sees that the database was dropped.
-        let _turn = self.inner.turn.lock().await;
+        // Whoever has the turn may be exchanging files; whoever gets it next sees that the database was dropped. Not held
+        // any longer: a collection may wait for it, and closing waits for that.
+        drop(self.inner.turn.lock().await);
         self.inner.store.close("the database was dropped").await;
     }
 

@@ -249,3 +249,64 @@ async fn a_held_root_is_the_one_that_its_record_names() {
     shop.store().wait_published(appended.sequence).await.unwrap();
     assert_eq!(shop.hold_published().unwrap().0, before, "the hold is on that one");
 }
+
+#[tokio::test]
+async fn a_database_is_dropped_beside_its_collection_and_nothing_of_it_is_left() {
+    // Would fail if the two waited for each other, or if the collection were told of files that are gone.
+    let accounts: Vec<(i32, i32)> = (0..2000).map(|id| (id, 0)).collect();
+    for turns in 0..12 {
+        let (disk, engine, shop) = shop(&accounts).await;
+        let collecting = runtime::spawn("collect", async move { shop.collect_garbage().await });
+        for _ in 0..turns {
+            runtime::yield_now().await;
+        }
+        engine.drop_database("shop").await.unwrap();
+        let collected = collecting.await.unwrap();
+        let ended = match &collected {
+            Ok(_) => true,
+            Err(error) => matches!(error, EngineError::NoSuchDatabase { .. }),
+        };
+        assert!(ended, "after {turns} turns: {collected:?}");
+        let left = disk.disk().list("databases").unwrap();
+        assert!(left.is_empty(), "after {turns} turns: {left:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_ends_a_database_waits_for_its_collection() {
+    // Would fail if the files were moved or removed while a collection still made new ones.
+    let (disk, _engine, shop) = shop(&[(1, 1)]).await;
+    let below = |chunk: &bytes::Bytes| crate::version::links(chunk).map_err(EngineError::Object);
+    let root = shop.store().published().root;
+    let packs = |disk: &SimDisk| {
+        let folder = folder::database_folder("shop", shop.id());
+        let names = disk.disk().list(&folder).unwrap();
+        names.iter().filter(|entry| entry.name.starts_with("pack-")).count()
+    };
+    let mut running = shop.store().begin_collection().unwrap();
+    running.mark([root], below).await.unwrap();
+    running.copy().await.unwrap();
+    assert!(packs(&disk) > 0);
+    let retired = shop.clone();
+    let retiring = runtime::spawn("retire", async move { retired.retire().await });
+    for _ in 0..100 {
+        runtime::yield_now().await;
+    }
+    assert!(!retiring.is_finished(), "the collection has not ended");
+    let told = async {
+        loop {
+            if let Err(error) = running.mark([root], below).await {
+                return error;
+            }
+            runtime::yield_now().await;
+        }
+    };
+    let told = runtime::timeout(Duration::from_secs(20), told).await.unwrap();
+    assert!(told.to_string().contains("dropped"), "{told}");
+    drop(running);
+    runtime::timeout(Duration::from_secs(20), retiring)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(packs(&disk), 0);
+}
