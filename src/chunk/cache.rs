@@ -112,24 +112,41 @@ impl StoreCache {
         }
     }
 
+    /// Keeps a chunk that owns just its bytes, or little more.
     pub fn put(&self, hash: Hash, chunk: Bytes) {
+        self.put_with(hash, chunk.len(), || chunk);
+    }
+
+    /// Keeps a copy: the chunk may be a slice, and would keep all of the buffer alive that it is cut from.
+    pub fn put_copy(&self, hash: Hash, chunk: &[u8]) {
+        self.put_with(hash, chunk.len(), || Bytes::copy_from_slice(chunk));
+    }
+
+    fn put_with(&self, hash: Hash, bytes: usize, chunk: impl FnOnce() -> Bytes) {
         let bytes_max = self.cache.0.bytes_max / SHARDS;
-        // A slice would keep all of the buffer it is cut from alive, so what is cached must own just itself.
-        self.shard(&hash).lock().put((self.store, hash), chunk, bytes_max);
+        let mut shard = self.shard(&hash).lock();
+        if shard.make_room((self.store, hash), bytes, bytes_max) {
+            shard.insert((self.store, hash), chunk());
+        }
     }
 }
 
 impl Shard {
-    fn put(&mut self, key: Key, chunk: Bytes, bytes_max: usize) {
-        let cost = chunk.len() + ENTRY_OVERHEAD;
+    /// Makes room for a chunk of so many bytes; false when it is here already or is not to be kept.
+    fn make_room(&mut self, key: Key, bytes: usize, bytes_max: usize) -> bool {
+        let cost = bytes + ENTRY_OVERHEAD;
         // One chunk must not sweep out a large part of the rest.
         if cost > bytes_max / 4 || self.slots.contains_key(&key) {
-            return;
+            return false;
         }
         while self.bytes + cost > bytes_max {
             self.evict();
         }
-        self.bytes += cost;
+        true
+    }
+
+    fn insert(&mut self, key: Key, chunk: Bytes) {
+        self.bytes += chunk.len() + ENTRY_OVERHEAD;
         self.slots.insert(key, self.ring.len());
         self.ring.push(Slot {
             key,

@@ -349,8 +349,8 @@ impl ChunkStore {
         self.inner.write(&mut log, &stored, Some(&record))?;
         self.inner.hold_backlog(&mut log);
         drop(log);
-        for (hash, chunk) in chunks {
-            self.inner.cache.put(hash, chunk);
+        for (hash, chunk) in &chunks {
+            self.inner.cache.put_copy(*hash, chunk);
         }
         Ok(record)
     }

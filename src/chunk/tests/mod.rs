@@ -384,6 +384,26 @@ async fn writers_are_held_back_while_too_much_waits_for_the_disk() {
 }
 
 #[tokio::test]
+async fn a_cached_chunk_keeps_no_buffer_that_it_was_cut_from() {
+    // Would fail if the cache, which counts the bytes of its chunks, held the messages alive in which they came.
+    let options = StoreOptions {
+        cache: ChunkCache::new(1 << 20),
+        ..options()
+    };
+    let disk = SimDisk::new(1).disk();
+    let store = ChunkStore::create(&disk, "db/main", &options).await.unwrap();
+    let message = Bytes::from(vec![7; 256 << 10]);
+    let chunk = message.slice(1000..1500);
+    let hash = Hash::of(&chunk);
+    store
+        .append(vec![(hash, chunk)], hash, 1, WallTime::from_micros(0))
+        .unwrap();
+    assert!(options.cache.bytes() > 500, "the chunk is cached");
+    assert!(message.is_unique(), "somebody keeps all of the message");
+    assert_eq!(store.get(&hash).unwrap(), message.slice(1000..1500));
+}
+
+#[tokio::test]
 async fn the_production_disk_keeps_a_store_too() {
     let folder = tempfile::tempdir().unwrap();
     let disk = Disk::production(folder.path()).unwrap();
