@@ -40,6 +40,9 @@ use crate::runtime::{self, buggify, sometimes};
 /// After how many chunks others get their turn: some hundreds of microseconds.
 const CHUNKS_A_TURN: u32 = 64;
 
+/// A segment that was begun for a collection that failed is ended for the next once this part of it is full.
+const SEALED_AGAIN_AT: u64 = 64;
+
 /// What a collection did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Collected {
@@ -156,13 +159,18 @@ impl ChunkStore {
 
     /// The segment that follows everything old.
     ///
-    /// What waits for a root is not old: it would not be known for what it is once it lay in a pack.
+    /// What waits for a root is not old: it would not be known for what it is once it lay in a pack. Neither is the
+    /// little that was written since a collection failed, or each that fails would leave a segment, and a file open.
     fn horizon(&self) -> Result<(Segment, StoreSize), ChunkError> {
         let before = self.size();
         let mut log = self.inner.log.lock();
         log.refuse_when_closed()?;
         if log.pending_end == log.tail {
-            self.inner.seal_active(&mut log)?;
+            let is_begun = log.begun_to_collect == Some(log.active.header.number);
+            if !is_begun || log.tail.offset > self.inner.segment_bytes_max / SEALED_AGAIN_AT {
+                self.inner.seal_active(&mut log)?;
+                log.begun_to_collect = Some(log.active.header.number);
+            }
             return Ok((log.active.clone(), before));
         }
         let segments = self.inner.segments.read();
@@ -196,8 +204,8 @@ impl Collection {
     /// Marks everything that `roots` reach. `references` tells what a chunk refers to.
     ///
     /// # Errors
-    /// What `references` answers; `Missing` when the store lacks something that is referred to; `Corrupt`, `Io`; `Closed`
-    /// when the store was closed meanwhile.
+    /// What `references` answers; `Missing` when the store lacks something that is referred to; `Corrupt`, `Io`;
+    /// `Closed` when the store was closed meanwhile.
     pub async fn mark<E: From<ChunkError>>(
         &mut self,
         roots: impl IntoIterator<Item = Hash>,
@@ -416,7 +424,15 @@ impl Collection {
         // From here on the new files may be in force, whatever this returns: they must not be removed or overwritten.
         self.packer.keep_files = true;
         inner.segments.write().next_pack = self.packer.next_number;
-        inner.heed(write_manifest(&inner.disk, &next.manifest(inner.store, last)).await)?;
+        let written = write_manifest(&inner.disk, &next.manifest(inner.store, last)).await;
+        if let Err(error) = written {
+            // Without a descriptor it may have its name, and not yet for good: neither the old files are safe then
+            // nor the new ones.
+            if !error.is_out_of_space() {
+                inner.distrust(&error);
+            }
+            return Err(error);
+        }
 
         // Readers find the new place before the old one goes.
         inner.segments.write().packs.extend(self.packer.done.iter().cloned());
@@ -440,6 +456,7 @@ impl Collection {
             log.sealed
                 .retain(|sealed| sealed.segment.header.number >= horizon.segment);
             log.dirty.retain(|segment| segment.header.number >= horizon.segment);
+            log.begun_to_collect = None;
             log.published_end = log.published_end.max(horizon);
             log.pending_end = log.pending_end.max(horizon);
         }
@@ -528,12 +545,17 @@ impl Inner {
     pub(super) fn heed(&self, outcome: Result<(), ChunkError>) -> Result<(), ChunkError> {
         if let Err(error) = &outcome
             && !error.is_out_of_space()
+            && !error.is_out_of_descriptors()
         {
-            tracing::error!(%error, "store closed: a sync failed");
-            self.log.lock().closed = Some(error.to_string().into());
-            self.rounds.send_modify(|round| *round += 1);
+            self.distrust(error);
         }
         outcome
+    }
+
+    fn distrust(&self, error: &ChunkError) {
+        tracing::error!(%error, "store closed");
+        self.log.lock().closed = Some(error.why_closed().into());
+        self.rounds.send_modify(|round| *round += 1);
     }
 }
 

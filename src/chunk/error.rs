@@ -78,11 +78,51 @@ impl ChunkError {
         matches!(self, ChunkError::Io { source, .. } if full(source.kind()))
     }
 
+    /// Whether the process, or the system, has too many files open to open another.
+    pub fn is_out_of_descriptors(&self) -> bool {
+        let ChunkError::Io { source, .. } = self else {
+            return false;
+        };
+        matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+    }
+
+    /// What is told to whoever writes to a store that this closed.
+    pub(super) fn why_closed(&self) -> String {
+        if self.is_out_of_descriptors() {
+            format!("no more files could be opened ({self}): raise the limit of open files, then restart the server")
+        } else {
+            format!("a sync failed ({self}): check the disk, then restart the server")
+        }
+    }
+
     pub(super) fn io(op: &'static str, file: String) -> impl FnOnce(io::Error) -> ChunkError {
         move |source| ChunkError::Io {
             op,
             file,
             source: Arc::new(source),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who is sent to look for a broken disk does not find that the limit of open files is low.
+    #[test]
+    fn a_store_that_ran_out_of_descriptors_does_not_blame_the_disk() {
+        let closed = |code| {
+            let error = ChunkError::io("write", "MANIFEST".to_owned())(io::Error::from_raw_os_error(code));
+            error.why_closed()
+        };
+        for code in [libc::EMFILE, libc::ENFILE] {
+            let reason = closed(code);
+            assert!(
+                reason.contains("MANIFEST") && reason.contains("limit of open files"),
+                "{reason}"
+            );
+            assert!(!reason.contains("disk") && !reason.contains("sync"), "{reason}");
+        }
+        assert!(closed(libc::EIO).starts_with("a sync failed"));
     }
 }

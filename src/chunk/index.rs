@@ -296,7 +296,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_btree_map(bulk in prop::collection::vec(crowded(), 0..200), more in prop::collection::vec(crowded(), 0..200), last in prop::collection::vec(crowded(), 0..50)) {
+        fn agrees_with_a_btree_map(
+            bulk in prop::collection::vec(crowded(), 0..200),
+            more in prop::collection::vec(crowded(), 0..200),
+            last in prop::collection::vec(crowded(), 0..50),
+        ) {
             let mut model = BTreeMap::new();
             let numbered: Vec<_> = bulk.iter().enumerate().map(|(n, hash)| (*hash, location(n as u32))).collect();
             model.extend(numbered.iter().copied());

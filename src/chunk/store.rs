@@ -246,6 +246,7 @@ impl ChunkStore {
             sealed: Vec::new(),
             backlog_bytes: 0,
             manifest_is_behind: false,
+            begun_to_collect: None,
             closed: None,
             sync: super::sync::SyncState::default(),
         };

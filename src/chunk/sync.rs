@@ -196,10 +196,9 @@ impl Inner {
                 write_index_files(&self.disk, log.sealed.drain(..rest).collect());
             }
             Err(error) => {
-                tracing::error!(%error, "store closed: a sync failed");
+                tracing::error!(%error, "store closed");
                 sometimes!("chunk.sync_failed");
-                let reason = format!("a sync failed ({error}): check the disk, then restart the server");
-                log.closed = Some(reason.into());
+                log.closed = Some(error.why_closed().into());
             }
         }
         self.rounds.send_modify(|number| *number += 1);
@@ -225,8 +224,8 @@ impl Inner {
             let _turn = self.manifest_turn.lock().await;
             let manifest = self.segments.read().manifest(self.store, round.tail.segment);
             match write_manifest(&self.disk, &manifest).await {
-                // Opening finds segments that follow those named, so this can wait until there is space.
-                Err(error) if error.is_out_of_space() => {
+                // Opening finds segments that follow those named, so this can wait until there is space or a descriptor.
+                Err(error) if error.is_out_of_space() || error.is_out_of_descriptors() => {
                     tracing::warn!(%error, "manifest not replaced");
                     self.log.lock().manifest_is_behind = true;
                 }

@@ -47,6 +47,8 @@ pub(super) struct Log {
     pub backlog_bytes: u64,
     /// A segment was begun that the manifest does not name.
     pub manifest_is_behind: bool,
+    /// The number of the segment that was begun for the last collection, unless that one succeeded.
+    pub begun_to_collect: Option<u64>,
     pub closed: Option<Arc<str>>,
     pub sync: super::sync::SyncState,
 }

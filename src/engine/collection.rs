@@ -10,13 +10,14 @@
 //!
 //! Must not know: how the store moves chunks.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Database, Engine, EngineError};
+use super::{Database, DatabaseId, Engine, EngineError};
 use crate::chunk::{ChunkError, Collected, Collection, Hash, Link, StoreSize};
-use crate::runtime::{self, buggify, sometimes};
+use crate::runtime::{self, Instant, buggify, sometimes};
 use crate::version::{VersionError, links};
 
 /// When a database is collected without being asked.
@@ -121,6 +122,31 @@ pub(super) async fn collect_store(mut collection: Collection, roots: Vec<Hash>) 
     Ok(Ready(collection))
 }
 
+/// A collection that failed is tried again after a longer pause each time, up to this: what it takes to fail, reading
+/// the log and filling up the disk, is felt by others.
+const PAUSE_MAX: Duration = Duration::from_secs(300);
+
+/// Databases whose last collection failed: the pause that follows, and when it ends.
+#[derive(Default)]
+struct Pauses(BTreeMap<DatabaseId, (Duration, Instant)>);
+
+impl Pauses {
+    fn is_over(&self, id: DatabaseId, now: Instant) -> bool {
+        self.0.get(&id).is_none_or(|(_, end)| *end <= now)
+    }
+
+    fn failed(&mut self, id: DatabaseId, first: Duration, now: Instant) -> Duration {
+        let pause = self.0.get(&id).map_or(first, |(last, _)| last.saturating_mul(2));
+        let pause = pause.min(PAUSE_MAX.max(first));
+        self.0.insert(id, (pause, now + pause));
+        pause
+    }
+
+    fn succeeded(&mut self, id: DatabaseId) {
+        self.0.remove(&id);
+    }
+}
+
 fn below(chunk: &Bytes) -> Result<Vec<Link>, EngineError> {
     links(chunk).map_err(|error: VersionError| EngineError::Object(error))
 }
@@ -131,11 +157,18 @@ impl Engine {
         let engine = std::sync::Arc::downgrade(&self.inner);
         let mut end = self.watch_end();
         let work = async move {
+            let mut pauses = Pauses::default();
             loop {
                 runtime::sleep(when.every).await;
                 let Some(inner) = engine.upgrade() else { return };
                 let databases = Engine { inner }.all_stores();
+                pauses
+                    .0
+                    .retain(|id, _| databases.iter().any(|database| database.id() == *id));
                 for database in databases {
+                    if !pauses.is_over(database.id(), runtime::now()) {
+                        continue;
+                    }
                     if !when.is_due(database.store().size()) && !buggify!("engine.collect_now") {
                         continue;
                     }
@@ -146,11 +179,18 @@ impl Engine {
                         collected = database.collect_garbage() => collected,
                     };
                     match collected {
-                        Ok(_) | Err(EngineError::CollectionRuns { .. } | EngineError::NoSuchDatabase { .. }) => {}
+                        Ok(_) => pauses.succeeded(database.id()),
+                        Err(EngineError::CollectionRuns { .. } | EngineError::NoSuchDatabase { .. }) => {}
                         // Its files went away beside the collection.
                         Err(_) if database.is_dropped() => {}
                         Err(error) => {
-                            tracing::warn!(database = database.name(), %error, "garbage was not collected");
+                            let pause = pauses.failed(database.id(), when.every.saturating_mul(2), runtime::now());
+                            tracing::warn!(
+                                database = database.name(),
+                                %error,
+                                again_in_seconds = pause.as_secs(),
+                                "garbage was not collected"
+                            );
                         }
                     }
                 }

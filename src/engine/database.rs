@@ -194,7 +194,7 @@ impl Database {
 
     /// The newest published root, held: it can be read in full for as long as the hold lives.
     ///
-    /// `None` while there is no root. A root may be published a moment before it is seen here; its commit returns later.
+    /// `None` while there is no root. A root may be published a moment before it is seen here, and its commit returns.
     pub fn hold_published(&self) -> Option<(RootRecord, RootHold)> {
         let Recorded { record, snapshot } = self.inner.snapshots.lock().newest_published(&self.inner.store)?;
         Some((record, RootHold(snapshot)))
@@ -209,8 +209,8 @@ impl Database {
     /// removed then.
     pub(super) async fn retire(&self) {
         self.inner.dropped.store(true, Ordering::Release);
-        // Whoever has the turn may be exchanging files; whoever gets it next sees that the database was dropped. Not held
-        // any longer: a collection may wait for it, and closing waits for that.
+        // Whoever has the turn may be exchanging files; whoever gets it next sees that the database was dropped. It is
+        // not held any longer: a collection may wait for it, and closing waits for that.
         drop(self.inner.turn.lock().await);
         self.inner.store.close("the database was dropped").await;
     }

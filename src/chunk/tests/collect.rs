@@ -351,6 +351,41 @@ async fn a_full_disk_at_any_byte_stops_the_collection_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn collections_that_fail_leave_no_segment_each() {
+    // Would fail if a log that does not fit into the free space grew by an open file with every attempt.
+    let sim = SimDisk::new(1);
+    let disk = sim.disk();
+    let store_options = StoreOptions {
+        segment_bytes_max: 1 << 20,
+        ..options()
+    };
+    let mut grown = Grown::new(&disk).await.unwrap();
+    grown.store = ChunkStore::open(&disk, "db/main", &store_options).await.unwrap().0;
+    let segments = |store: &ChunkStore| store.inner.segments.read().log.len();
+    for _ in 0..50 {
+        grown.commit().await.unwrap();
+        // A segment can be begun, and no pack be written.
+        sim.full_at(Some(sim.used() + 300));
+        let refused = collect(&grown.store, []).await;
+        assert!(refused.unwrap_err().is_out_of_space());
+        sim.full_at(None);
+    }
+    let (count, bytes) = (segments(&grown.store), grown.store.size().log_bytes);
+    assert!(count <= 6, "{count} segments of {bytes} bytes in all");
+    let newest = grown.store.published();
+    // The first that succeeds leaves alone the little that was written since the last attempt.
+    for _ in 0..2 {
+        collect(&grown.store, []).await.unwrap();
+    }
+    assert_eq!(segments(&grown.store), 1);
+    assert_eq!(grown.store.chunk_count(), 21, "the root and its leaves");
+    sim.kill();
+    let (store, recovery) = open(&sim.disk()).await.unwrap();
+    assert!(recovery.root.is_state_of(&newest));
+    grown.assert_complete(&store, newest.root, "opened again");
+}
+
+#[tokio::test]
 async fn a_power_cut_at_any_sync_of_a_collection_loses_nothing() {
     // Would fail if a file went before the manifest that no longer names it was safe.
     for syncs in 0.. {

@@ -202,6 +202,52 @@ async fn a_dropped_database_is_not_collected_and_one_collection_runs_at_a_time()
     ));
 }
 
+#[tokio::test]
+async fn collections_that_fail_are_tried_less_and_less() {
+    // Would fail if a log that does not fit into the free space were copied again and again as far as it goes.
+    let disk = SimDisk::new(1);
+    let options = EngineOptions {
+        auto_collect: Some(AutoCollect {
+            every: Duration::from_millis(1),
+            log_bytes_min: 100_000,
+            growth: 0.5,
+        }),
+        ..options()
+    };
+    let engine = Engine::open(disk.disk(), options).await.unwrap();
+    let shop = engine.create_database("shop").await.unwrap();
+    let mut transaction = shop.begin();
+    transaction.create_table(&accounts(), accounts_schema()).unwrap();
+    for id in 0..2000 {
+        transaction.insert(&accounts(), account(id, id)).unwrap();
+    }
+    shop.commit(transaction).await.unwrap();
+    let store = shop.store().clone();
+    let begun = shop.store().begin_collection().unwrap();
+    while store.size().log_bytes < 200_000 {
+        write(&shop, 1, store.pending().sequence as i32).await.unwrap();
+    }
+    disk.full_at(Some(disk.used() + 200));
+    drop(begun);
+    let failures = |disk: &SimDisk| disk.injected().len();
+    let many = async {
+        while failures(&disk) <= 30 {
+            runtime::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let many = runtime::timeout(Duration::from_millis(1500), many).await;
+    assert!(many.is_err(), "it failed {} times", failures(&disk));
+    assert!(failures(&disk) > 1, "it was tried again");
+    disk.full_at(None);
+    let collected = async {
+        while store.size().pack_bytes == 0 {
+            runtime::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let collected = runtime::timeout(Duration::from_secs(20), collected).await;
+    collected.expect("it is tried again once there is space");
+}
+
 /// Its folder may be another engine's by the time that a collection would exchange files.
 #[tokio::test]
 async fn a_collection_ends_with_its_engine() {
