@@ -1,6 +1,8 @@
 //! Collections: what is alive stays, the rest goes, at any moment and whatever fails.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use proptest::prelude::*;
 
@@ -564,5 +566,47 @@ proptest! {
             }
             Ok(())
         })?;
+    }
+}
+
+/// Enough for one to come between a reader's look-up and its read, every time this was tried.
+const COLLECTIONS_BESIDE_READERS: u64 = 400;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn readers_on_other_threads_find_a_chunk_that_moves() {
+    // Would fail if a reader did not look again for a chunk whose file a collection gave up after it was looked up.
+    let disk = SimDisk::new(1).disk();
+    let store = create(&disk).await.unwrap();
+    let held = node(&[], 0);
+    store.append_chunks(vec![held.clone()]).unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let reader = || {
+        let (store, held, done) = (store.clone(), held.clone(), done.clone());
+        runtime::spawn("reader", async move {
+            let mut reads = 0u64;
+            while !done.load(Ordering::Relaxed) {
+                for _ in 0..100 {
+                    assert_eq!(store.get(&held.0).as_ref().ok(), Some(&held.1), "after {reads} reads");
+                    reads += 1;
+                }
+                runtime::yield_now().await;
+            }
+            reads
+        })
+    };
+    let readers = [reader(), reader()];
+    for i in 1..=COLLECTIONS_BESIDE_READERS {
+        // The root before is garbage, and the larger part of its pack: so the held chunk is copied each time.
+        let below = vec![held.0; 10];
+        let root = node(&below, i);
+        let hash = root.0;
+        let record = store.append(vec![root], hash, 1, WallTime::from_micros(0)).unwrap();
+        store.wait_published(record.sequence).await.unwrap();
+        let collected = collect(&store, []).await.unwrap();
+        assert!(collected.copied_bytes > 0);
+    }
+    done.store(true, Ordering::Relaxed);
+    for reader in readers {
+        assert!(reader.await.unwrap() > 0);
     }
 }
