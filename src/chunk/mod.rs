@@ -40,7 +40,7 @@ pub use error::ChunkError;
 pub use format::RootRecord;
 pub use hash::{HASH_BYTES, HASH_CHARS, Hash, Link, ParseHashError};
 pub use reader::{LogEntry, LogReader};
-pub use recovery::{Cut, Recovery};
+pub use recovery::{Cut, Recovery, looks_like_a_store};
 pub use store::{ChunkStore, StoreOptions, StoreSize};
 
 /// How many of the newest roots a store keeps in memory with their places: about a minute's at full speed, a day's at

@@ -276,17 +276,25 @@ impl ChunkStore {
     /// # Errors
     /// As [`ChunkStore::open`].
     pub async fn open_read_only(disk: &Disk, dir: &str, options: &StoreOptions) -> Result<ChunkStore, ChunkError> {
-        let home = disk.sub(dir);
         let mut attempts = 0;
-        let found = loop {
-            match look(&home) {
-                Ok(found) => break found,
+        loop {
+            match ChunkStore::open_unchanging(disk, dir, options) {
+                Ok(store) => return Ok(store),
                 // A collection may exchange files between our reading the manifest and opening them.
                 Err(error) if attempts == READ_ONLY_ATTEMPTS => return Err(error),
                 Err(_) => attempts += 1,
             }
             runtime::sleep(Duration::from_millis(20)).await;
-        };
+        }
+    }
+
+    /// The same of a store that nobody writes.
+    ///
+    /// # Errors
+    /// As [`ChunkStore::open`].
+    pub fn open_unchanging(disk: &Disk, dir: &str, options: &StoreOptions) -> Result<ChunkStore, ChunkError> {
+        let home = disk.sub(dir);
+        let found = look(&home)?;
         let nobody = TellSynced::none(found.store);
         let store = ChunkStore::assemble(home, found, options, nobody);
         store.inner.log.lock().closed = Some("it was opened for reading only".into());

@@ -11,14 +11,12 @@
 
 use super::collection::{AutoCollect, collect_store};
 use super::copy::{Copied, copy_root};
-use super::database::Shared;
-use super::gate::WriteGate;
-use super::{Database, DatabaseId, Engine, EngineError, SYSTEM_DATABASE, System, folder};
+use super::{Database, Engine, EngineError, System, folder};
 use crate::chunk::{ChunkError, ChunkStore, ReadChunks, RootRecord, StoreOptions};
 use crate::runtime::disk::{Disk, LockGuard, LockOutcome};
 
 /// Held in the folder of a backup while it is written.
-const LOCK: &str = "backup.lock";
+pub(super) const LOCK: &str = "backup.lock";
 
 /// How far a copy of several databases is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,9 +93,7 @@ pub async fn copy_folder(
     folder::check_format(source)?;
     let system_store = read_only(source, folder::SYSTEM_STORE, options).await?;
     let system_root = system_store.published();
-    let shared = Shared::new(WriteGate::new(None));
-    let listed = Database::open(SYSTEM_DATABASE, DatabaseId::SYSTEM, system_store.clone(), shared)?;
-    let databases = System::new(listed).databases()?;
+    let databases = System::listed_in(system_store.clone())?;
 
     let _lock = folder::enter(target).await?;
     let mut stores = Vec::new();

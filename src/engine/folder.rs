@@ -16,7 +16,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{DatabaseId, EngineError};
-use crate::chunk::{ChunkStore, StoreOptions};
+use crate::chunk::{ChunkStore, StoreOptions, looks_like_a_store};
 use crate::runtime::disk::{Disk, LockGuard, LockOutcome};
 
 /// The folder of what is not a user's database.
@@ -34,25 +34,27 @@ pub(super) const DROPPED: &str = ".understudy/dropped";
 pub(super) const DATABASES: &str = "databases";
 
 pub(super) const LOCK: &str = ".understudy/lock";
-const FORMAT: &str = ".understudy/format";
+pub(super) const FORMAT: &str = ".understudy/format";
 const FORMAT_PREFIX: &str = "understudy data folder, format ";
 
-/// What tells that a folder is something else's, by a file in it.
-const FOREIGN: [(&str, &str); 2] = [
-    ("PG_VERSION", "a data folder of PostgreSQL"),
-    ("MANIFEST", "the folder of a single database"),
-];
+/// What is said of a data folder that lacks its system store.
+pub(super) const NO_SYSTEM_STORE: &str =
+    "the system store, with the users and the list of databases, is missing: restore it from a backup, or repair it";
 
 /// Makes the control folder if there is none, takes its lock and checks its format.
 pub(super) async fn enter(disk: &Disk) -> Result<LockGuard, EngineError> {
     if !exists(disk, FORMAT)? {
-        for (file, what) in FOREIGN {
-            if exists(disk, file)? {
-                return Err(EngineError::ForeignFolder {
-                    folder: disk.describe(""),
-                    what,
-                });
-            }
+        // What tells that a folder is something else's.
+        let foreign = if exists(disk, "PG_VERSION")? {
+            Some("a data folder of PostgreSQL")
+        } else if looks_like_a_store(disk, "")? {
+            Some("the folder of a single database")
+        } else {
+            None
+        };
+        if let Some(what) = foreign {
+            let folder = disk.describe("");
+            return Err(EngineError::ForeignFolder { folder, what });
         }
     }
     for folder in [CONTROL_FOLDER, DATABASES] {
@@ -111,6 +113,24 @@ pub(super) fn database_folder(name: &str, id: DatabaseId) -> String {
         utf8_percent_encode(name, PLAIN),
         &id.to_string()[..8]
     )
+}
+
+/// Whether the store of a data folder may lie at `path` in it.
+pub(super) fn is_place_of_stores(path: &str) -> bool {
+    [CONTROL_FOLDER, DATABASES]
+        .iter()
+        .any(|place| path.strip_prefix(place).is_some_and(|rest| rest.starts_with('/')))
+}
+
+/// The folders in a folder, none when it is not there.
+pub(super) fn folders_in(disk: &Disk, parent: &str) -> Result<Vec<String>, EngineError> {
+    if !exists(disk, parent)? {
+        return Ok(Vec::new());
+    }
+    let entries = disk.list(parent);
+    let entries = entries.map_err(EngineError::io("list", disk.describe(parent)))?;
+    let folders = entries.into_iter().filter(|entry| entry.is_dir);
+    Ok(folders.map(|entry| format!("{parent}/{}", entry.name)).collect())
 }
 
 /// Clears away what lies among the databases and is none of `folders`: what a crash left of a database whose creation

@@ -42,7 +42,7 @@ mod transaction;
 mod versioning;
 
 pub use backup::{FolderCopied, copy_folder, has_databases};
-pub use check::{CheckedStore, FolderCheck, Missing, check_folder};
+pub use check::{CheckedStore, FolderCheck, FolderProgress, Missing, Remark, check_folder, check_one_store};
 pub use cluster::{ClusterControl, ClusterError, ClusterErrorKind, ClusterStatusRow};
 pub use collection::AutoCollect;
 pub use commit::CommitOutcome;

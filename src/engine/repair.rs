@@ -24,9 +24,10 @@ use crate::runtime;
 use crate::runtime::disk::Disk;
 use crate::version::links;
 
-/// Where damaged stores are kept once they were made again.
+/// Where a data folder keeps damaged stores once they were made again. That of a store which belongs to none stays beside
+/// it.
 const DAMAGED: &str = ".understudy/damaged";
-/// Where that lies which others gave.
+/// Where that lies which others gave for a store of a data folder.
 const FETCHED: &str = ".understudy/fetched";
 /// So many chunks are asked for at once: a walk finds more while the others look these up.
 const ASKED_AT_ONCE: usize = 256;
@@ -59,6 +60,7 @@ pub enum FetchError {
 pub struct Fetched {
     store: Option<ChunkStore>,
     disk: Disk,
+    place: String,
     pub copied: Copied,
     /// What they do not have either.
     pub absent: Vec<Hash>,
@@ -73,14 +75,19 @@ impl fmt::Debug for Fetched {
 }
 
 impl Fetched {
-    async fn new(disk: &Disk) -> Result<Fetched, EngineError> {
-        if folder::exists(disk, FETCHED)? {
-            folder::remove(disk, FETCHED)?;
+    async fn new(disk: &Disk, damaged: &CheckedStore) -> Result<Fetched, EngineError> {
+        let place = match is_of_data_folder(&damaged.path) {
+            true => FETCHED.to_owned(),
+            false => format!("{}.fetched", damaged.path),
+        };
+        if folder::exists(disk, &place)? {
+            folder::remove(disk, &place)?;
         }
-        let store = ChunkStore::create(disk, FETCHED, &StoreOptions::default()).await?;
+        let store = ChunkStore::create(disk, &place, &StoreOptions::default()).await?;
         Ok(Fetched {
             store: Some(store),
             disk: disk.clone(),
+            place,
             copied: Copied::default(),
             absent: Vec::new(),
         })
@@ -109,7 +116,7 @@ impl ReadChunks for Fetched {
 impl Drop for Fetched {
     fn drop(&mut self) {
         self.store = None;
-        if let Err(error) = folder::remove(&self.disk, FETCHED) {
+        if let Err(error) = folder::remove(&self.disk, &self.place) {
             tracing::warn!(%error, "what was fetched for a repair is still there");
         }
     }
@@ -127,7 +134,7 @@ pub async fn fetch_missing(
     progress: &mut dyn FnMut(Copied),
 ) -> Result<Fetched, FetchError> {
     let own = &damaged.files;
-    let mut fetched = Fetched::new(disk).await?;
+    let mut fetched = Fetched::new(disk, damaged).await?;
     let mut open: Vec<Hash> = damaged.missing.iter().map(|missing| missing.hash).collect();
     let (mut seen, mut wanted) = (BTreeSet::new(), Vec::new());
     loop {
@@ -139,7 +146,9 @@ pub async fn fetch_missing(
             match own.get(&hash) {
                 // The check did not understand it; whoever makes the store again says so.
                 Ok(chunk) => open.extend(links(&chunk).unwrap_or_default().into_iter().map(|link| link.hash)),
-                Err(ChunkError::Missing { .. } | ChunkError::Corrupt { .. }) => wanted.push(hash),
+                Err(ChunkError::Missing { .. } | ChunkError::Corrupt { .. } | ChunkError::Io { .. }) => {
+                    wanted.push(hash)
+                }
                 Err(error) => return Err(EngineError::from(error).into()),
             }
         }
@@ -220,20 +229,29 @@ pub async fn repair_store(
         folder::remove(disk, &repaired)?;
         return Err(error);
     }
-    let name = path.rsplit('/').next().unwrap_or(path);
-    disk.create_dir_all(DAMAGED)
-        .map_err(EngineError::io("create folder", disk.describe(DAMAGED)))?;
-    let mut kept = format!("{DAMAGED}/{name}");
-    let mut number = 1;
+    let parent = path.rfind('/').map_or("", |slash| &path[..slash]);
+    let (kept_in, first) = if is_of_data_folder(path) {
+        disk.create_dir_all(DAMAGED)
+            .map_err(EngineError::io("create folder", disk.describe(DAMAGED)))?;
+        folder::sync_folder(disk, folder::CONTROL_FOLDER).await?;
+        let name = path.rsplit('/').next().unwrap_or(path);
+        (DAMAGED, format!("{DAMAGED}/{name}"))
+    } else {
+        (parent, format!("{path}.damaged"))
+    };
+    let (mut kept, mut number) = (first.clone(), 1);
     while folder::exists(disk, &kept)? {
         number += 1;
-        kept = format!("{DAMAGED}/{name}.{number}");
+        kept = format!("{first}.{number}");
     }
-    folder::sync_folder(disk, folder::CONTROL_FOLDER).await?;
     folder::rename(disk, path, &kept)?;
     folder::rename(disk, &repaired, path)?;
-    let parent = path.rfind('/').map_or("", |slash| &path[..slash]);
     folder::sync_folder(disk, parent).await?;
-    folder::sync_folder(disk, DAMAGED).await?;
+    folder::sync_folder(disk, kept_in).await?;
     Ok(kept)
+}
+
+/// Whether a store is one of those of a data folder; others lie directly in what was checked.
+fn is_of_data_folder(path: &str) -> bool {
+    path.contains('/')
 }

@@ -2,7 +2,10 @@
 //!
 //! Because it is a database, it has the same log and the same commit path, and it replicates like one.
 
-use super::{Database, DatabaseId, EngineError, ScramVerifier, Transaction};
+use super::database::Shared;
+use super::gate::WriteGate;
+use super::{Database, DatabaseId, EngineError, SYSTEM_DATABASE, ScramVerifier, Transaction};
+use crate::chunk::ChunkStore;
 use crate::version::{Column, ColumnType, Row, TableName, TableSchema, Value, encode_key_values};
 
 /// The schema its tables lie in.
@@ -34,6 +37,16 @@ impl System {
 
     pub fn database(&self) -> &Database {
         &self.database
+    }
+
+    /// The databases that a system store lists which is only looked at.
+    pub(super) fn listed_in(store: ChunkStore) -> Result<Vec<(String, DatabaseId)>, EngineError> {
+        if store.published().root.is_none() {
+            return Err(unexpected("databases"));
+        }
+        let shared = Shared::new(WriteGate::new(None));
+        let database = Database::open(SYSTEM_DATABASE, DatabaseId::SYSTEM, store, shared)?;
+        System::new(database).databases()
     }
 
     /// The databases of this cluster, sorted by name.

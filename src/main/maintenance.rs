@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
-use understudy::chunk::{Hash, ReadChunks, StoreOptions};
+use understudy::chunk::{Hash, ReadChunks, StoreOptions, looks_like_a_store};
 use understudy::config::Config;
 use understudy::engine::{
-    CheckedStore, Copied, FolderCheck, FolderCopied, check_folder, copy_folder, fetch_missing, has_databases,
-    repair_store,
+    CheckedStore, Copied, FolderCheck, FolderCopied, check_folder, check_one_store, copy_folder, fetch_missing,
+    has_databases, repair_store,
 };
 use understudy::replication::cluster::RepairPeer;
 use understudy::runtime::disk::Disk;
@@ -31,47 +31,39 @@ pub async fn fsck(
     repair_from: Option<String>,
     config: impl FnOnce() -> anyhow::Result<Config>,
 ) -> anyhow::Result<()> {
-    let (disk, single) = folder_of_stores(&folder)?;
     // Held to the end: it keeps servers out.
-    let checked = check(&disk, single.as_deref())?;
-    let checked = &checked.stores;
-    let mut damaged = 0;
-    for store in checked {
-        print_store(&disk, store);
-        damaged += usize::from(!store.is_sound());
+    let checked = check(&folder)?;
+    let (stores, problems) = (checked.stores.len(), checked.problems.len());
+    for store in &checked.stores {
+        print_store(&checked.disk, store);
     }
-    if damaged == 0 {
-        line(format_args!("{} of {} stores are sound.", checked.len(), checked.len()));
+    for problem in &checked.problems {
+        line(format_args!("{}: DAMAGED: {}", problem.place, problem.detail));
+    }
+    for remark in &checked.remarks {
+        line(format_args!("{}: {}", remark.place, remark.detail));
+    }
+    if checked.is_sound() {
+        line(format_args!("{stores} of {stores} stores are sound."));
         return Ok(());
+    }
+    let damaged = checked.stores.iter().filter(|store| !store.is_sound()).count();
+    if damaged == 0 {
+        bail!("{stores} of {stores} stores are sound, but {problems} other things in {folder} are not: see above");
     }
     let Some(url) = repair_from else {
         bail!(
-            "{damaged} of {} stores in {folder} are damaged: run again with --repair-from file:///FOLDER (a backup, or \
-             the data folder of a server that replicated from this one) or --repair-from http://HOST:PORT (the cluster \
-             port of a peer that runs), or restore from a backup",
-            checked.len()
+            "{damaged} of {stores} stores in {folder} are damaged: run again with --repair-from file:///FOLDER (a \
+             backup, or the data folder of a server that replicated from this one) or --repair-from http://HOST:PORT \
+             (the cluster port of a peer that runs), or restore from a backup"
         );
     };
-    let mut others = Others::open(&url, &disk, config).await?;
-    repair(&disk, checked, &url, &mut others).await
-}
-
-/// The disk on which the stores lie, and the folder of the store when it is a single one.
-fn folder_of_stores(folder: &str) -> anyhow::Result<(Disk, Option<String>)> {
-    let path = std::path::absolute(folder).with_context(|| format!("{folder} is not a path"))?;
-    if !is_folder(&path) {
-        bail!("there is no folder {folder}");
+    let mut others = Others::open(&url, &checked.disk, config).await?;
+    repair(&checked.disk, &checked.stores, &url, &mut others).await?;
+    if problems > 0 {
+        bail!("{problems} other things in {folder} are not sound, which no repair mends: see above");
     }
-    let disk = Disk::production(&path).with_context(|| format!("cannot open {folder}"))?;
-    if !disk.exists("MANIFEST")? {
-        return Ok((disk, None));
-    }
-    // A store is replaced as a whole, so its place is its parent's.
-    let name = path.file_name().and_then(|name| name.to_str());
-    let (Some(parent), Some(name)) = (path.parent(), name) else {
-        bail!("{folder} has no name");
-    };
-    Ok((Disk::production(parent)?, Some(name.to_owned())))
+    Ok(())
 }
 
 #[expect(clippy::disallowed_methods, reason = "opening a disk would make the folder")]
@@ -79,23 +71,35 @@ fn is_folder(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| found.is_dir())
 }
 
-fn check(disk: &Disk, single: Option<&str>) -> anyhow::Result<FolderCheck> {
+/// Checks a data folder, a backup, or the folder of a single store.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "which data folder a store belongs to, its true path tells"
+)]
+fn check(folder: &str) -> anyhow::Result<FolderCheck> {
+    if !is_folder(Path::new(folder)) {
+        bail!("there is no folder {folder}");
+    }
+    let path = std::fs::canonicalize(folder).with_context(|| format!("cannot open {folder}"))?;
+    let disk = Disk::production(&path).with_context(|| format!("cannot open {folder}"))?;
     let bar = ProgressBar::new(0).with_style(bar_style());
-    let seen = match single {
-        Some(name) => disk.sub(name),
-        None => disk.clone(),
-    };
-    let checked = check_folder(&seen, &mut |store, done, total| {
+    let mut progress = |store: &str, done, total| {
         bar.set_length(total);
         bar.set_position(done);
         bar.set_message(store.to_owned());
-    });
+    };
+    let checked = if looks_like_a_store(&disk, "")? {
+        // A store is replaced as a whole, so its place is its parent's.
+        let name = path.file_name().and_then(|name| name.to_str());
+        let (Some(parent), Some(name)) = (path.parent(), name) else {
+            bail!("{folder} has no name");
+        };
+        check_one_store(&Disk::production(parent)?, name, &mut progress)
+    } else {
+        check_folder(&disk, &mut progress)
+    };
     bar.finish_and_clear();
-    let mut checked = checked.map_err(|error| anyhow::anyhow!("{error}"))?;
-    if let Some(name) = single {
-        checked.stores.iter_mut().for_each(|store| store.path = name.to_owned());
-    }
-    Ok(checked)
+    checked.map_err(|error| anyhow::anyhow!("{error}"))
 }
 
 fn bar_style() -> ProgressStyle {
@@ -158,9 +162,8 @@ enum Others {
 impl Others {
     async fn open(url: &str, disk: &Disk, config: impl FnOnce() -> anyhow::Result<Config>) -> anyhow::Result<Others> {
         if let Some(path) = url.strip_prefix("file://").filter(|path| path.starts_with('/')) {
-            let (source, single) = folder_of_stores(path)?;
             line(format_args!("Reading {path}"));
-            return Ok(Others::Folder(check(&source, single.as_deref())?));
+            return Ok(Others::Folder(check(path)?));
         }
         if !url.starts_with("http://") {
             bail!(

@@ -100,6 +100,20 @@ pub(super) fn look(disk: &Disk) -> Result<Recovered, ChunkError> {
     Ok(recovered(&manifest, packs, segments, scan, end))
 }
 
+/// Whether the folder `dir` of `disk` holds a store or parts of one, sound or not.
+///
+/// # Errors
+/// `Io` when the folder cannot be looked into.
+pub fn looks_like_a_store(disk: &Disk, dir: &str) -> Result<bool, ChunkError> {
+    let folder = disk.describe(dir);
+    if !disk.exists(dir).map_err(ChunkError::io("look for", folder.clone()))? {
+        return Ok(false);
+    }
+    let listing = disk.list(dir).map_err(ChunkError::io("list", folder))?;
+    let mut files = listing.iter().filter(|entry| !entry.is_dir);
+    Ok(files.any(|file| file.name == MANIFEST || Segment::number(&file.name).is_some()))
+}
+
 fn read_manifest(disk: &Disk) -> Result<Manifest, ChunkError> {
     let folder = disk.describe("");
     let not_a_store = |detail: &str| ChunkError::NotAStore {

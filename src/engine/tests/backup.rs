@@ -199,18 +199,12 @@ async fn every_flipped_byte_is_found_by_a_check() {
             let mut byte = [0];
             file.read_exact_at(&mut byte, at).unwrap();
             file.write_all_at(&[byte[0] ^ (1 << (at % 8))], at).unwrap();
-            match check_folder(&disk, &mut |_, _, _| {}) {
-                Ok(checked) => {
-                    let found = checked.stores.iter().any(|store| !store.is_sound());
-                    let cut = checked
-                        .stores
-                        .iter()
-                        .any(|store| store.files.unacknowledged_bytes > 0 || !store.files.mended_at_start.is_empty());
-                    assert!(found || cut, "byte {at} of {path}");
-                }
-                Err(EngineError::Store(error)) => assert!(error.to_string().contains("format version"), "{error}"),
-                Err(error) => panic!("byte {at} of {path}: {error}"),
-            }
+            let checked = check_folder(&disk, &mut |_, _, _| {}).unwrap();
+            let cut = checked
+                .stores
+                .iter()
+                .any(|store| store.files.unacknowledged_bytes > 0 || !store.files.mended_at_start.is_empty());
+            assert!(!checked.is_sound() || cut, "byte {at} of {path}");
             file.write_all_at(&byte, at).unwrap();
         }
     }

@@ -1,6 +1,7 @@
 //! The engine as its callers see it, over a simulated disk.
 
 mod backup;
+mod check;
 mod collection;
 mod conflicts;
 mod crashes;

@@ -70,11 +70,20 @@ impl fmt::Debug for LockGuard {
 
 type SyncFuture = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
+struct Above {
+    backend: Arc<dyn Backend>,
+    prefix: String,
+    rest: String,
+}
+
 /// What a kind of disk has to offer. Paths are checked and joined by [`Disk`].
 trait Backend: Send + Sync {
     fn describe(&self, path: &str) -> String;
     /// What holds the directory `path` of the machine, made when missing, and the prefix under which it lies there.
     fn elsewhere(&self, path: &str) -> io::Result<(Arc<dyn Backend>, String)>;
+    /// The nearest directory at or above `dir` that has `path`, beyond this tree too: what holds it, the prefix under
+    /// which it lies there, and the way down from it to `dir`.
+    fn above(&self, dir: &str, path: &str) -> io::Result<Option<Above>>;
     fn open(&self, path: &str, mode: OpenMode) -> io::Result<Arc<dyn FileBackend>>;
     fn create_dir_all(&self, path: &str) -> io::Result<()>;
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
@@ -146,6 +155,13 @@ impl Disk {
         }
         let (backend, prefix) = self.backend.elsewhere(path)?;
         Ok(Disk { backend, prefix })
+    }
+
+    /// The nearest directory of the machine, this one or one above it, in which `path` exists, and the path from there to
+    /// this one. Links are followed: what counts is where this directory lies.
+    pub fn above_with(&self, path: &str) -> io::Result<Option<(Disk, String)>> {
+        let found = self.backend.above(self.prefix.trim_end_matches('/'), path)?;
+        Ok(found.map(|Above { backend, prefix, rest }| (Disk { backend, prefix }, rest)))
     }
 
     /// Opens or creates a file. A new file's name needs [`Disk::sync_dir`] to last.

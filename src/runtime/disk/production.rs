@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Backend, DirEntry, FileBackend, LockGuard, LockOutcome, OpenMode, SyncFuture};
+use super::{Above, Backend, DirEntry, FileBackend, LockGuard, LockOutcome, OpenMode, SyncFuture};
 
 pub(super) struct Directory {
     root: PathBuf,
@@ -51,6 +51,27 @@ impl Backend for Directory {
 
     fn elsewhere(&self, path: &str) -> io::Result<(Arc<dyn Backend>, String)> {
         Ok((Arc::new(Directory::open(Path::new(path))?), String::new()))
+    }
+
+    fn above(&self, dir: &str, path: &str) -> io::Result<Option<Above>> {
+        let here = fs::canonicalize(self.path(dir))?;
+        // What may not be looked into is not ours.
+        let Some(root) = here
+            .ancestors()
+            .find(|above| above.join(path).try_exists().unwrap_or(false))
+        else {
+            return Ok(None);
+        };
+        let rest = here.strip_prefix(root).ok().and_then(Path::to_str);
+        let Some(rest) = rest.map(str::to_owned) else {
+            let message = format!("{} is not UTF-8", here.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        };
+        Ok(Some(Above {
+            backend: Arc::new(Directory { root: root.to_owned() }),
+            prefix: String::new(),
+            rest,
+        }))
     }
 
     fn open(&self, path: &str, mode: OpenMode) -> io::Result<Arc<dyn FileBackend>> {

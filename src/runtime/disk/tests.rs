@@ -56,6 +56,30 @@ fn files_are_read_where_they_were_written() {
 }
 
 #[test]
+fn the_folder_above_that_has_a_file_is_found_with_the_way_down() {
+    both(|disk| {
+        let far = disk.elsewhere(&format!("{}/far", machine_path(disk))).unwrap();
+        far.create_dir_all("home/shops/one").unwrap();
+        far.create_dir_all("home/.control").unwrap();
+        let shop = far.sub("home/shops/one");
+        assert!(shop.above_with(".control/lock").unwrap().is_none());
+        put(&far, "home/.control/lock", b"1");
+        let (home, way) = shop.above_with(".control/lock").unwrap().unwrap();
+        assert_eq!(way, "shops/one");
+        assert_eq!(home.read(".control/lock").unwrap(), b"1");
+        let (same, way) = home.above_with(".control/lock").unwrap().unwrap();
+        assert_eq!((same.describe(""), way.as_str()), (home.describe(""), ""));
+    });
+}
+
+/// A path of the machine at which a test may make folders.
+fn machine_path(disk: &Disk) -> String {
+    let shown = disk.describe("");
+    let is_path = shown.starts_with('/');
+    is_path.then_some(shown).unwrap_or_default()
+}
+
+#[test]
 fn open_modes() {
     both(|disk| {
         let kind = |path: &str, mode| disk.open(path, mode).map(|_| ()).map_err(|error| error.kind());

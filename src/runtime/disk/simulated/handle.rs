@@ -10,7 +10,10 @@ use super::faults::{FaultKind, Noted, happens};
 use super::file::FileState;
 use super::names::{Change, Node};
 use super::{Shared, State, dead};
-use crate::runtime::disk::{Backend, DirEntry, FileBackend, LockGuard, LockOutcome, OpenMode, SyncFuture};
+use crate::runtime::disk::{Above, Backend, DirEntry, FileBackend, LockGuard, LockOutcome, OpenMode, SyncFuture};
+
+/// Where the rest of the machine lies.
+const ELSEWHERE: &str = "elsewhere";
 
 #[derive(Clone)]
 pub(super) struct Handle {
@@ -74,9 +77,31 @@ impl Backend for Handle {
 
     /// The rest of the machine is a folder of this disk.
     fn elsewhere(&self, path: &str) -> io::Result<(Arc<dyn Backend>, String)> {
-        let path = format!("elsewhere/{}", path.trim_matches('/'));
+        let path = format!("{ELSEWHERE}/{}", path.trim_matches('/'));
         self.create_dir_all(&path)?;
         Ok((Arc::new(self.clone()), format!("{path}/")))
+    }
+
+    fn above(&self, dir: &str, path: &str) -> io::Result<Option<Above>> {
+        let mut above = dir;
+        loop {
+            let prefix = match above {
+                "" => String::new(),
+                above => format!("{above}/"),
+            };
+            if self.exists(&format!("{prefix}{path}"))? {
+                return Ok(Some(Above {
+                    backend: Arc::new(self.clone()),
+                    rest: dir[prefix.len().min(dir.len())..].to_owned(),
+                    prefix,
+                }));
+            }
+            // The server's own folder does not hold the rest of the machine.
+            if above.is_empty() || above == ELSEWHERE {
+                return Ok(None);
+            }
+            above = above.rfind('/').map_or("", |slash| &above[..slash]);
+        }
     }
 
     fn open(&self, path: &str, mode: OpenMode) -> io::Result<Arc<dyn FileBackend>> {

@@ -1,0 +1,156 @@
+//! What a check says of folders that lack something, or have something else in them.
+
+use super::*;
+use crate::chunk::{ReadChunks, looks_like_a_store};
+use crate::runtime::disk::{Disk, OpenMode};
+
+fn check(disk: &Disk) -> FolderCheck {
+    check_folder(disk, &mut |_, _, _| {}).unwrap()
+}
+
+fn problems(check: &FolderCheck) -> Vec<String> {
+    let told = check.problems.iter();
+    told.map(|problem| format!("{}: {}", problem.place, problem.detail))
+        .collect()
+}
+
+/// Damages a record in the middle of the largest segment in a store's folder.
+fn damage(disk: &Disk, folder: &str) {
+    let files = disk.list(folder).unwrap();
+    let segments = files.iter().filter(|entry| entry.name.ends_with(".seg"));
+    let largest = segments.max_by_key(|entry| entry.len).unwrap();
+    let path = format!("{folder}/{}", largest.name);
+    let file = disk.open(&path, OpenMode::ReadWrite).unwrap();
+    file.write_all_at(&[0xaa; 16], largest.len / 2).unwrap();
+}
+
+fn place_of(database: &Database) -> String {
+    folder::database_folder(database.name(), database.id())
+}
+
+#[tokio::test]
+async fn one_database_of_a_running_server_is_not_checked_nor_replaced() {
+    let (disk, engine, shop) = shop(&[(1, 100)]).await;
+    let backup = engine.disk().elsewhere("/backups/shop").unwrap();
+    shop.back_up(&backup).await.unwrap();
+    let name = place_of(&shop).split_off("databases/".len());
+    let parent = disk.disk().sub("databases");
+    let one = || check_one_store(&parent, &name, &mut |_, _, _| {});
+    assert!(
+        matches!(one(), Err(EngineError::FolderLocked { .. })),
+        "the server has it open"
+    );
+    drop((engine, shop));
+    let checked = one().unwrap();
+    assert!(checked.is_sound());
+    let started = Engine::open(disk.disk(), options()).await;
+    assert!(
+        matches!(started, Err(EngineError::FolderLocked { .. })),
+        "and no server starts meanwhile"
+    );
+    drop(checked);
+    damage(&parent, &name);
+    let (checked, source) = (one().unwrap(), check(&backup));
+    let others = source.stores.iter().map(|store| &store.files as &dyn ReadChunks);
+    let others: Vec<_> = others.collect();
+    let kept = repair_store(&checked.disk, &checked.stores[0], &others, &mut |_| {}).await;
+    assert_eq!(kept.unwrap(), format!(".understudy/damaged/{name}"));
+    drop(checked);
+    assert_eq!(
+        disk.disk().list("databases").unwrap().len(),
+        1,
+        "nothing is made beside it"
+    );
+    let engine = open(&disk).await;
+    assert_eq!(balances(&engine.database("shop").unwrap().begin()), [(1, 100)]);
+}
+
+#[tokio::test]
+async fn the_backup_of_one_database_is_not_checked_while_it_is_written() {
+    let (_disk, engine, shop) = shop(&[(1, 100)]).await;
+    let backup = engine.disk().elsewhere("/backups/shop").unwrap();
+    shop.back_up(&backup).await.unwrap();
+    let written = backup.lock("backup.lock").unwrap();
+    for refused in [
+        check_folder(&backup, &mut |_, _, _| {}),
+        check_one_store(&engine.disk().elsewhere("/backups").unwrap(), "shop", &mut |_, _, _| {}),
+    ] {
+        assert!(matches!(refused.map(drop), Err(EngineError::FolderLocked { .. })));
+    }
+    drop(written);
+    assert!(check(&backup).is_sound());
+}
+
+#[tokio::test]
+async fn a_store_without_a_data_folder_is_made_again_where_it_lies() {
+    let (_disk, engine, shop) = shop(&[(1, 100)]).await;
+    let parent = engine.disk().elsewhere("/backups").unwrap();
+    shop.back_up(&engine.disk().elsewhere("/backups/shop").unwrap())
+        .await
+        .unwrap();
+    parent.remove_file("shop/MANIFEST").unwrap();
+    assert!(looks_like_a_store(&parent, "shop").unwrap());
+    for number in ["", ".2"] {
+        let checked = check_one_store(&parent, "shop", &mut |_, _, _| {}).unwrap();
+        assert!(number == ".2" || !checked.is_sound());
+        let kept = repair_store(&checked.disk, &checked.stores[0], &[], &mut |_| {}).await;
+        assert_eq!(kept.unwrap(), format!("shop.damaged{number}"));
+    }
+    let names: Vec<String> = parent.list("").unwrap().into_iter().map(|entry| entry.name).collect();
+    assert_eq!(names, ["shop", "shop.damaged", "shop.damaged.2"]);
+    assert!(check_one_store(&parent, "shop", &mut |_, _, _| {}).unwrap().is_sound());
+}
+
+#[tokio::test]
+async fn a_listed_database_without_its_folder_is_a_problem() {
+    let (disk, engine, shop) = shop(&[(1, 100)]).await;
+    let (place, disk) = (place_of(&shop), disk.disk());
+    drop((engine, shop));
+    assert!(check(&disk).is_sound());
+    disk.rename(&place, "databases/elsewhere").unwrap();
+    let checked = check(&disk);
+    assert!(!checked.is_sound());
+    let told = problems(&checked);
+    assert!(
+        told.len() == 1 && told[0].contains(&place) && told[0].contains("\"shop\""),
+        "{told:?}"
+    );
+    assert!(checked.stores.iter().all(CheckedStore::is_sound));
+    assert!(checked.remarks[0].place.contains("databases/elsewhere"));
+}
+
+#[tokio::test]
+async fn a_data_folder_without_system_store_or_format_is_not_sound() {
+    let (disk, engine, shop) = shop(&[(1, 100)]).await;
+    drop((engine, shop));
+    let disk = disk.disk();
+    disk.write_atomically(".understudy/format", b"garbage").await.unwrap();
+    let told = problems(&check(&disk));
+    assert!(told.len() == 1 && told[0].contains(".understudy/format"), "{told:?}");
+    disk.remove_dir_all(".understudy/system").unwrap();
+    let told = problems(&check(&disk));
+    assert!(told.len() == 2 && told[1].contains(".understudy/system"), "{told:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_store_is_told_and_the_others_are_checked() {
+    let (disk, engine, shop) = shop(&[(1, 100)]).await;
+    let (place, disk) = (place_of(&shop), disk.disk());
+    drop((engine, shop));
+    disk.create_dir_all(".understudy/dropped/.understudy").unwrap();
+    disk.create_dir_all("databases/lost+found").unwrap();
+    let checked = check(&disk);
+    assert!(checked.is_sound(), "{:?}", checked.problems);
+    assert_eq!(checked.stores.len(), 2);
+    let remarked = |place: &str| checked.remarks.iter().any(|remark| remark.place.ends_with(place));
+    assert!(
+        remarked("databases/lost+found") && remarked("dropped/.understudy"),
+        "{:?}",
+        checked.remarks
+    );
+    drop(checked);
+    disk.remove_dir_all(&place).unwrap();
+    disk.create_dir_all(&place).unwrap();
+    let told = problems(&check(&disk));
+    assert!(told.len() == 1 && told[0].contains("not a store"), "{told:?}");
+}
