@@ -6,17 +6,32 @@
 //! Invariants
 //! - A backup holds one root of each database, whole: never half a commit.
 //! - A copy that was interrupted leaves the backup at what it held before.
+//! - A backup is written only where nothing is, or where a marker tells that a backup was made: never over a data folder,
+//!   never into one.
 //!
 //! Must not know: SQL, where an operator keeps backups.
 
 use super::collection::{AutoCollect, collect_store};
 use super::copy::{Copied, copy_root};
 use super::{Database, Engine, EngineError, System, folder};
-use crate::chunk::{ChunkError, ChunkStore, ReadChunks, RootRecord, StoreOptions};
+use crate::chunk::{ChunkError, ChunkStore, ReadChunks, RootRecord, StoreOptions, looks_like_a_store};
 use crate::runtime::disk::{Disk, LockGuard, LockOutcome};
 
 /// Held in the folder of a backup while it is written.
 pub(super) const LOCK: &str = "backup.lock";
+
+/// In the folder of a backup of one database: tells that it is one.
+pub(super) const MARKER: &str = "BACKUP";
+const MARKER_TEXT: &[u8] = b"a backup of understudy: the next one may be written over it\n";
+
+/// What a copy of a data folder is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyTo {
+    /// A new backup, or an earlier one that is brought up to date.
+    Backup,
+    /// A data folder without databases, for a server to be started on.
+    DataFolder,
+}
 
 /// How far a copy of several databases is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +49,8 @@ impl Database {
     /// Stopping to wait for it leaves the backup as it was.
     ///
     /// # Errors
-    /// `FolderLocked` while another backup is written there, `NotABackup` when something else is there, `Store`, `Io`.
+    /// `FolderLocked` while another backup is written there; `NotABackup` when something else is there, or it lies in a
+    /// data folder; `Store`, `Io`.
     pub async fn back_up(&self, target: &Disk) -> Result<Copied, EngineError> {
         self.refuse_when_dropped()?;
         let Some((record, _hold)) = self.hold_published() else {
@@ -42,7 +58,7 @@ impl Database {
                 name: self.name().to_owned(),
             });
         };
-        let _lock = lock(target)?;
+        let _lock = enter_backup(target).await?;
         let store = open_or_create(target, "").await?;
         let copied = copy_and_tidy(self.store(), &record, &store, &mut |_| {}).await?;
         tracing::info!(
@@ -77,10 +93,12 @@ impl Engine {
 /// The system database comes last, so that it lists nothing that is not there.
 ///
 /// # Errors
-/// `NotABackup` when `source` is no data folder, `FolderLocked` when a server runs in `target`, `Store`, `Io`.
+/// `NotABackup` when `source` is no data folder, or when `target` holds databases and is not the backup that `to` asks
+/// for; `FolderLocked` when a server runs in `target`, `Store`, `Io`.
 pub async fn copy_folder(
     source: &Disk,
     target: &Disk,
+    to: CopyTo,
     options: &StoreOptions,
     progress: &mut (dyn FnMut(FolderCopied) + Send),
 ) -> Result<(), EngineError> {
@@ -96,6 +114,7 @@ pub async fn copy_folder(
     let databases = System::listed_in(system_store.clone())?;
 
     let _lock = folder::enter(target).await?;
+    prepare(target, to).await?;
     let mut stores = Vec::new();
     for (name, id) in &databases {
         stores.push((name.clone(), folder::database_folder(name, *id)));
@@ -129,13 +148,35 @@ pub async fn copy_folder(
     };
     copy_store(&system_store, &system_root, target, folder::SYSTEM_STORE, tell).await?;
     // What the source does not list any more.
-    for entry in target.list(folder::DATABASES).unwrap_or_default() {
-        let path = format!("{}/{}", folder::DATABASES, entry.name);
-        if entry.is_dir && !folders.contains(&path) {
-            folder::remove(target, &path)?;
+    for path in folder::folders_in(target, folder::DATABASES)? {
+        if folders.contains(&path) {
+            continue;
+        }
+        match to {
+            CopyTo::Backup => folder::remove(target, &path)?,
+            CopyTo::DataFolder => drop(folder::keep_dropped(target, &path).await?),
         }
     }
     folder::sync_folder(target, folder::DATABASES).await
+}
+
+/// Makes sure that a folder may be written over, and notes what it is going to be. The caller holds its lock.
+async fn prepare(target: &Disk, to: CopyTo) -> Result<(), EngineError> {
+    match to {
+        CopyTo::DataFolder => folder::is_no_backup_any_more(target).await,
+        CopyTo::Backup if folder::exists(target, folder::BACKUP_MARKER)? => Ok(()),
+        CopyTo::Backup => {
+            let databases = folder::folders_in(target, folder::DATABASES)?;
+            if has_databases(target)? || !databases.is_empty() {
+                return Err(not_a_backup(
+                    target,
+                    "it is a data folder with databases in it, which no backup made; name an empty folder or an earlier \
+                     backup",
+                ));
+            }
+            write_marker(target, folder::BACKUP_MARKER).await
+        }
+    }
 }
 
 /// Whether a folder has databases: what a restore must not write over.
@@ -177,15 +218,8 @@ async fn open_or_create(disk: &Disk, path: &str) -> Result<ChunkStore, EngineErr
     let options = StoreOptions::default();
     match ChunkStore::open(disk, path, &options).await {
         Ok((store, _)) => Ok(store),
-        Err(ChunkError::NotAStore { .. }) => {
-            // An interrupted creation leaves the beginning of a log, which is made again.
-            let ours = [LOCK, "MANIFEST.tmp", "log-00000001.seg"];
-            let listing = disk.list(path).unwrap_or_default();
-            if listing.iter().any(|entry| !ours.contains(&entry.name.as_str())) {
-                return Err(not_a_backup(disk, "it holds something else"));
-            }
-            Ok(ChunkStore::create(disk, path, &options).await?)
-        }
+        // Or an interrupted creation left the beginning of a log, which is made again.
+        Err(ChunkError::NotAStore { .. }) => Ok(ChunkStore::create(disk, path, &options).await?),
         Err(error) => Err(error.into()),
     }
 }
@@ -199,6 +233,40 @@ async fn open_backup(disk: &Disk, path: &str) -> Result<ChunkStore, EngineError>
 
 async fn read_only(disk: &Disk, path: &str, options: &StoreOptions) -> Result<ChunkStore, EngineError> {
     Ok(ChunkStore::open_read_only(disk, path, options).await?)
+}
+
+/// Locks the folder of a backup of one database, a new one or an earlier one.
+async fn enter_backup(disk: &Disk) -> Result<LockGuard, EngineError> {
+    let above = disk.above_with(folder::FORMAT);
+    if let Some((data_folder, _)) = above.map_err(EngineError::io("look above", disk.describe("")))? {
+        let detail = format!(
+            "it lies in the data folder {}; name a folder outside of it",
+            data_folder.describe("")
+        );
+        return Err(not_a_backup(disk, &detail));
+    }
+    // Before the lock: in a folder that is something else's, not even that is made.
+    let is_marked = folder::exists(disk, MARKER)?;
+    let listing = disk.list("").map_err(EngineError::io("list", disk.describe("")))?;
+    let ours = [LOCK.to_owned(), format!("{MARKER}.tmp")];
+    if !is_marked && listing.iter().any(|entry| !ours.contains(&entry.name)) {
+        let detail = match looks_like_a_store(disk, "")? {
+            true => "it holds a database that no backup made; name an empty folder or an earlier backup",
+            false => "it holds something else; name an empty folder or an earlier backup",
+        };
+        return Err(not_a_backup(disk, detail));
+    }
+    let guard = lock(disk)?;
+    // Before there is a store, so that the next backup goes on with one that was interrupted.
+    if !folder::exists(disk, MARKER)? {
+        write_marker(disk, MARKER).await?;
+    }
+    Ok(guard)
+}
+
+pub(super) async fn write_marker(disk: &Disk, marker: &str) -> Result<(), EngineError> {
+    let written = disk.write_atomically(marker, MARKER_TEXT).await;
+    written.map_err(EngineError::io("write", disk.describe(marker)))
 }
 
 fn lock(disk: &Disk) -> Result<LockGuard, EngineError> {

@@ -3,6 +3,7 @@
 //! ```text
 //! .understudy/lock          held while a server runs, names its process
 //! .understudy/format        the format's version, as text
+//! .understudy/backup        in a backup alone: the next one may be written over it
 //! .understudy/system/       the store of the system database
 //! .understudy/dropped/      databases that a standby gave up because its primary does not list them
 //! .understudy/damaged/      stores that were made again by a repair, as they were before
@@ -35,6 +36,8 @@ pub(super) const DATABASES: &str = "databases";
 
 pub(super) const LOCK: &str = ".understudy/lock";
 pub(super) const FORMAT: &str = ".understudy/format";
+/// Tells that the folder is a backup, over which the next one is written, and that no server was started on it.
+pub(super) const BACKUP_MARKER: &str = ".understudy/backup";
 const FORMAT_PREFIX: &str = "understudy data folder, format ";
 
 /// What is said of a data folder that lacks its system store.
@@ -82,6 +85,16 @@ pub(super) async fn enter(disk: &Disk) -> Result<LockGuard, EngineError> {
     sync_folder(disk, CONTROL_FOLDER).await?;
     sync_folder(disk, "").await?;
     Ok(guard)
+}
+
+/// From here on the folder is somebody's data: no backup is written over it.
+pub(super) async fn is_no_backup_any_more(disk: &Disk) -> Result<(), EngineError> {
+    if exists(disk, BACKUP_MARKER)? {
+        disk.remove_file(BACKUP_MARKER)
+            .map_err(EngineError::io("remove", disk.describe(BACKUP_MARKER)))?;
+        sync_folder(disk, CONTROL_FOLDER).await?;
+    }
+    Ok(())
 }
 
 pub(super) fn check_format(disk: &Disk) -> Result<(), EngineError> {

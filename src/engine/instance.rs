@@ -114,6 +114,7 @@ impl Engine {
     /// damaged user database is not an error: it is listed as unavailable.
     pub async fn open(disk: Disk, options: EngineOptions) -> Result<Engine, EngineError> {
         let lock = folder::enter(&disk).await?;
+        folder::is_no_backup_any_more(&disk).await?;
         let shared = Shared::new(WriteGate::new(None));
         let system = System::new(open_system(&disk, &options, &shared).await?);
 

@@ -41,7 +41,7 @@ mod system;
 mod transaction;
 mod versioning;
 
-pub use backup::{FolderCopied, copy_folder, has_databases};
+pub use backup::{CopyTo, FolderCopied, copy_folder, has_databases};
 pub use check::{CheckedStore, FolderCheck, FolderProgress, Missing, Remark, check_folder, check_one_store};
 pub use cluster::{ClusterControl, ClusterError, ClusterErrorKind, ClusterStatusRow};
 pub use collection::AutoCollect;

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use super::check::CheckedStore;
 use super::copy::{Copied, copy_root};
 use super::replicated::check_hash;
-use super::{EngineError, folder};
+use super::{EngineError, backup, folder};
 use crate::chunk::{ChunkError, ChunkStore, Hash, ReadChunks, StoreCheck, StoreOptions};
 use crate::runtime;
 use crate::runtime::disk::Disk;
@@ -222,6 +222,9 @@ pub async fn repair_store(
                 others,
             };
             copy_root(&source, &record, &store, progress).await?;
+        }
+        if folder::exists(disk, &format!("{path}/{}", backup::MARKER))? {
+            backup::write_marker(disk, &format!("{repaired}/{}", backup::MARKER)).await?;
         }
         Ok::<_, EngineError>(())
     };

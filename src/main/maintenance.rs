@@ -9,7 +9,7 @@ use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use understudy::chunk::{Hash, ReadChunks, StoreOptions, looks_like_a_store};
 use understudy::config::Config;
 use understudy::engine::{
-    CheckedStore, Copied, FolderCheck, FolderCopied, check_folder, check_one_store, copy_folder, fetch_missing,
+    CheckedStore, Copied, CopyTo, FolderCheck, FolderCopied, check_folder, check_one_store, copy_folder, fetch_missing,
     has_databases, repair_store,
 };
 use understudy::replication::cluster::RepairPeer;
@@ -262,7 +262,7 @@ fn tell(spinner: &ProgressBar, what: &str, copied: Copied) {
 
 /// Copies a data folder to a backup.
 pub async fn back_up(folder: String, backup: String) -> anyhow::Result<()> {
-    let (databases, copied) = copy(&folder, &backup).await?;
+    let (databases, copied) = copy(&folder, &backup, CopyTo::Backup).await?;
     line(format_args!(
         "{backup}: {databases} databases as they are now; {} chunks ({}) were new",
         HumanCount(copied.chunks),
@@ -276,7 +276,7 @@ pub async fn restore(backup: String, folder: String) -> anyhow::Result<()> {
     if is_folder(Path::new(&folder)) && has_databases(&Disk::production(&folder)?)? {
         bail!("{folder} holds databases already: move it away, or name another folder");
     }
-    let (databases, copied) = copy(&backup, &folder).await?;
+    let (databases, copied) = copy(&backup, &folder, CopyTo::DataFolder).await?;
     line(format_args!(
         "{folder}: {databases} databases, {} chunks ({})",
         HumanCount(copied.chunks),
@@ -286,7 +286,7 @@ pub async fn restore(backup: String, folder: String) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn copy(from: &str, to: &str) -> anyhow::Result<(usize, Copied)> {
+async fn copy(from: &str, to: &str, kind: CopyTo) -> anyhow::Result<(usize, Copied)> {
     if !is_folder(Path::new(from)) {
         bail!("there is no folder {from}");
     }
@@ -305,7 +305,7 @@ async fn copy(from: &str, to: &str) -> anyhow::Result<(usize, Copied)> {
         let what = format!("{} ({} of {})", state.database, state.number, state.of);
         tell(&spinner, &what, state.copied);
     };
-    let done = copy_folder(&source, &target, &StoreOptions::default(), &mut progress).await;
+    let done = copy_folder(&source, &target, kind, &StoreOptions::default(), &mut progress).await;
     spinner.finish_and_clear();
     done.map_err(|error| anyhow::anyhow!("{error}"))?;
     Ok((databases, all))

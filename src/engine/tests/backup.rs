@@ -90,9 +90,11 @@ async fn a_whole_folder_is_copied_beside_its_server_and_opens() {
     let copy = async || {
         let mut told = Vec::new();
         let options = StoreOptions::default();
-        copy_folder(&source, &target, &options, &mut |state| told.push(state.database))
-            .await
-            .unwrap();
+        copy_folder(&source, &target, CopyTo::Backup, &options, &mut |state| {
+            told.push(state.database)
+        })
+        .await
+        .unwrap();
         told
     };
     let told = copy().await;
@@ -115,6 +117,102 @@ async fn a_whole_folder_is_copied_beside_its_server_and_opens() {
     let shop = restored.database("shop").unwrap();
     assert_eq!(balances(&shop.begin()), [(1, 100), (2, 250)]);
     write(&shop, 3, 300).await.unwrap();
+}
+
+async fn copy(source: &Disk, target: &Disk, to: CopyTo) -> Result<(), EngineError> {
+    copy_folder(source, target, to, &StoreOptions::default(), &mut |_| {}).await
+}
+
+fn is_refused(done: Result<(), EngineError>) -> bool {
+    matches!(done, Err(EngineError::NotABackup { .. }))
+}
+
+#[tokio::test]
+async fn no_backup_goes_over_a_data_folder() {
+    let (_disk, engine, shop) = shop(&[(1, 100)]).await;
+    let [backup, served, restored] =
+        ["/backups/all", "/served", "/restored"].map(|path| engine.disk().elsewhere(path).unwrap());
+    let other = Engine::open(served.clone(), options()).await.unwrap();
+    other.create_database("theirs").await.unwrap();
+    drop(other);
+    copy(engine.disk(), &backup, CopyTo::Backup).await.unwrap();
+    let refused = copy(&backup, &served, CopyTo::Backup).await;
+    assert!(is_refused(refused), "the arguments were swapped");
+    let other = Engine::open(served, options()).await.unwrap();
+    assert!(other.database("theirs").is_ok());
+
+    copy(&backup, &restored, CopyTo::DataFolder).await.unwrap();
+    assert!(
+        is_refused(copy(&backup, &restored, CopyTo::Backup).await),
+        "what was restored is a data folder"
+    );
+    write(&shop, 1, 150).await.unwrap();
+    copy(engine.disk(), &backup, CopyTo::Backup).await.unwrap();
+    let started = Engine::open(backup.clone(), options()).await.unwrap();
+    assert_eq!(balances(&started.database("shop").unwrap().begin()), [(1, 150)]);
+    drop(started);
+    assert!(
+        is_refused(copy(engine.disk(), &backup, CopyTo::Backup).await),
+        "a server was started on the backup"
+    );
+}
+
+#[tokio::test]
+async fn an_interrupted_first_backup_is_gone_on_with() {
+    for syncs in 0.. {
+        let (disk, engine, shop) = shop(&[(1, 100)]).await;
+        disk.power_off_after_syncs(syncs);
+        let one = engine.disk().elsewhere("/backups/shop");
+        let first = match one {
+            Ok(one) => shop.back_up(&one).await.is_ok(),
+            Err(_) => false,
+        };
+        let all = engine.disk().elsewhere("/backups/all");
+        let second = match all {
+            Ok(all) => copy(engine.disk(), &all, CopyTo::Backup).await.is_ok(),
+            Err(_) => false,
+        };
+        disk.power_off();
+        drop((engine, shop));
+        let engine = open(&disk).await;
+        let shop = engine.database("shop").unwrap();
+        let [one, all] = ["/backups/shop", "/backups/all"].map(|path| engine.disk().elsewhere(path).unwrap());
+        shop.back_up(&one).await.unwrap();
+        copy(engine.disk(), &all, CopyTo::Backup).await.unwrap();
+        let restored = engine.restore_database(&one, "copy").await.unwrap();
+        assert_eq!(balances(&restored.begin()), [(1, 100)], "after {syncs} syncs");
+        if first && second {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_backup_goes_into_a_data_folder_or_over_a_database() {
+    let (_disk, engine, shop) = shop(&[(1, 100)]).await;
+    let served = engine.disk().elsewhere("/served").unwrap();
+    let other = Engine::open(served.clone(), options()).await.unwrap();
+    let victim = other.create_database("victim").await.unwrap();
+    let place = folder::database_folder("victim", victim.id());
+    let stopped = engine.disk().elsewhere("/copies/victim").unwrap();
+    for file in served.list(&place).unwrap() {
+        let bytes = served.read(&format!("{place}/{}", file.name)).unwrap();
+        stopped.write_atomically(&file.name, &bytes).await.unwrap();
+    }
+    for target in [
+        served.clone(),
+        served.sub(&place),
+        served.sub("databases/new"),
+        served.sub("somewhere/below"),
+        stopped.clone(),
+    ] {
+        let refused = shop.back_up(&target).await;
+        assert!(is_refused(refused.map(drop)), "{}", target.describe(""));
+    }
+    assert_eq!(served.list("databases").unwrap().len(), 1);
+    assert!(!stopped.exists("backup.lock").unwrap(), "nothing is made there");
+    let taken = engine.restore_database(&stopped, "taken").await.unwrap();
+    assert!(taken.has_root(), "a restore takes any store");
 }
 
 #[tokio::test]

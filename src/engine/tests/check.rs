@@ -99,6 +99,8 @@ async fn a_store_without_a_data_folder_is_made_again_where_it_lies() {
     let names: Vec<String> = parent.list("").unwrap().into_iter().map(|entry| entry.name).collect();
     assert_eq!(names, ["shop", "shop.damaged", "shop.damaged.2"]);
     assert!(check_one_store(&parent, "shop", &mut |_, _, _| {}).unwrap().is_sound());
+    let again = engine.disk().elsewhere("/backups/shop").unwrap();
+    shop.back_up(&again).await.unwrap();
 }
 
 #[tokio::test]
