@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::copy::Copied;
-use super::{EngineError, System, backup, folder};
+use super::{EngineError, System, backup, folder, repair};
 use crate::chunk::{
     ChunkError, ChunkStore, Hash, Link, ReadChunks, StoreCheck, StoreOptions, check_store, looks_like_a_store,
 };
@@ -170,6 +170,10 @@ impl FolderCheck {
         let listed = self.listed();
         for parent in [folder::DATABASES, folder::DROPPED] {
             for path in folder::folders_in(&self.disk, parent)? {
+                if repair::is_being_made(&path) {
+                    self.remark(&path, "a repair was interrupted here: the next start ends it");
+                    continue;
+                }
                 let is_listed = listed
                     .as_ref()
                     .map(|listed| listed.iter().any(|(_, folder)| *folder == path));

@@ -11,7 +11,7 @@ use super::database::Shared;
 use super::gate::WriteGate;
 use super::{
     AutoCollect, ClusterControl, Database, DatabaseId, EngineError, ReadOnlyReason, RoleRecord, SYSTEM_DATABASE,
-    ScramVerifier, SessionRegistry, System, folder, system,
+    ScramVerifier, SessionRegistry, System, folder, repair, system,
 };
 use crate::chunk::{ChunkBatch, ChunkCache, ChunkError, ChunkStore, RootRecord, StoreOptions};
 use crate::runtime::disk::{Disk, LockGuard};
@@ -115,6 +115,7 @@ impl Engine {
     pub async fn open(disk: Disk, options: EngineOptions) -> Result<Engine, EngineError> {
         let lock = folder::enter(&disk).await?;
         folder::is_no_backup_any_more(&disk).await?;
+        repair::finish_interrupted(&disk, &options.store).await?;
         let shared = Shared::new(WriteGate::new(None));
         let system = System::new(open_system(&disk, &options, &shared).await?);
 
@@ -399,6 +400,17 @@ impl Engine {
 /// Opens the system database, or makes it.
 async fn open_system(disk: &Disk, options: &EngineOptions, shared: &Arc<Shared>) -> Result<Database, EngineError> {
     if !folder::exists(disk, folder::SYSTEM_STORE)? {
+        // A new one would list none of them and let the first password in again.
+        if !folder::folders_in(disk, folder::DATABASES)?.is_empty() {
+            return Err(EngineError::DamagedFolder {
+                file: disk.describe(folder::SYSTEM_STORE),
+                detail: format!(
+                    "{}; nothing was changed in {}",
+                    folder::NO_SYSTEM_STORE,
+                    disk.describe("")
+                ),
+            });
+        }
         make_system(disk, options).await?;
     }
     let (store, recovery) = ChunkStore::open(disk, folder::SYSTEM_STORE, &options.store).await?;

@@ -6,7 +6,8 @@
 //!
 //! Invariants
 //! - A chunk is taken from others only when its bytes have its hash.
-//! - Until everything is there, the damaged store is as it was and where it was.
+//! - Until everything is there, the damaged store is as it was and where it was. From then on the new one is found, by its
+//!   name, by a start that comes between the two moves.
 //!
 //! Must not know: how files of a store are laid out, who the others are.
 
@@ -27,6 +28,8 @@ use crate::version::links;
 /// Where a data folder keeps damaged stores once they were made again. That of a store which belongs to none stays beside
 /// it.
 const DAMAGED: &str = ".understudy/damaged";
+/// What the name of a store that is being made again ends with.
+const REPAIRED: &str = ".repaired";
 /// Where that lies which others gave for a store of a data folder.
 const FETCHED: &str = ".understudy/fetched";
 /// So many chunks are asked for at once: a walk finds more while the others look these up.
@@ -209,7 +212,7 @@ pub async fn repair_store(
     progress: &mut (dyn FnMut(Copied) + Send),
 ) -> Result<String, EngineError> {
     let path = damaged.path.as_str();
-    let repaired = format!("{path}.repaired");
+    let repaired = format!("{path}{REPAIRED}");
     if folder::exists(disk, &repaired)? {
         folder::remove(disk, &repaired)?;
     }
@@ -247,11 +250,42 @@ pub async fn repair_store(
         number += 1;
         kept = format!("{first}.{number}");
     }
+    // What takes its place is there to stay before the damaged one goes.
+    folder::sync_folder(disk, parent).await?;
     folder::rename(disk, path, &kept)?;
     folder::rename(disk, &repaired, path)?;
     folder::sync_folder(disk, parent).await?;
     folder::sync_folder(disk, kept_in).await?;
     Ok(kept)
+}
+
+/// Whether a store of this name is the new one of a repair.
+pub(super) fn is_being_made(path: &str) -> bool {
+    path.ends_with(REPAIRED)
+}
+
+/// Ends what a crash left of repairs in a data folder. Where the damaged store was moved away, the new one is whole and
+/// takes its place; where it was not, the new one may be half made and is removed.
+pub(super) async fn finish_interrupted(disk: &Disk, options: &StoreOptions) -> Result<(), EngineError> {
+    for parent in [folder::CONTROL_FOLDER, folder::DATABASES, folder::DROPPED] {
+        for repaired in folder::folders_in(disk, parent)? {
+            let Some(path) = repaired.strip_suffix(REPAIRED) else {
+                continue;
+            };
+            if folder::exists(disk, path)? {
+                folder::remove(disk, &repaired)?;
+            } else {
+                ChunkStore::open_unchanging(disk, &repaired, options)?;
+                folder::rename(disk, &repaired, path)?;
+                tracing::warn!(
+                    folder = disk.describe(path),
+                    "a repair that was interrupted is finished"
+                );
+            }
+            folder::sync_folder(disk, parent).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a store is one of those of a data folder; others lie directly in what was checked.

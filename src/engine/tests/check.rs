@@ -156,3 +156,59 @@ async fn what_is_no_store_is_told_and_the_others_are_checked() {
     let told = problems(&check(&disk));
     assert!(told.len() == 1 && told[0].contains("not a store"), "{told:?}");
 }
+
+#[tokio::test]
+async fn a_power_cut_at_any_sync_of_a_repair_loses_nothing() {
+    for place in ["system", "shop"] {
+        for syncs in 0.. {
+            let (disk, engine, shop) = shop(&[(1, 100)]).await;
+            let system = engine.system();
+            let password = Some(ScramVerifier::of_password("changed"));
+            system.alter_role_password("postgres", password).await.unwrap();
+            let path = match place {
+                "system" => folder::SYSTEM_STORE.to_owned(),
+                _ => place_of(&shop),
+            };
+            drop((engine, shop));
+            let folder = disk.disk();
+            folder.remove_file(&format!("{path}/MANIFEST")).unwrap();
+            folder.sync_dir(&path).await.unwrap();
+            let checked = check(&folder);
+            let damaged = checked.stores.iter().find(|store| store.path == path).unwrap();
+            disk.power_off_after_syncs(syncs);
+            let done = repair_store(&folder, damaged, &[], &mut |_| {}).await;
+            disk.power_off();
+            drop(checked);
+            let what = format!("{place} after {syncs} syncs");
+
+            let opened = Engine::open(disk.disk(), options()).await;
+            let engine = match opened {
+                Ok(engine) if engine.database("shop").is_ok() => engine,
+                opened => {
+                    assert!(done.is_err(), "{what}");
+                    drop(opened);
+                    let folder = disk.disk();
+                    let checked = check(&folder);
+                    let damaged = checked.stores.iter().find(|store| store.path == path);
+                    let damaged = damaged.unwrap_or_else(|| panic!("{what}: the store is gone"));
+                    repair_store(&folder, damaged, &[], &mut |_| {}).await.unwrap();
+                    drop(checked);
+                    open(&disk).await
+                }
+            };
+            assert_eq!(
+                balances(&engine.database("shop").unwrap().begin()),
+                [(1, 100)],
+                "{what}"
+            );
+            let postgres = engine.system().role("postgres").unwrap().unwrap();
+            assert!(postgres.verifier.unwrap().verifies("changed"), "{what}");
+            assert_eq!(engine.disk().list("databases").unwrap().len(), 1, "{what}");
+            drop(engine);
+            assert!(check(&disk.disk()).is_sound(), "{what}");
+            if done.is_ok() {
+                break;
+            }
+        }
+    }
+}

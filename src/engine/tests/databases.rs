@@ -306,6 +306,25 @@ async fn an_unlisted_folder_with_content_is_kept_aside() {
     assert_eq!(kept, [fresh, folder]);
 }
 
+/// Nobody gets in by the first password again, and no database is taken for one that is not listed.
+#[tokio::test]
+async fn a_missing_system_store_is_not_made_anew_beside_databases() {
+    let (disk, engine, shop_database) = shop(&[(1, 10)]).await;
+    let folder = folder::database_folder("shop", shop_database.id());
+    drop((engine, shop_database));
+    let handle = disk.disk();
+    handle.rename(".understudy/system", ".understudy/away").unwrap();
+    let refused = Engine::open(disk.disk(), options()).await.map(drop).unwrap_err();
+    let message = refused.to_string();
+    assert!(
+        message.contains(".understudy/system") && message.contains("restore it from a backup"),
+        "{message}"
+    );
+    assert!(handle.exists(&folder).unwrap() && !handle.exists(".understudy/system").unwrap());
+    handle.rename(".understudy/away", ".understudy/system").unwrap();
+    assert_eq!(names(&open(&disk).await), ["shop"]);
+}
+
 #[tokio::test]
 async fn a_folder_that_is_something_elses_is_refused_and_left_alone() {
     for file in ["PG_VERSION", "MANIFEST"] {
