@@ -87,24 +87,23 @@ impl Fields<'_> {
     }
 }
 
-/// Checks magic, version and checksum, which all files have alike: magic 8 bytes, version 4, ..., checksum 4.
+/// Checks magic, checksum and version, which all files have alike: magic 8 bytes, version 4, ..., checksum 4. The checksum
+/// comes first: a version that it does not confirm is a flipped bit, not a newer release.
 fn check_envelope<'a>(bytes: &'a [u8], magic: &[u8; 8]) -> Result<Fields<'a>, FormatError> {
     if bytes.len() < 16 || &bytes[..8] != magic {
         return damaged("it does not begin as such a file does");
     }
     let mut fields = Fields(&bytes[8..]);
     let version = fields.u32();
-    if version > FORMAT_VERSION {
-        return Err(FormatError::Newer { found: version });
-    }
     let (body, checksum) = bytes.split_at(bytes.len() - 4);
     if crc32c::crc32c(body).to_le_bytes() != checksum {
         return damaged("the checksum of its header does not match");
     }
-    if version < FORMAT_VERSION_MIN {
-        return Err(FormatError::Older { found: version });
+    match version {
+        FORMAT_VERSION_MIN..=FORMAT_VERSION => Ok(fields),
+        found if found > FORMAT_VERSION => Err(FormatError::Newer { found }),
+        found => Err(FormatError::Older { found }),
     }
-    Ok(fields)
 }
 
 /// Closes a file that [`check_envelope`] opens.

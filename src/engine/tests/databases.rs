@@ -134,8 +134,17 @@ async fn a_database_of_a_newer_format_stops_the_start_and_is_left_alone() {
     for file in handle.list(&folder).unwrap().iter().filter(|file| file.len > 16) {
         let path = format!("{folder}/{}", file.name);
         let opened = handle.open(&path, crate::runtime::disk::OpenMode::ReadWrite).unwrap();
-        // All files have their version behind eight bytes of magic.
-        opened.write_all_at(&3u32.to_le_bytes(), 8).unwrap();
+        // All files have their version behind eight bytes of magic, and a checksum at the end: of the header in segments.
+        let mut bytes = handle.read(&path).unwrap();
+        bytes[8..12].copy_from_slice(&3u32.to_le_bytes());
+        let body = if file.name.ends_with(".seg") {
+            92
+        } else {
+            bytes.len() - 4
+        };
+        let checksum = crc32c::crc32c(&bytes[..body]).to_le_bytes();
+        bytes[body..body + 4].copy_from_slice(&checksum);
+        opened.write_all_at(&bytes, 0).unwrap();
         opened.sync().await.unwrap();
     }
     let refused = Engine::open(disk.disk(), options()).await.map(drop).unwrap_err();
@@ -151,6 +160,31 @@ async fn a_database_of_a_newer_format_stops_the_start_and_is_left_alone() {
         message.contains(&folder) && message.contains("newer") && !message.contains('\n'),
         "{message}"
     );
+}
+
+#[tokio::test]
+async fn a_flipped_bit_in_a_version_stops_one_database_and_no_server() {
+    let (disk, engine, shop_database) = shop(&[(1, 10)]).await;
+    engine.create_database("other").await.unwrap();
+    let folder = folder::database_folder("shop", shop_database.id());
+    drop((engine, shop_database));
+    for file in ["log-00000001.seg", "MANIFEST"] {
+        let path = format!("{folder}/{file}");
+        disk.flip_bit(&path, 8, 3).unwrap();
+        let engine = open(&disk).await;
+        assert_eq!(names(&engine), ["other"], "{file}");
+        let Err(EngineError::DatabaseUnavailable { reason, .. }) = engine.database("shop") else {
+            panic!("{file} is damaged")
+        };
+        assert!(reason.contains(file) && reason.contains("is damaged"), "{reason}");
+        drop(engine);
+        let checked = check_folder(&disk.disk(), &mut |_, _, _| {}).unwrap();
+        assert_eq!(checked.stores.len(), 3, "{file}: {:?}", checked.problems);
+        assert!(!checked.is_sound(), "{file}");
+        drop(checked);
+        disk.flip_bit(&path, 8, 3).unwrap();
+    }
+    assert_eq!(names(&open(&disk).await), ["other", "shop"]);
 }
 
 #[tokio::test]
