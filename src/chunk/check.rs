@@ -5,14 +5,17 @@
 //!
 //! Must not know: what chunks refer to.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use super::error::ChunkError;
 use super::format::{
-    IndexedChunk, Manifest, PACK_NUMBER_BASE, PackEntry, Position, Record, RootRecord, SegmentHeader, decode_stored,
+    FormatError, IndexedChunk, Manifest, PACK_NUMBER_BASE, PackEntry, Position, Record, RootRecord, SegmentHeader,
+    decode_stored,
 };
 use super::index::{Index, Location};
-use super::reader::{Segment, SegmentReader, Step, detail, format_error};
+use super::reader::{READ_AROUND_BYTES, Segment, SegmentReader, Step, detail, format_error};
 use super::recovery::MANIFEST;
 use super::seal::{Contents, read_index};
 use super::store::read_chunk;
@@ -51,7 +54,8 @@ pub type CheckProgress<'a> = &'a mut dyn FnMut(u64, u64);
 /// Checks the store in the folder `dir` of `disk`: every header, every record, every chunk against its hash.
 ///
 /// # Errors
-/// `NotAStore` when nothing of a store is there, `NewerFormat`, `OlderFormat`, `Io`. Damage is no error.
+/// `NotAStore` when nothing of a store is there, `NewerFormat`, `OlderFormat`, `Io` when the folder cannot be listed or a
+/// file may not be opened. Damage is no error, and what the disk does not give is damage.
 pub fn check_store(disk: &Disk, dir: &str, progress: CheckProgress<'_>) -> Result<StoreCheck, ChunkError> {
     let disk = disk.sub(dir);
     let mut check = StoreCheck {
@@ -163,7 +167,11 @@ impl StoreCheck {
                 offset: 0,
                 detail: "the file is missing".to_owned(),
             }),
-            Err(error) => return Err(ChunkError::io("read", name)(error)),
+            Err(error) => Err(ChunkError::Corrupt {
+                file: name.clone(),
+                offset: 0,
+                detail: format!("the file cannot be read: {error}"),
+            }),
         };
         match parsed {
             Ok(manifest) => {
@@ -227,20 +235,19 @@ impl StoreCheck {
                 self.wrong(&name, 0, "the file is missing", None);
                 return Ok(());
             }
+            // Somebody else may read it: this tells nothing about the file.
+            Err(error) if error.kind() != std::io::ErrorKind::PermissionDenied => {
+                walk.broken |= file.number < PACK_NUMBER_BASE;
+                self.wrong(&name, 0, format!("the file cannot be opened: {error}"), None);
+                return Ok(());
+            }
             Err(error) => return Err(ChunkError::io("open", name)(error)),
         };
         let mut bytes = [0; SegmentHeader::BYTES];
-        let read = handle
-            .read_at(&mut bytes, 0)
-            .map_err(ChunkError::io("read", name.clone()))?;
-        let parsed = match SegmentHeader::parse(&bytes) {
-            _ if read < bytes.len() => Err("the file ends within its header"),
-            Ok(header) if header.number != file.number => Err("the file is another segment under this name"),
-            Ok(header) if plan.store.is_some_and(|store| store != header.store) => {
-                Err("the file belongs to another store")
-            }
-            Ok(header) => Ok(header),
-            Err(error) => Err(detail(&error)),
+        let parsed = match handle.read_at(&mut bytes, 0) {
+            Err(error) => Err(format!("the header cannot be read: {error}")),
+            Ok(read) if read < bytes.len() => Err("the file ends within its header".to_owned()),
+            Ok(_) => header_of(&bytes, plan, file, &name)?,
         };
         let header = match (
             parsed,
@@ -347,8 +354,9 @@ impl StoreCheck {
         let mut from = SegmentHeader::BYTES as u64;
         // A bad place, until it is known whether something right follows.
         let mut bad: Option<(u64, String)> = None;
+        let mut unreadable = BTreeMap::new();
         while from < end {
-            let mut reader = SegmentReader::new(segment.clone(), from, end);
+            let mut reader = SegmentReader::that_goes_on(segment.clone(), from, end);
             loop {
                 match reader.next()? {
                     Step::Record { offset, record } => {
@@ -366,11 +374,12 @@ impl StoreCheck {
                     }
                     Step::Bad { offset, detail } => {
                         bad.get_or_insert_with(|| (offset, detail.to_owned()));
-                        from = next_record(segment, offset + 1, end)?.unwrap_or(end);
+                        from = next_record(segment, offset + 1, end, &mut unreadable)?.unwrap_or(end);
                         break;
                     }
                 }
             }
+            unreadable.extend(reader.into_unreadable());
         }
         if let Some((offset, detail)) = bad {
             let here = Position {
@@ -385,7 +394,22 @@ impl StoreCheck {
                 self.wrong(&segment.name, offset, detail, chunk);
             }
         }
+        walk.broken |= !unreadable.is_empty();
+        self.take_unreadable(&segment.name, unreadable);
         Ok(())
+    }
+
+    /// Notes what the disk did not give, one damage for blocks that follow each other.
+    fn take_unreadable(&mut self, name: &str, blocks: BTreeMap<u64, String>) {
+        let mut blocks = blocks.into_iter().peekable();
+        while let Some((from, error)) = blocks.next() {
+            let mut end = from + READ_AROUND_BYTES;
+            while blocks.next_if(|(next, _)| *next == end).is_some() {
+                end += READ_AROUND_BYTES;
+            }
+            let detail = format!("{} bytes cannot be read: {error}", end - from);
+            self.wrong(name, from, detail, None);
+        }
     }
 
     fn take_record(&mut self, walk: &mut Walk<'_>, segment: &Segment, offset: u64, record: Record) {
@@ -437,6 +461,26 @@ impl StoreCheck {
     }
 }
 
+/// The header of a segment, or what is wrong with it.
+///
+/// # Errors
+/// `NewerFormat`, `OlderFormat`.
+fn header_of(
+    bytes: &[u8; SegmentHeader::BYTES],
+    plan: &Plan,
+    file: &FileToRead,
+    name: &str,
+) -> Result<Result<SegmentHeader, String>, ChunkError> {
+    let wrong = match SegmentHeader::parse(bytes) {
+        Ok(header) if header.number != file.number => "the file is another segment under this name",
+        Ok(header) if plan.store.is_some_and(|store| store != header.store) => "the file belongs to another store",
+        Ok(header) => return Ok(Ok(header)),
+        Err(FormatError::Damaged { detail }) => detail,
+        Err(error) => return Err(format_error(name, 0, &error)),
+    };
+    Ok(Err(wrong.to_owned()))
+}
+
 /// The chunk that an index file says to lie at `offset`.
 fn chunk_at(known: Option<&Contents>, offset: u64) -> Option<Hash> {
     let chunks = &known?.chunks;
@@ -445,9 +489,16 @@ fn chunk_at(known: Option<&Contents>, offset: u64) -> Option<Hash> {
 }
 
 /// Where the next right record begins, at `from` or behind it.
-fn next_record(segment: &Segment, from: u64, end: u64) -> Result<Option<u64>, ChunkError> {
-    let mut reader = SegmentReader::new(segment.clone(), from, end);
-    reader.skip_to_record()
+fn next_record(
+    segment: &Segment,
+    from: u64,
+    end: u64,
+    unreadable: &mut BTreeMap<u64, String>,
+) -> Result<Option<u64>, ChunkError> {
+    let mut reader = SegmentReader::that_goes_on(segment.clone(), from, end);
+    let next = reader.skip_to_record()?;
+    unreadable.extend(reader.into_unreadable());
+    Ok(next)
 }
 
 impl ReadChunks for StoreCheck {

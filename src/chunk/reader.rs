@@ -1,5 +1,6 @@
 //! Reads records off a segment, in order, through one bounded buffer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -13,6 +14,9 @@ use crate::runtime::disk::File;
 
 /// How much is read at once; a record larger than this is read alone.
 const READ_BYTES: usize = 256 << 10;
+
+/// How much is given up with a sector that cannot be read: what the system reads at least.
+pub(super) const READ_AROUND_BYTES: u64 = 4096;
 
 /// An open segment.
 #[derive(Debug, Clone)]
@@ -115,6 +119,8 @@ pub(super) struct SegmentReader {
     end: u64,
     offset: u64,
     buffer: BytesMut,
+    /// For a reader that goes on: where blocks begin that could not be read, and why. They read as zeros.
+    unreadable: Option<BTreeMap<u64, String>>,
 }
 
 impl SegmentReader {
@@ -126,7 +132,21 @@ impl SegmentReader {
             end,
             offset: from,
             buffer: BytesMut::new(),
+            unreadable: None,
         }
+    }
+
+    /// A reader to which a block that the disk does not give is zeros, in which no record is.
+    pub fn that_goes_on(segment: Segment, from: u64, end: u64) -> SegmentReader {
+        SegmentReader {
+            unreadable: Some(BTreeMap::new()),
+            ..SegmentReader::new(segment, from, end)
+        }
+    }
+
+    /// The blocks of [`READ_AROUND_BYTES`] that the disk did not give, by their offsets, and why not.
+    pub fn into_unreadable(self) -> BTreeMap<u64, String> {
+        self.unreadable.unwrap_or_default()
     }
 
     pub fn segment(&self) -> &Segment {
@@ -150,8 +170,11 @@ impl SegmentReader {
         let mut next = BytesMut::zeroed(bytes.max(READ_BYTES.min(rest)));
         let have = self.buffer.len();
         next[..have].copy_from_slice(&self.buffer);
-        let read = self.segment.file.read_at(&mut next[have..], self.offset + have as u64);
-        let read = read.map_err(self.segment.io("read"))?;
+        let from = self.offset + have as u64;
+        let read = match (self.segment.file.read_at(&mut next[have..], from), &mut self.unreadable) {
+            (Err(_), Some(unreadable)) => read_around(&self.segment.file, &mut next[have..], from, unreadable),
+            (read, _) => read.map_err(self.segment.io("read"))?,
+        };
         next.truncate(have + read);
         self.buffer = next;
         Ok(self.buffer.len() >= bytes)
@@ -244,6 +267,28 @@ pub(super) fn detail(error: &FormatError) -> &'static str {
         FormatError::Newer { .. } | FormatError::Older { .. } => "there is no record here",
         FormatError::Damaged { detail } => detail,
     }
+}
+
+/// Reads block by block; those that fail are zeros, and noted.
+fn read_around(file: &File, buf: &mut [u8], offset: u64, unreadable: &mut BTreeMap<u64, String>) -> usize {
+    let mut done = 0;
+    while done < buf.len() {
+        let at = offset + done as u64;
+        let in_block = at % READ_AROUND_BYTES;
+        let rest = buf.len() - done;
+        let length = usize::try_from(READ_AROUND_BYTES - in_block).map_or(rest, |block| block.min(rest));
+        let block = &mut buf[done..done + length];
+        match file.read_at(block, at) {
+            Ok(read) if read < length => return done + read,
+            Ok(_) => {}
+            Err(error) => {
+                block.fill(0);
+                unreadable.insert(at - in_block, error.to_string());
+            }
+        }
+        done += length;
+    }
+    done
 }
 
 /// What the log holds, in order.

@@ -212,3 +212,75 @@ async fn a_power_cut_at_any_sync_of_a_repair_loses_nothing() {
         }
     }
 }
+
+#[tokio::test]
+async fn an_unreadable_sector_is_damage_at_its_offset_and_the_rest_is_checked() {
+    let accounts: Vec<(i32, i32)> = (0..2000).map(|id| (id, id)).collect();
+    let (disk, engine, shop) = shop(&accounts).await;
+    let backup = engine.disk().elsewhere("/backups/shop").unwrap();
+    shop.back_up(&backup).await.unwrap();
+    shop.collect_garbage().await.unwrap();
+    let place = place_of(&shop);
+    drop((engine, shop));
+    let files = disk.disk().list(&place).unwrap();
+    let pack = files
+        .iter()
+        .find(|file| file.name.starts_with("pack-") && file.name.ends_with(".seg"));
+    let pack = pack.unwrap();
+    let path = format!("{place}/{}", pack.name);
+    let middle = pack.len / 2;
+    disk.spoil(&path, middle).unwrap();
+    let checked = check(&disk.disk());
+    assert_eq!(checked.stores.len(), 2);
+    let damaged = &checked.stores[1];
+    assert!(checked.stores[0].is_sound() && checked.problems.is_empty());
+    let unreadable = damaged
+        .files
+        .damage
+        .iter()
+        .find(|damage| damage.detail.contains("cannot be read"));
+    let unreadable = unreadable.unwrap();
+    assert!(
+        unreadable.file.ends_with(&pack.name) && unreadable.offset <= middle,
+        "{unreadable:?}"
+    );
+    assert!(middle - unreadable.offset < 4096, "{unreadable:?}");
+    assert!(damaged.files.chunks() > 5, "the rest is read");
+    let source = check(&backup);
+    let others: Vec<&dyn ReadChunks> = source
+        .stores
+        .iter()
+        .map(|store| &store.files as &dyn ReadChunks)
+        .collect();
+    repair_store(&checked.disk, damaged, &others, &mut |_| {})
+        .await
+        .unwrap();
+    drop(checked);
+    let engine = open(&disk).await;
+    assert_eq!(balances(&engine.database("shop").unwrap().begin()), accounts);
+}
+
+#[tokio::test]
+async fn no_unreadable_sector_of_any_file_ends_a_check() {
+    let accounts: Vec<(i32, i32)> = (0..200).map(|id| (id, id)).collect();
+    let (disk, engine, shop) = shop(&accounts).await;
+    shop.collect_garbage().await.unwrap();
+    write(&shop, 1, 1).await.unwrap();
+    let place = place_of(&shop);
+    drop((engine, shop));
+    let handle = disk.disk();
+    for file in handle.list(&place).unwrap() {
+        let path = format!("{place}/{}", file.name);
+        let bytes = handle.read(&path).unwrap();
+        for at in (0..file.len).step_by(512) {
+            disk.spoil(&path, at).unwrap();
+            let checked = check(&handle);
+            assert_eq!(checked.stores.len(), 2, "{path} at {at}: {:?}", checked.problems);
+            assert!(!checked.is_sound() || file.name.ends_with(".idx"), "{path} at {at}");
+            drop(checked);
+            handle.remove_file(&path).unwrap();
+            handle.write_atomically(&path, &bytes).await.unwrap();
+        }
+    }
+    assert!(check(&handle).is_sound());
+}

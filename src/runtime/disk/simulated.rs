@@ -209,6 +209,13 @@ impl SimDisk {
         Ok(())
     }
 
+    /// The sector of a file at `offset` cannot be read from now on: EIO, until the file is another one.
+    pub fn spoil(&self, path: &str, offset: u64) -> io::Result<()> {
+        let file = self.0.state.lock().names.file(path)?;
+        file.lock().spoil(offset);
+        Ok(())
+    }
+
     /// Flips a bit of some file at rest, and says where; `None` when there is nothing to flip.
     pub fn rot(&self) -> Option<Fault> {
         let (path, offset, bit) = {

@@ -1,5 +1,6 @@
 //! One file of the simulated disk: what is durable, and what is on its way.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::mem;
 
@@ -31,6 +32,8 @@ pub(super) struct FileState {
     first_pending: u64,
     /// A failed sync has left pages that are read and will never be written: only the cache holds `current` together.
     cache_alone: bool,
+    /// Sectors that the medium does not give any more.
+    unreadable: BTreeSet<u64>,
 }
 
 /// Where a write that was synced is not what it should be: kind, offset, bytes.
@@ -75,11 +78,24 @@ impl FileState {
         self.current.len() as u64
     }
 
-    pub fn read_at(&self, buf: &mut [u8], offset: u64) -> usize {
+    /// Reads as far as the medium gives.
+    pub fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.current.len());
-        let read = buf.len().min(self.current.len() - start);
+        let mut read = buf.len().min(self.current.len() - start);
+        let first_lost = self.unreadable.range(offset / SECTOR_BYTES..).next();
+        if let Some(lost) = first_lost.map(|sector| sector * SECTOR_BYTES).filter(|_| read > 0) {
+            if lost <= offset {
+                return Err(io::Error::from_raw_os_error(libc::EIO));
+            }
+            read = read.min((lost - offset) as usize);
+        }
         buf[..read].copy_from_slice(&self.current[start..start + read]);
-        read
+        Ok(read)
+    }
+
+    /// The sector at `offset` cannot be read from now on.
+    pub fn spoil(&mut self, offset: u64) {
+        self.unreadable.insert(offset / SECTOR_BYTES);
     }
 
     pub fn write(&mut self, offset: u64, bytes: &[u8]) {

@@ -267,7 +267,7 @@ impl Drop for OpenFile {
 impl FileBackend for OpenFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.handle.with(|state| {
-            let read = self.state.lock().read_at(buf, offset);
+            let read = self.state.lock().read_at(buf, offset)?;
             if read > 0 && happens(state.faults.misread, &mut state.luck) {
                 let at = state.luck.random_range(0..read);
                 buf[at] ^= 1 << state.luck.random_range(0..8);
