@@ -31,6 +31,8 @@ pub(super) const SYSTEM_STORE: &str = ".understudy/system";
 pub(super) const NEW_SYSTEM_STORE: &str = ".understudy/system.new";
 /// The store of a database while it is being made, likewise.
 pub(super) const NEW_STORE: &str = ".understudy/database.new";
+/// What the names of such stores end with.
+const NEW: &str = ".new";
 pub(super) const DROPPED: &str = ".understudy/dropped";
 pub(super) const DATABASES: &str = "databases";
 
@@ -133,6 +135,20 @@ pub(super) fn is_place_of_stores(path: &str) -> bool {
     [CONTROL_FOLDER, DATABASES]
         .iter()
         .any(|place| path.strip_prefix(place).is_some_and(|rest| rest.starts_with('/')))
+}
+
+/// Where a database is copied to from a backup before it is listed.
+pub(super) fn restored_store(id: DatabaseId) -> String {
+    format!("{CONTROL_FOLDER}/restored-{id}{NEW}")
+}
+
+/// Removes stores that were being made when a server stopped: none of them was listed.
+pub(super) fn clear_unfinished(disk: &Disk) -> Result<(), EngineError> {
+    let folders = folders_in(disk, CONTROL_FOLDER)?;
+    folders
+        .iter()
+        .filter(|folder| folder.ends_with(NEW))
+        .try_for_each(|folder| remove(disk, folder))
 }
 
 /// The folders in a folder, none when it is not there.

@@ -127,6 +127,7 @@ impl Engine {
             databases.insert(name, Entry { id, opened });
         }
         folder::clear_leftovers(&disk, &folders, &options.store).await?;
+        folder::clear_unfinished(&disk)?;
         if let Some(reason) = options.read_only {
             shared.gate.close(reason);
         }
@@ -215,10 +216,9 @@ impl Engine {
         check_name(name)?;
         let (engine, name) = (self.clone(), name.to_owned());
         // In a task of its own: a client that stops waiting must not leave a listed database that nobody opened.
-        let task = runtime::spawn(
-            "create database",
-            async move { engine.create_listed(&name, None).await },
-        );
+        let task = runtime::spawn("create database", async move {
+            engine.create_listed(&name, DatabaseId::random(), None).await
+        });
         task.await.unwrap_or(Err(EngineError::TaskLost {
             task: "create database",
         }))
@@ -233,7 +233,7 @@ impl Engine {
     ) -> Result<Database, EngineError> {
         check_name(name)?;
         let (engine, name) = (self.clone(), name.to_owned());
-        let work = async move { engine.create_listed(&name, Some((store, record))).await };
+        let work = async move { engine.restore_listed(&name, &store, &record).await };
         let task = runtime::spawn("restore database", work);
         task.await.unwrap_or(Err(EngineError::TaskLost {
             task: "restore database",
@@ -297,12 +297,8 @@ impl Engine {
         &self.inner.disk
     }
 
-    async fn create_listed(
-        &self,
-        name: &str,
-        content: Option<(ChunkStore, RootRecord)>,
-    ) -> Result<Database, EngineError> {
-        let _definitions = self.inner.definitions.lock().await;
+    /// Why no database of this name can be made now.
+    fn refuse_to_create(&self, name: &str) -> Result<(), EngineError> {
         if let Some(reason) = self.gate().reason() {
             return Err(EngineError::ReadOnly {
                 database: SYSTEM_DATABASE.to_owned(),
@@ -312,18 +308,53 @@ impl Engine {
         if self.inner.databases.lock().contains_key(name) {
             return Err(EngineError::DuplicateDatabase { name: name.to_owned() });
         }
+        Ok(())
+    }
+
+    /// Makes a database out of another store's root. The copy, which may take long, lies in a folder of its own until it
+    /// is whole: others make and drop databases meanwhile.
+    async fn restore_listed(
+        &self,
+        name: &str,
+        source: &ChunkStore,
+        record: &RootRecord,
+    ) -> Result<Database, EngineError> {
+        self.refuse_to_create(name)?;
         let id = DatabaseId::random();
+        let restored = folder::restored_store(id);
+        let (disk, options) = (&self.inner.disk, &self.inner.options.store);
+        let copied = async {
+            let store = ChunkStore::create(disk, &restored, options).await?;
+            copy_root(source, record, &store, &mut |_| {}).await?;
+            store.close("it moves to its place").await;
+            Ok(())
+        };
+        let made = match copied.await {
+            Ok(()) => self.create_listed(name, id, Some(&restored)).await,
+            Err(error) => Err(error),
+        };
+        if folder::exists(disk, &restored).unwrap_or(false)
+            && let Err(left) = folder::remove(disk, &restored)
+        {
+            tracing::warn!(database = name, error = %left, "files of a database that was not restored are left");
+        }
+        made
+    }
+
+    /// Lists a new database: an empty one, or the one whose store lies in the folder `whole`.
+    async fn create_listed(&self, name: &str, id: DatabaseId, whole: Option<&str>) -> Result<Database, EngineError> {
+        let _definitions = self.inner.definitions.lock().await;
+        self.refuse_to_create(name)?;
         let path = folder::database_folder(name, id);
         let made = async {
-            let mut database = self.make_store(name, id).await?;
-            match content {
-                None => initialise(&database, &["public"]).await?,
-                Some((source, record)) => {
-                    copy_root(&source, &record, database.store(), &mut |_| {}).await?;
-                    // Opened again over the root that it has now.
-                    database = Database::open(name, id, database.store().clone(), self.inner.shared.clone())?;
+            let database = match whole {
+                None => {
+                    let database = self.make_store(name, id).await?;
+                    initialise(&database, &["public"]).await?;
+                    database
                 }
-            }
+                Some(whole) => self.place_store(whole, name, id).await?,
+            };
             self.inner.system.add_database(name, id).await?;
             Ok(database)
         };
@@ -388,8 +419,14 @@ impl Engine {
             folder::remove(disk, folder::NEW_STORE)?;
         }
         drop(ChunkStore::create(disk, folder::NEW_STORE, options).await?);
+        self.place_store(folder::NEW_STORE, name, id).await
+    }
+
+    /// Moves a store of the control folder to its place among the databases, durably, and opens it.
+    async fn place_store(&self, made: &str, name: &str, id: DatabaseId) -> Result<Database, EngineError> {
+        let (disk, options) = (&self.inner.disk, &self.inner.options.store);
         let path = folder::database_folder(name, id);
-        folder::rename(disk, folder::NEW_STORE, &path)?;
+        folder::rename(disk, made, &path)?;
         folder::sync_folder(disk, folder::DATABASES).await?;
         folder::sync_folder(disk, folder::CONTROL_FOLDER).await?;
         let (store, _) = ChunkStore::open(disk, &path, options).await?;

@@ -157,6 +157,87 @@ async fn no_backup_goes_over_a_data_folder() {
     );
 }
 
+/// What copies of backups lie in the control folder.
+fn being_restored(engine: &Engine) -> Vec<String> {
+    let entries = engine.disk().list(".understudy").unwrap();
+    let names = entries.into_iter().map(|entry| entry.name);
+    names.filter(|name| name.starts_with("restored-")).collect()
+}
+
+#[tokio::test]
+async fn databases_are_made_and_dropped_while_one_is_restored() {
+    let accounts: Vec<(i32, i32)> = (0..300).map(|id| (id, id)).collect();
+    let (disk, engine, shop) = shop(&accounts).await;
+    let backup = engine.disk().elsewhere("/backups/shop").unwrap();
+    shop.back_up(&backup).await.unwrap();
+    let root = shop.store().published().root;
+    // Whoever makes a database holds this; the first to wait for it makes one of the same name.
+    let definitions = engine.inner.definitions.lock().await;
+    let taken = {
+        let engine = engine.clone();
+        runtime::spawn("create", async move { engine.create_database("copy").await })
+    };
+    runtime::yield_now().await;
+    let restoring = {
+        let (engine, backup) = (engine.clone(), backup.clone());
+        runtime::spawn("restore", async move { engine.restore_database(&backup, "copy").await })
+    };
+    let copied = || {
+        let places = being_restored(&engine);
+        places.iter().any(|place| {
+            let disk = engine.disk().sub(".understudy");
+            let store = crate::chunk::ChunkStore::open_unchanging(&disk, place, &StoreOptions::default());
+            store.is_ok_and(|store| store.published().root == root)
+        })
+    };
+    for turn in 0.. {
+        assert!(turn < 10_000, "the copy waits until nobody makes or drops a database");
+        if copied() {
+            break;
+        }
+        runtime::yield_now().await;
+    }
+    drop(definitions);
+    taken.await.unwrap().unwrap();
+    let refused = restoring.await.unwrap().map(drop);
+    assert!(
+        matches!(refused, Err(EngineError::DuplicateDatabase { .. })),
+        "the name is looked at again: {refused:?}"
+    );
+    assert!(being_restored(&engine).is_empty());
+    let copy = engine.restore_database(&backup, "another").await.unwrap();
+    assert_eq!(balances(&copy.begin()), accounts);
+    write(&copy, 7, 70).await.unwrap();
+    assert!(being_restored(&engine).is_empty());
+    drop((copy, shop, engine));
+    let engine = open(&disk).await;
+    let copy = engine.database("another").unwrap();
+    assert!(balances(&copy.begin()).contains(&(7, 70)));
+}
+
+#[tokio::test]
+async fn a_power_cut_at_any_sync_of_a_restore_leaves_a_whole_database_or_none() {
+    for syncs in 0.. {
+        let (disk, engine, shop) = shop(&[(1, 100)]).await;
+        let backup = engine.disk().elsewhere("/backups/shop").unwrap();
+        shop.back_up(&backup).await.unwrap();
+        disk.power_off_after_syncs(syncs);
+        let done = engine.restore_database(&backup, "copy").await.is_ok();
+        disk.power_off();
+        drop((engine, shop));
+        let engine = open(&disk).await;
+        match engine.database("copy") {
+            Ok(copy) => assert_eq!(balances(&copy.begin()), [(1, 100)], "after {syncs} syncs"),
+            Err(EngineError::NoSuchDatabase { .. }) => assert!(!done, "after {syncs} syncs"),
+            Err(error) => panic!("after {syncs} syncs: {error}"),
+        }
+        assert!(being_restored(&engine).is_empty(), "after {syncs} syncs");
+        if done {
+            return;
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_interrupted_first_backup_is_gone_on_with() {
     for syncs in 0.. {
