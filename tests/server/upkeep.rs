@@ -149,9 +149,29 @@ async fn a_folder_is_backed_up_beside_its_server_checked_damaged_and_repaired() 
         "a server runs: {}",
         said(&output)
     );
+    let database = std::fs::read_dir(folder.join("data/databases"))
+        .unwrap()
+        .next()
+        .unwrap();
+    let database = database.unwrap().path();
+    let one = ["fsck", database.to_str().unwrap()];
+    let output = run(&folder, &one);
+    assert!(
+        !output.status.success() && said(&output).contains("process"),
+        "it is one of the server's: {}",
+        said(&output)
+    );
     drop(client);
     assert!(server.terminate().success());
 
+    let output = run(&folder, &one);
+    assert!(output.status.success(), "{}", said(&output));
+    let output = run(&folder, &["backup", "kept", "data"]);
+    assert!(
+        !output.status.success() && said(&output).contains("which no backup made"),
+        "swapped: {}",
+        said(&output)
+    );
     let output = run(&folder, &["fsck", "data"]);
     assert!(output.status.success(), "{}", said(&output));
     assert!(said(&output).contains("2 of 2 stores are sound"), "{}", said(&output));
