@@ -11,14 +11,15 @@ use bytes::Bytes;
 
 use super::error::ChunkError;
 use super::format::{
-    FormatError, IndexedChunk, Manifest, PACK_NUMBER_BASE, PackEntry, Position, Record, RootRecord, SegmentHeader,
-    decode_stored,
+    FormatError, IndexedChunk, Manifest, PACK_NUMBER_BASE, PackEntry, Position, ROOT_RECORD_BYTES, Record, RootRecord,
+    SegmentHeader, decode_stored,
 };
 use super::index::{Index, Location};
 use super::reader::{READ_AROUND_BYTES, Segment, SegmentReader, Step, detail, format_error};
 use super::recovery::MANIFEST;
 use super::seal::{Contents, read_index};
 use super::store::read_chunk;
+use super::synced::{ends_early, read_synced};
 use super::{Hash, ReadChunks};
 use crate::runtime::disk::{Disk, OpenMode};
 
@@ -39,7 +40,7 @@ pub struct StoreCheck {
     pub damage: Vec<Damage>,
     /// What is not as it should be and does no harm: the next start mends it.
     pub mended_at_start: Vec<Damage>,
-    /// Bytes behind the last root that were never acknowledged: opening the store cuts them.
+    /// Bytes behind the last root of which nothing proves that they were ever synced: opening the store cuts them.
     pub unacknowledged_bytes: u64,
     /// Files that were read, and their bytes.
     pub files: usize,
@@ -69,13 +70,15 @@ pub fn check_store(disk: &Disk, dir: &str, progress: CheckProgress<'_>) -> Resul
         index: Index::new(),
     };
     let plan = check.read_manifest(&disk)?;
+    let synced = plan.store.and_then(|store| read_synced(&disk, store));
     let total = plan.files.iter().map(|file| file.length).sum();
     let mut walk = Walk {
         disk: &disk,
         progress,
         done: 0,
         total,
-        proven: Position { segment: 0, offset: 0 },
+        proven: synced.unwrap_or(START),
+        root_end: START,
         first_of_log: true,
         broken: false,
     };
@@ -86,6 +89,14 @@ pub fn check_store(disk: &Disk, dir: &str, progress: CheckProgress<'_>) -> Resul
         check.read_segment(&mut walk, &plan, file, told)?;
         walk.done += file.length;
         (walk.progress)(walk.done, total);
+    }
+    let log_ends = walk.root_end;
+    if let (Some(synced), Some(last)) = (synced, plan.files.last())
+        && log_ends < synced
+        && check.damage.is_empty()
+    {
+        let name = disk.describe(&Segment::file_name(last.number));
+        check.wrong(&name, last.length, ends_early(synced), None);
     }
     Ok(check)
 }
@@ -118,13 +129,17 @@ struct FileToRead {
     unnamed: bool,
 }
 
+const START: Position = Position { segment: 0, offset: 0 };
+
 struct Walk<'a> {
     disk: &'a Disk,
     progress: CheckProgress<'a>,
     done: u64,
     total: u64,
-    /// Up to here the log was synced, as its root records tell.
+    /// Up to here the log was synced, as its root records and `SYNCED` tell.
     proven: Position,
+    /// Where the last root record ends.
+    root_end: Position,
     first_of_log: bool,
     /// Something of the log was damaged since the last root: the next one need not follow it.
     broken: bool,
@@ -451,6 +466,10 @@ impl StoreCheck {
                 if root.sequence > self.root.sequence {
                     self.root = root;
                 }
+                walk.root_end = Position {
+                    segment: segment.header.number,
+                    offset: offset + ROOT_RECORD_BYTES as u64,
+                };
             }
         }
     }

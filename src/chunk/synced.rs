@@ -20,6 +20,12 @@ pub(super) fn read_synced(disk: &Disk, store: [u8; 16]) -> Option<Position> {
     (synced.store == store).then_some(synced.up_to)
 }
 
+/// What is said of a log that ends before that.
+pub(super) fn ends_early(synced: Position) -> String {
+    let Position { segment, offset } = synced;
+    format!("the log ends here, though it was synced up to offset {offset} of segment {segment}")
+}
+
 /// Where it is told up to where the log is synced. What cannot be told is not: it helps to tell damage from a torn tail.
 pub(super) struct TellSynced {
     file: Option<File>,

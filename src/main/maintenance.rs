@@ -124,7 +124,8 @@ fn print_store(disk: &Disk, store: &CheckedStore) {
     ));
     if files.unacknowledged_bytes > 0 {
         line(format_args!(
-            "  {} behind the last root were never acknowledged; the next start cuts them",
+            "  {} behind the last commit are no commit: a write that was under way when the server ended, or, if it ended \
+             in order, damage to the newest commits; the next start cuts them",
             HumanBytes(files.unacknowledged_bytes)
         ));
     }

@@ -8,6 +8,7 @@ use crate::chunk::error::ChunkError;
 use crate::chunk::format::{IndexedChunk, Manifest, Position, Record, RootRecord, SegmentHeader, SyncedTo};
 use crate::chunk::reader::{Segment, SegmentReader, Step};
 use crate::chunk::seal::{Contents, read_index_file};
+use crate::chunk::synced::ends_early;
 use crate::chunk::write::offset_in_segment;
 use crate::runtime::disk::Disk;
 use crate::runtime::sometimes;
@@ -104,11 +105,7 @@ impl Scan {
         {
             sometimes!("chunk.damage_refused");
             let last = found.segments.last().expect("a store has a segment");
-            let detail = format!(
-                "the log ends here, though it was synced up to offset {} of segment {}",
-                synced.offset, synced.segment
-            );
-            return Err(last.corrupt(found.lengths[found.lengths.len() - 1], detail));
+            return Err(last.corrupt(found.lengths[found.lengths.len() - 1], ends_early(synced)));
         }
         Ok(scan)
     }
