@@ -213,6 +213,41 @@ async fn a_power_cut_at_any_sync_of_a_repair_loses_nothing() {
     }
 }
 
+/// As a kill leaves it between the move of the damaged store and that of the new one.
+#[tokio::test]
+async fn a_repair_killed_between_its_moves_is_ended_by_the_next_start() {
+    let (disk, engine, shop) = shop(&[(1, 100)]).await;
+    let password = Some(ScramVerifier::of_password("changed"));
+    let system = engine.system();
+    system.alter_role_password("postgres", password).await.unwrap();
+    let place = place_of(&shop);
+    drop((engine, shop));
+    let folder = disk.disk();
+    for path in [folder::SYSTEM_STORE, place.as_str()] {
+        folder.rename(path, &format!("{path}.repaired")).unwrap();
+    }
+    let checked = check(&folder);
+    assert!(!checked.is_sound());
+    let told = checked
+        .remarks
+        .iter()
+        .any(|remark| remark.detail.contains("the next start ends it"));
+    assert!(told, "{:?}", checked.remarks);
+    drop(checked);
+    let engine = open(&disk).await;
+    assert_eq!(balances(&engine.database("shop").unwrap().begin()), [(1, 100)]);
+    let postgres = engine.system().role("postgres").unwrap().unwrap();
+    assert!(postgres.verifier.unwrap().verifies("changed"));
+    drop(engine);
+    // One that was killed before: the damaged store is where it was, the new one half made.
+    let half = format!("{place}.repaired");
+    folder.create_dir_all(&half).unwrap();
+    let engine = open(&disk).await;
+    assert!(engine.database("shop").is_ok() && !folder.exists(&half).unwrap());
+    drop(engine);
+    assert!(check(&folder).is_sound());
+}
+
 #[tokio::test]
 async fn an_unreadable_sector_is_damage_at_its_offset_and_the_rest_is_checked() {
     let accounts: Vec<(i32, i32)> = (0..2000).map(|id| (id, id)).collect();
