@@ -55,8 +55,8 @@ pub type CheckProgress<'a> = &'a mut dyn FnMut(u64, u64);
 /// Checks the store in the folder `dir` of `disk`: every header, every record, every chunk against its hash.
 ///
 /// # Errors
-/// `NotAStore` when nothing of a store is there, `NewerFormat`, `OlderFormat`, `Io` when the folder cannot be listed or a
-/// file may not be opened. Damage is no error, and what the disk does not give is damage.
+/// `NotAStore` when nothing of a store is there, `NewerFormat`, `OlderFormat`, `Io` when the folder cannot be listed or
+/// a file may not be opened. Damage is no error, and what the disk does not give is damage.
 pub fn check_store(disk: &Disk, dir: &str, progress: CheckProgress<'_>) -> Result<StoreCheck, ChunkError> {
     let disk = disk.sub(dir);
     let mut check = StoreCheck {

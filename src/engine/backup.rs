@@ -6,8 +6,8 @@
 //! Invariants
 //! - A backup holds one root of each database, whole: never half a commit.
 //! - A copy that was interrupted leaves the backup at what it held before.
-//! - A backup is written only where nothing is, or where a marker tells that a backup was made: never over a data folder,
-//!   never into one.
+//! - A backup is written only where nothing is, or where a marker tells that a backup was made: never over a data
+//!   folder, never into one.
 //!
 //! Must not know: SQL, where an operator keeps backups.
 
@@ -170,8 +170,8 @@ async fn prepare(target: &Disk, to: CopyTo) -> Result<(), EngineError> {
             if has_databases(target)? || !databases.is_empty() {
                 return Err(not_a_backup(
                     target,
-                    "it is a data folder with databases in it, which no backup made; name an empty folder or an earlier \
-                     backup",
+                    "it is a data folder with databases in it, which no backup made; name an empty folder or an \
+                     earlier backup",
                 ));
             }
             write_marker(target, folder::BACKUP_MARKER).await

@@ -195,8 +195,8 @@ impl FolderCheck {
         for (name, path) in listed.unwrap_or_default() {
             if !folder::exists(&self.disk, &path)? {
                 let detail = format!(
-                    "database \"{name}\" is listed and its folder is missing: restore it from a backup (on a standby the \
-                     next start makes it, and its primary fills it)"
+                    "database \"{name}\" is listed and its folder is missing: restore it from a backup (on a standby \
+                     the next start makes it, and its primary fills it)"
                 );
                 self.problem(&path, detail);
             }

@@ -311,8 +311,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes a database out of another store's root. The copy, which may take long, lies in a folder of its own until it
-    /// is whole: others make and drop databases meanwhile.
+    /// Makes a database out of another store's root. The copy, which may take long, lies in a folder of its own until
+    /// it is whole: others make and drop databases meanwhile.
     async fn restore_listed(
         &self,
         name: &str,

@@ -6,8 +6,8 @@
 //!
 //! Invariants
 //! - A chunk is taken from others only when its bytes have its hash.
-//! - Until everything is there, the damaged store is as it was and where it was. From then on the new one is found, by its
-//!   name, by a start that comes between the two moves.
+//! - Until everything is there, the damaged store is as it was and where it was. From then on the new one is found, by
+//!   its name, by a start that comes between the two moves.
 //!
 //! Must not know: how files of a store are laid out, who the others are.
 
@@ -25,8 +25,8 @@ use crate::runtime;
 use crate::runtime::disk::Disk;
 use crate::version::links;
 
-/// Where a data folder keeps damaged stores once they were made again. That of a store which belongs to none stays beside
-/// it.
+/// Where a data folder keeps damaged stores once they were made again. That of a store which belongs to none stays
+/// beside it.
 const DAMAGED: &str = ".understudy/damaged";
 /// What the name of a store that is being made again ends with.
 const REPAIRED: &str = ".repaired";

@@ -87,8 +87,8 @@ impl Fields<'_> {
     }
 }
 
-/// Checks magic, checksum and version, which all files have alike: magic 8 bytes, version 4, ..., checksum 4. The checksum
-/// comes first: a version that it does not confirm is a flipped bit, not a newer release.
+/// Checks magic, checksum and version, which all files have alike: magic 8 bytes, version 4, ..., checksum 4. The
+/// checksum comes first: a version that it does not confirm is a flipped bit, not a newer release.
 fn check_envelope<'a>(bytes: &'a [u8], magic: &[u8; 8]) -> Result<Fields<'a>, FormatError> {
     if bytes.len() < 16 || &bytes[..8] != magic {
         return damaged("it does not begin as such a file does");

@@ -134,7 +134,8 @@ async fn a_database_of_a_newer_format_stops_the_start_and_is_left_alone() {
     for file in handle.list(&folder).unwrap().iter().filter(|file| file.len > 16) {
         let path = format!("{folder}/{}", file.name);
         let opened = handle.open(&path, crate::runtime::disk::OpenMode::ReadWrite).unwrap();
-        // All files have their version behind eight bytes of magic, and a checksum at the end: of the header in segments.
+        // All files have their version behind eight bytes of magic, and a checksum at the end: of the header in
+        // segments.
         let mut bytes = handle.read(&path).unwrap();
         bytes[8..12].copy_from_slice(&3u32.to_le_bytes());
         let body = if file.name.ends_with(".seg") {

@@ -157,8 +157,8 @@ impl Disk {
         Ok(Disk { backend, prefix })
     }
 
-    /// The nearest directory of the machine, this one or one above it, in which `path` exists, and the path from there to
-    /// this one. Links are followed: what counts is where this directory lies.
+    /// The nearest directory of the machine, this one or one above it, in which `path` exists, and the path from there
+    /// to this one. Links are followed: what counts is where this directory lies.
     pub fn above_with(&self, path: &str) -> io::Result<Option<(Disk, String)>> {
         let found = self.backend.above(self.prefix.trim_end_matches('/'), path)?;
         Ok(found.map(|Above { backend, prefix, rest }| (Disk { backend, prefix }, rest)))
