@@ -319,6 +319,11 @@ impl StoreCheck {
         let header = &segment.header;
         if std::mem::take(&mut walk.first_of_log) {
             self.root = header.base;
+            // Its header tells the root before it.
+            walk.root_end = Position {
+                segment: header.number,
+                offset: SegmentHeader::BYTES as u64,
+            };
         } else if !header.base.is_state_of(&self.root) {
             if !walk.broken {
                 let detail = "the segment does not continue the one before it";

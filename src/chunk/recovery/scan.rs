@@ -229,7 +229,7 @@ impl Scan {
         };
         if here < self.proven {
             sometimes!("chunk.damage_refused");
-            let detail = format!("{detail}, though it was synced: a later record proves it");
+            let detail = format!("{detail}, though it was synced");
             return Err(segment.corrupt(offset, detail));
         }
         self.detail = detail.to_owned();
