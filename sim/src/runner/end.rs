@@ -92,7 +92,11 @@ fn fsck(stage: &Stage, server: &str) -> Vec<String> {
                     store.path, store.files.damage, store.missing
                 )
             });
-            told.collect()
+            let problems = check
+                .problems
+                .iter()
+                .map(|problem| format!("{}: {}", problem.place, problem.detail));
+            told.chain(problems).collect()
         }
         Err(error) => vec![error.to_string()],
     }
