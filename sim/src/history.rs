@@ -160,6 +160,8 @@ pub struct Invoke {
     pub writes: Vec<Write>,
     /// What it wants beside that, for the check that knows the action: the value of a register, say.
     pub asked: Vec<Write>,
+    /// It changes nothing.
+    pub only_reads: bool,
 }
 
 /// `value` becomes one of those under `key` of `table`. Values are never written twice under one key.
@@ -206,6 +208,8 @@ pub const WIPED: &str = "wiped";
 pub struct FinalState {
     /// What each server holds. A server that could not be read is absent.
     pub content: BTreeMap<String, Content>,
+    /// Servers that run and could not be read, and why.
+    pub unreadable: BTreeMap<String, String>,
     /// (server, database) -> published root.
     pub roots: BTreeMap<(String, String), String>,
     /// The server that is primary at the highest epoch, or the only one.

@@ -18,11 +18,11 @@ pub const FSCK: Check = Check {
 /// With all clients gone, a server's own connections are a few for each peer.
 pub const CONNECTIONS_MAX: usize = 40;
 /// All servers and clients of a run together.
-pub const MEMORY_MAX: u64 = 2 << 30;
+pub const MEMORY_MAX: u64 = 512 << 20;
 
 pub const BOUNDED: Check = Check {
     name: "bounded",
-    about: "When all clients are gone no server holds more than 40 connections, and the run took at most 2 GiB of memory.",
+    about: "When all clients are gone no server holds more than 40 connections, and the run took at most 512 MiB of memory.",
     section: Section::End,
     arg: ArgKind::None,
     arg_optional: false,

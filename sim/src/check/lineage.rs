@@ -12,7 +12,7 @@ use crate::scenario::cluster::Role;
 
 pub const STANDBY_IS_PREFIX: Check = Check {
     name: "standby_is_prefix",
-    about: "Every root a server received was published before by the primary of that epoch, and they come in its order; a server that starts again goes back behind nothing it acknowledged.",
+    about: "Every root a server received was published before by the primary of that epoch, and they come in its order; a server that starts again goes back behind nothing it acknowledged, and commits to what it has.",
     section: Section::Promise,
     arg: ArgKind::None,
     arg_optional: false,
@@ -33,6 +33,8 @@ struct Prefix {
     highest: u64,
     /// (server, database) -> its newest root.
     held: BTreeMap<(String, String), String>,
+    /// The same, since the server's last start.
+    newest: BTreeMap<(String, String), String>,
     /// (database, root): what a server held when it became primary at an epoch of its own. All others may be led back to
     /// it: what they had beyond is displaced.
     bases: BTreeSet<(String, String)>,
@@ -62,6 +64,8 @@ impl Prefix {
     }
 
     fn on_start(&mut self, server: &str) {
+        // What was not synced may be gone with the power.
+        self.newest.retain(|(name, _), _| name != server);
         let positions = self.position.iter_mut().filter(|((name, _), _)| name == server);
         for (place, (epoch, have)) in positions {
             *have = match self.acknowledged.get(place) {
@@ -108,11 +112,22 @@ impl Watch for Prefix {
             // It has gone its own way, and may be led back to where the others are.
             let place = (event.node.clone(), root.database.clone());
             self.position.remove(&place);
-            self.held.insert(place, root.root.clone());
-            return None;
+            self.held.insert(place.clone(), root.root.clone());
+            let newest = self.newest.insert(place, root.root.clone());
+            // The first of a database that was dropped and made again follows none.
+            let follows_none = root.previous.bytes().all(|digit| digit == b'0');
+            return newest
+                .filter(|newest| *newest != root.previous && !follows_none)
+                .map(|newest| {
+                    format!(
+                        "{} committed a root of {} after {}, and its newest was {newest}",
+                        event.node, root.database, root.previous
+                    )
+                });
         }
         let place = (event.node.clone(), root.database.clone());
         self.held.insert(place.clone(), root.root.clone());
+        self.newest.insert(place.clone(), root.root.clone());
         if self.bases.contains(&(root.database.clone(), root.root.clone())) {
             let committed = self.committed.get(&key).map(Vec::as_slice).unwrap_or_default();
             if let Some(index) = committed.iter().position(|known| *known == root.root) {

@@ -264,6 +264,7 @@ mod tests {
                 action,
                 writes: Vec::new(),
                 asked,
+                only_reads: false,
             };
             let node = format!("register.{op}");
             events.push((*called, 0, node.clone(), What::Invoke(invoke)));

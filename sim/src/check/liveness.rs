@@ -9,11 +9,14 @@ const SETTLE_DEFAULT: Micros = 30_000_000;
 
 pub const ROOTS_EQUAL: Check = Check {
     name: "roots_equal",
-    about: "Within a time after quiet (30s if not said) all servers publish the same root of every database.",
+    about: "Within a time after quiet (30s if not said) all servers publish the same root of every database, and can be read.",
     section: Section::End,
     arg: ArgKind::Time,
     arg_optional: true,
     judge: Judge::Whole(|history, arg| {
+        if let Some((server, error)) = history.end.unreadable.first_key_value() {
+            return Some((None, format!("{server} cannot be read at the end: {error}")));
+        }
         let late = judge_time(history.end.equal_after, arg, "the roots became equal")?;
         let roots = history
             .end
@@ -42,7 +45,7 @@ fn liveness(history: &History, arg: &Arg) -> Finding {
     }
     let mut done: std::collections::BTreeMap<&str, (u64, u64)> = std::collections::BTreeMap::new();
     // Who only reads may read a standby that was cut off all the time.
-    for op in history.operations().iter().filter(|op| !op.invoke.writes.is_empty()) {
+    for op in history.operations().iter().filter(|op| !op.invoke.only_reads) {
         let (tries, acknowledged) = done.entry(op.invoke.workload.as_str()).or_default();
         *tries += 1;
         *acknowledged += u64::from(op.acknowledged_at().is_some());

@@ -67,6 +67,7 @@ impl Story {
             action: "append",
             writes,
             asked: Vec::new(),
+            only_reads: false,
         };
         let story = self.event("append.1", What::Invoke(invoke));
         match outcome {
@@ -83,6 +84,7 @@ impl Story {
             action: "audit",
             writes: Vec::new(),
             asked: Vec::new(),
+            only_reads: false,
         };
         let reads = vec![Read {
             table: table.into(),
@@ -268,6 +270,11 @@ fn standby_is_prefix() {
     );
     let stale = promoted.root("c", false, 2, "r2", "s3").root("c", false, 1, "s3", "r3");
     breaks(check, Arg::None, &stale, "after one of epoch 2");
+    // A primary commits to what it has, unless a power cut took it.
+    let gap = primary().root("a", true, 1, "r2", "r4");
+    breaks(check, Arg::None, &gap, "its newest was r3");
+    let cut_short = primary().event("a", What::Start).root("a", true, 1, "r2", "r4");
+    holds(check, Arg::None, &cut_short);
     // Who is led back to what a primary held when it became one has done nothing wrong, though two became primary.
     let followed = |others: &[&str]| {
         let both = primary().root("b", false, 1, "", "r2").root("c", false, 1, "", "r3");
@@ -480,6 +487,7 @@ fn counter_total() {
             action: "increment",
             writes: Vec::new(),
             asked: Vec::new(),
+            only_reads: false,
         };
         let story = story.event("counter.1", What::Invoke(invoke));
         match outcome {

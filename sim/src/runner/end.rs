@@ -48,14 +48,13 @@ pub async fn settle(stage: &Stage) -> FinalState {
             Ok(content) => {
                 end.content.insert(server.clone(), content);
             }
-            Err(failure) => stage.recorder.record(
-                server,
-                What::Log {
-                    level: Level::Error,
-                    message: "what the server holds at the end could not be read".to_owned(),
-                    fields: failure.to_string(),
-                },
-            ),
+            Err(failure) => {
+                let fields = failure.to_string();
+                end.unreadable.insert(server.clone(), fields.clone());
+                let message = "what the server holds at the end could not be read".to_owned();
+                let level = Level::Error;
+                stage.recorder.record(server, What::Log { level, message, fields });
+            }
         }
     }
     for server in &stage.plan.servers {

@@ -214,6 +214,15 @@ impl Condition {
     }
 }
 
+/// Without a pause between them no time would pass.
+fn parse_period(node: &Node) -> Result<Draw<Micros>, Complaint> {
+    let period = Draw::parse("every", node, units::parse_micros)?;
+    match period.ends().contains(&0) {
+        true => Err(node.complain("every: 0 is no pause; time would stand still")),
+        false => Ok(period),
+    }
+}
+
 pub fn parse(node: &Node, names: &Names) -> Result<StepSpec, Complaint> {
     let mut allowed = vec!["at", "after", "every", "until", "when", "within", "name"];
     allowed.extend(actions().map(|(word, _)| *word));
@@ -231,7 +240,7 @@ pub fn parse(node: &Node, names: &Names) -> Result<StepSpec, Complaint> {
         "at" => Trigger::At(Draw::parse("at", trigger_node, units::parse_micros)?),
         "after" => parse_after(trigger_node, names)?,
         "every" => Trigger::Every {
-            period: Draw::parse("every", trigger_node, units::parse_micros)?,
+            period: parse_period(trigger_node)?,
             until: fields.require("until")?.text("until")?.to_owned(),
         },
         _ => {

@@ -27,6 +27,12 @@ pub const KIND: Kind = Kind {
             default: (1, 3),
             max: 64,
         },
+        Param {
+            name: "reads",
+            about: "how many transactions of a hundred only read",
+            default: (20, 20),
+            max: 100,
+        },
     ],
     make: |spec| Box::new(Append::new(spec)),
 };
@@ -45,6 +51,13 @@ impl Append {
     }
 }
 
+/// The action of a transaction that writes.
+pub const APPEND: &str = "append";
+/// That of one that only reads.
+pub const READ: &str = "read";
+/// In place of what does not read as a value: nobody writes it.
+const GARBLED: i64 = i64::MIN;
+
 /// Workload names may hold a dash, tables had better not.
 pub fn table_name(workload: &str) -> String {
     workload.replace('-', "_")
@@ -52,7 +65,8 @@ pub fn table_name(workload: &str) -> String {
 
 /// `1,2,3` as it stands in a row.
 pub fn parse_list(text: &str) -> Vec<i64> {
-    text.split(',').filter_map(|value| value.parse().ok()).collect()
+    let values = text.split(',').filter(|value| !value.is_empty());
+    values.map(|value| value.parse().unwrap_or(GARBLED)).collect()
 }
 
 #[async_trait]
@@ -74,10 +88,11 @@ impl Workload for Append {
                 keys.push(key);
             }
         }
-        // The first key is always appended to, each further one is read or appended to.
+        // Who writes appends to the first key, and reads or appends to each further one.
         let mut writes = Vec::new();
+        let only_reads = client.rng.random_range(0..100) < client.param("reads");
         for (index, key) in keys.iter().enumerate() {
-            if index == 0 || client.rng.random_bool(0.5) {
+            if !only_reads && (index == 0 || client.rng.random_bool(0.5)) {
                 writes.push(Write {
                     table: self.table.clone(),
                     key: *key,
@@ -85,7 +100,10 @@ impl Workload for Append {
                 });
             }
         }
-        client.invoke("append", writes.clone());
+        match only_reads {
+            true => client.invoke_reading(READ, Vec::new()),
+            false => client.invoke(APPEND, writes.clone()),
+        }
         if let Some(line) = client.session().line() {
             let appended = line.append(self.table.clone(), keys, writes);
             return match client.session().over(appended).await {

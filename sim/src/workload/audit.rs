@@ -30,7 +30,7 @@ impl Workload for Audit {
     }
 
     async fn operate(&mut self, client: &mut Client) -> Result<(), Failure> {
-        client.invoke("audit", Vec::new());
+        client.invoke_reading("audit", Vec::new());
         match read_total(client, &self.bank).await {
             Ok(read) => client.ok(vec![read]),
             Err(failure) => return Err(client.fail(failure, false)),

@@ -82,7 +82,7 @@ impl Bank {
     }
 
     async fn total(&self, client: &mut Client) -> Result<(), Failure> {
-        client.invoke("total", Vec::new());
+        client.invoke_reading("total", Vec::new());
         match read_total(client, &self.name).await {
             Ok(read) => client.ok(vec![read]),
             Err(failure) => return Err(client.fail(failure, false)),

@@ -160,8 +160,17 @@ impl Client {
         self.invoke_asking(action, writes, Vec::new());
     }
 
+    /// As [`Client::invoke`], of an operation that changes nothing; `asked` is what it looks for.
+    pub fn invoke_reading(&mut self, action: &'static str, asked: Vec<Write>) {
+        self.begin(action, Vec::new(), asked, true);
+    }
+
     /// As [`Client::invoke`], of an operation whose writes others may replace: `asked` is what it wants.
     pub fn invoke_asking(&mut self, action: &'static str, writes: Vec<Write>, asked: Vec<Write>) {
+        self.begin(action, writes, asked, false);
+    }
+
+    fn begin(&mut self, action: &'static str, writes: Vec<Write>, asked: Vec<Write>, only_reads: bool) {
         assert!(self.pending.is_none(), "one operation at a time");
         let server = self.current.as_ref().expect("operations run with a session").0.clone();
         let op = self.directory.recorder.next_op();
@@ -173,6 +182,7 @@ impl Client {
             action,
             writes,
             asked,
+            only_reads,
         };
         self.directory.recorder.record(&self.name, What::Invoke(invoke));
     }

@@ -59,7 +59,7 @@ impl Ddl {
     }
 
     async fn look(&self, client: &mut Client) -> Result<(), Failure> {
-        client.invoke("look", Vec::new());
+        client.invoke_reading("look", Vec::new());
         match both(client.session(), &self.journal(), &self.catalog()).await {
             Ok((journal, catalog)) => {
                 let read = |suffix: &str, values| Read {

@@ -26,8 +26,8 @@ pub const WHOLE: &str = "whole";
 
 struct Large {
     table: String,
-    /// What this client has written, by its key, which is also its number.
-    written: Vec<i64>,
+    /// What this client has written: its key, which is also its number, and how long it is.
+    written: Vec<(i64, usize)>,
 }
 
 impl Large {
@@ -64,17 +64,17 @@ impl Workload for Large {
 
     async fn operate(&mut self, client: &mut Client) -> Result<(), Failure> {
         if !self.written.is_empty() && client.rng.random_bool(0.3) {
-            let key = self.written[client.rng.random_range(0..self.written.len())];
-            client.invoke("look", Vec::new());
+            let (key, bytes) = self.written[client.rng.random_range(0..self.written.len())];
+            client.invoke_reading("look", Vec::new());
             let sql = format!("SELECT v FROM {} WHERE k = {key}", self.table);
             let rows = match client.session().simple(&sql).await {
                 Ok(rows) => rows,
                 Err(failure) => return Err(client.fail(failure, false)),
             };
             let found = rows.first().and_then(|row| row.first()?.as_deref());
+            // One that is gone is for other checks: after a forced failover it may be.
             let whole = found.is_none_or(|text| {
-                let bytes = u64::try_from(text.len()).expect("a length fits");
-                text == text_of(key, bytes)
+                text.len() == bytes && text == text_of(key, u64::try_from(bytes).expect("a length fits"))
             });
             client.ok(vec![Read {
                 table: format!("{}_{WHOLE}", self.table),
@@ -95,7 +95,7 @@ impl Workload for Large {
         match client.session().execute(&sql, &[&value, &text]).await {
             Ok(_) => {
                 client.ok(Vec::new());
-                self.written.push(value);
+                self.written.push((value, text.len()));
                 Ok(())
             }
             Err(failure) => Err(client.fail(failure, true)),

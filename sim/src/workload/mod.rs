@@ -20,6 +20,7 @@ pub mod session;
 pub mod strangers;
 pub mod unique;
 pub mod version;
+pub mod watch;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -61,6 +62,7 @@ pub const KINDS: &[&Kind] = &[
     &bank::KIND,
     &counter::KIND,
     &audit::KIND,
+    &watch::KIND,
     &strangers::KIND,
     &register::KIND,
     &unique::KIND,

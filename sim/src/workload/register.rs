@@ -61,7 +61,7 @@ impl Register {
     }
 
     async fn get(&mut self, client: &mut Client, key: i64) -> Result<(), Failure> {
-        client.invoke_asking(GET, Vec::new(), vec![self.write(key, 0)]);
+        client.invoke_reading(GET, vec![self.write(key, 0)]);
         let sql = format!("SELECT v FROM {} WHERE k = {key}", self.table);
         let rows = match client.session().simple(&sql).await {
             Ok(rows) => rows,

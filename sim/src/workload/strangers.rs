@@ -41,7 +41,7 @@ impl Workload for Strangers {
     }
 
     async fn operate(&mut self, client: &mut Client) -> Result<(), Failure> {
-        client.invoke("intrude", Vec::new());
+        client.invoke_reading("intrude", Vec::new());
         let stay = client.param("stay");
         let (sql, cluster) = client.ports(CLUSTER_PORT);
         let noise: [u8; 64] = client.rng.random();

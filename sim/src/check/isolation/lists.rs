@@ -5,9 +5,11 @@ use std::fmt;
 
 use super::{At, End, Finding, Place, Seen};
 use crate::history::{History, Outcome, Read, Write};
+use crate::workload::append::{APPEND, READ};
+use crate::workload::watch::WATCH;
 
-/// The action of the workload whose tables hold lists.
-const APPEND: &str = "append";
+/// What those do whose tables hold lists, and who reads them.
+const ACTIONS: [&str; 3] = [APPEND, READ, WATCH];
 
 pub struct Transaction<'a> {
     pub op: u64,
@@ -22,7 +24,7 @@ pub struct Transaction<'a> {
 /// Everything that was asked of lists.
 pub fn transactions(history: &History) -> Vec<Transaction<'_>> {
     let operations = history.operations();
-    let appends = operations.into_iter().filter(|op| op.invoke.action == APPEND);
+    let appends = operations.into_iter().filter(|op| ACTIONS.contains(&op.invoke.action));
     appends
         .map(|op| {
             let reads: &[Read] = match op.returned {

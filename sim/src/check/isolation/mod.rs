@@ -29,8 +29,9 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Arg, ArgKind, Check, Finding, Judge, Section};
-use crate::history::{History, Outcome, What};
+use crate::history::{History, Operation, Outcome, What};
 use crate::units::Micros;
+use crate::workload::append::APPEND;
 use cycle::smallest;
 use lists::{Graph, Lists, Transaction};
 
@@ -50,6 +51,9 @@ fn judge(history: &History, arg: &Arg) -> Finding {
     if survivors && end.is_empty() {
         // Nobody could be asked: `durability` says so.
         return None;
+    }
+    if let Some(found) = invented(history) {
+        return Some(found);
     }
     if let Some(found) = aborted(&transactions) {
         return Some(found);
@@ -145,6 +149,32 @@ fn intermediate(transactions: &[&Transaction<'_>]) -> Finding {
                 let what = format!("G1b: {reader} read {last} of {source} without {next}");
                 (Some(reader.at), what)
             })
+        })
+    })
+}
+
+/// A value that nobody asked to write, or text that is no value.
+fn invented(history: &History) -> Finding {
+    let mut asked: BTreeMap<&str, BTreeMap<i64, Seen>> = BTreeMap::new();
+    let operations = history.operations();
+    let appends = |op: &&Operation<'_>| op.invoke.action == APPEND;
+    for write in operations.iter().filter(appends).flat_map(|op| &op.invoke.writes) {
+        let keys = asked.entry(write.table.as_str()).or_default();
+        keys.entry(write.key).or_default().insert(write.value);
+    }
+    let none = Seen::new();
+    operations.iter().find_map(|op| {
+        let (at, Outcome::Ok { reads }) = op.returned? else {
+            return None;
+        };
+        reads.iter().find_map(|read| {
+            let known = asked.get(read.table.as_str())?.get(&read.key).unwrap_or(&none);
+            let odd = read.values.iter().find(|value| !known.contains(value))?;
+            let what = format!(
+                "{} read {odd} in {}[{}], which nobody wrote",
+                op.client, read.table, read.key
+            );
+            Some((Some(at), what))
         })
     })
 }

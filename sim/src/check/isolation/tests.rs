@@ -36,6 +36,7 @@ impl Story {
             action: "append",
             writes: writes.iter().map(write).collect(),
             asked: Vec::new(),
+            only_reads: false,
         };
         self.event(client, What::Invoke(invoke));
         self.ops

@@ -20,6 +20,7 @@ fn insert(story: Story, op: u64, key: i64, value: i64, outcome: Option<Outcome>)
             value,
         }],
         asked: Vec::new(),
+        only_reads: false,
     };
     let story = story.event(&node, What::Invoke(invoke));
     match outcome {
@@ -87,6 +88,7 @@ fn catalog_matches() {
             action: "look",
             writes: Vec::new(),
             asked: Vec::new(),
+            only_reads: false,
         };
         let read = |table: &str, values: &[i64]| Read {
             table: table.into(),
@@ -123,6 +125,7 @@ fn look(story: Story, op: u64, server: &str, values: &[i64]) -> Story {
         action: "append",
         writes: Vec::new(),
         asked: Vec::new(),
+        only_reads: false,
     };
     let reads = vec![Read {
         table: "append".into(),
@@ -147,7 +150,14 @@ fn no_resurrection() {
         let story = story.append(1, "a", 1, 10, ok()).role("b", Role::Primary, 2);
         look(story, 2, "b", &[])
     };
-    let ended = |story: Story, values: &[i64]| story.end(end(content("append", &[(1, values)])));
+    let ended = |story: Story, values: &[i64]| {
+        let held = content("append", &[(1, values)]);
+        story.end(FinalState {
+            content: [("b".to_owned(), held)].into(),
+            primary: Some("b".into()),
+            ..FinalState::default()
+        })
+    };
     holds(check, Arg::None, &ended(lost(), &[]));
     breaks(
         check,
