@@ -11,6 +11,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Set in the process that was started again, so that a system that ignores the call cannot make it loop.
@@ -108,15 +109,43 @@ pub fn seed_of_today() -> u64 {
         .map_or(1, |time| time.as_secs())
 }
 
+/// The newest lines of the trace, for the handler of the watchdog, which may take no lock and no memory: a ring of bytes.
+static NEWEST: [AtomicU8; NEWEST_BYTES] = [const { AtomicU8::new(0) }; NEWEST_BYTES];
+const NEWEST_BYTES: usize = 4096;
+const LINE_BYTES_MAX: usize = 200;
+static WRITTEN: AtomicUsize = AtomicUsize::new(0);
+
+/// Keeps a line of the trace for [`watchdog`].
+pub fn remember(line: &str) {
+    let start = WRITTEN.load(Ordering::Relaxed);
+    let bytes = line.bytes().take(LINE_BYTES_MAX).chain([b'\n']);
+    let mut at = start;
+    for byte in bytes {
+        NEWEST[at % NEWEST_BYTES].store(byte, Ordering::Relaxed);
+        at += 1;
+    }
+    WRITTEN.store(at, Ordering::Relaxed);
+}
+
 /// Ends the process with exit code 4 when `limit` of wall time has passed: the one stop for a busy loop, in which
 /// virtual time stands still.
 pub fn watchdog(limit: Duration) {
     extern "C" fn expired(_: libc::c_int) {
         const TEXT: &[u8] =
             b"sim: no progress: the wall-clock limit has passed (a loop in which virtual time stands still?)\n";
+        let mut newest = [0; NEWEST_BYTES];
+        let end = WRITTEN.load(Ordering::Relaxed);
+        let start = end.saturating_sub(NEWEST_BYTES);
+        for (at, byte) in (start..end).zip(&mut newest) {
+            *byte = NEWEST[at % NEWEST_BYTES].load(Ordering::Relaxed);
+        }
+        let newest = &newest[..end - start];
+        const LAST: &[u8] = b"the last events:\n";
         // SAFETY: write and _exit may be called from a signal handler.
         unsafe {
-            libc::write(2, TEXT.as_ptr().cast(), TEXT.len());
+            for text in [TEXT, LAST, newest] {
+                libc::write(2, text.as_ptr().cast(), text.len());
+            }
             libc::_exit(4);
         }
     }

@@ -13,34 +13,20 @@ mod faults;
 use std::path::Path;
 use std::process::{Command, Output};
 
-const SCENARIOS: [&str; 26] = [
-    "all-faults",
-    "clients-vanish",
-    "clock-skew",
-    "ddl-mix",
-    "disk-full",
-    "failed-sync",
-    "flapping-link",
-    "orderly-failover",
-    "pause-primary",
-    "power-loss",
-    "primary-lost",
-    "raised-epochs",
-    "stale-primary-returns",
-    "standby-catches-up",
-    "standby-power-cut",
-    "standby-taken-out",
-    "storage-damage",
-    "storage-full",
-    "storage-power",
-    "storage-sync",
-    "storage-torn",
-    "strangers-at-the-ports",
-    "three-servers",
-    "two-primaries-same-epoch",
-    "wiped-standby",
-    "wrong-operator",
-];
+/// Every scenario of the repository, in order.
+fn scenarios() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+    let entries = std::fs::read_dir(folder).expect("the scenarios are there");
+    let names = entries.filter_map(|entry| {
+        let path = entry.expect("a folder can be listed").path();
+        let is_scenario = path.extension().is_some_and(|extension| extension == "yaml");
+        is_scenario.then(|| path.file_stem().unwrap().to_str().unwrap().to_owned())
+    });
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    assert!(names.len() > 20, "{names:?}");
+    names
+}
 
 fn sim(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_sim"))
@@ -97,7 +83,7 @@ fn altered(folder: &Path, scenario: &str, changes: &[(&str, &str)]) -> String {
 /// If this fails, a failure found by a seed cannot be looked at again.
 #[test]
 fn a_seed_gives_the_same_trace_in_another_process() {
-    for scenario in SCENARIOS {
+    for scenario in scenarios() {
         let output = sim(&["meta", scenario, "--seed", "7"]);
         assert!(
             output.status.success() && text(&output).contains("\nequal\n"),
@@ -115,8 +101,8 @@ fn another_seed_gives_another_trace() {
 /// The shape of one run per scenario: roles in their order, what was done, how much of everything.
 #[test]
 fn the_stories_of_the_scenarios() {
-    for scenario in SCENARIOS {
-        let output = sim(&["run", scenario, "--seed", "1", "--json"]);
+    for scenario in scenarios() {
+        let output = sim(&["run", &scenario, "--seed", "1", "--json"]);
         let line = String::from_utf8_lossy(&output.stdout).into_owned();
         let report: serde_json::Value =
             serde_json::from_str(line.trim()).unwrap_or_else(|error| panic!("{scenario}: {error}: {}", text(&output)));
@@ -194,6 +180,22 @@ fn no_progress_is_told_apart_and_says_what_is_waited_for() {
         text(&output).contains("the time limit has passed; still waiting: demote, promote"),
         "{}",
         text(&output)
+    );
+}
+
+/// What makes no progress in wall time is ended by the clock on the wall, and says what it was about.
+#[test]
+fn a_run_that_hangs_shows_its_last_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let busy = "  - { every: 1us, until: end }\n  - { at: 2s..6s, name: first";
+    let scenario = altered(folder.path(), "power-loss", &[("  - { at: 2s..6s, name: first", busy)]);
+    let output = sim(&["run", &scenario, "--seed", "1", "--wall-limit", "1"]);
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output));
+    let text = text(&output);
+    let (_, newest) = text.split_once("the last events:\n").expect("they are printed");
+    assert!(
+        newest.lines().filter(|line| line.contains("s operator ")).count() > 5,
+        "{text}"
     );
 }
 

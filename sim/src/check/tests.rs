@@ -553,6 +553,28 @@ fn roots_equal_and_liveness() {
         &idle(5),
         "tried 5 times and never got a write through",
     );
+    // Those count too whose writes no other check owes anything for.
+    let mut counters = idle(5);
+    for event in &mut counters.0.events {
+        if let What::Invoke(invoke) = &mut event.what {
+            invoke.writes.clear();
+        }
+    }
+    breaks(&liveness::LIVENESS, Arg::None, &counters, "never got a write through");
+    for event in &mut counters.0.events {
+        if let What::Invoke(invoke) = &mut event.what {
+            invoke.only_reads = true;
+        }
+    }
+    holds(&liveness::LIVENESS, Arg::None, &counters);
+    let mut unreadable = good();
+    unreadable.0.end.unreadable.insert("b".to_owned(), "58030".to_owned());
+    breaks(
+        &liveness::ROOTS_EQUAL,
+        Arg::None,
+        &unreadable,
+        "b cannot be read at the end: 58030",
+    );
 }
 
 #[test]

@@ -324,6 +324,12 @@ const MISTAKES: &[(&str, &str, usize, &str)] = &[
     ),
     (
         "after: cut + 0s..3s",
+        "every: 0s..1s, until: end",
+        14,
+        "every: 0 is no pause; time would stand still",
+    ),
+    (
+        "after: cut + 0s..3s",
         "after: heal",
         14,
         "unknown word \"heal\"; allowed here: cut (the names of the steps above)",

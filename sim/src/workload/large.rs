@@ -53,6 +53,10 @@ fn text_of(value: i64, bytes: u64) -> String {
     text
 }
 
+fn is_whole(text: &str, value: i64, bytes: usize) -> bool {
+    text.len() == bytes && text == text_of(value, u64::try_from(bytes).expect("a length fits"))
+}
+
 #[async_trait]
 impl Workload for Large {
     fn setup(&self) -> Vec<String> {
@@ -73,9 +77,7 @@ impl Workload for Large {
             };
             let found = rows.first().and_then(|row| row.first()?.as_deref());
             // One that is gone is for other checks: after a forced failover it may be.
-            let whole = found.is_none_or(|text| {
-                text.len() == bytes && text == text_of(key, u64::try_from(bytes).expect("a length fits"))
-            });
+            let whole = found.is_none_or(|text| is_whole(text, key, bytes));
             client.ok(vec![Read {
                 table: format!("{}_{WHOLE}", self.table),
                 key,
@@ -105,5 +107,19 @@ impl Workload for Large {
     fn contents(&self) -> Vec<(String, String)> {
         let sql = format!("SELECT k, split_part(v, ',', 1) FROM {}", self.table);
         vec![(self.table.clone(), sql)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_is_cut_short_is_not_whole() {
+        let text = text_of(1_000_002, 300);
+        assert!(is_whole(&text, 1_000_002, 300));
+        assert!(!is_whole(&text[..299], 1_000_002, 300));
+        assert!(!is_whole(&text.replacen('a', "b", 1), 1_000_002, 300));
+        assert!(!is_whole(&text, 1_000_003, 300));
     }
 }

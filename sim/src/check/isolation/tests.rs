@@ -110,6 +110,23 @@ fn breaks(story: &Story, part: &str) {
 }
 
 #[test]
+fn values_that_nobody_wrote_are_found() {
+    let written = || {
+        Story::default()
+            .ok(&[(1, &[])], &[(1, 10)])
+            .ok(&[(1, &[10])], &[(1, 11)])
+    };
+    holds(&written().ok(&[(1, &[10, 11])], &[]));
+    breaks(
+        &written().ok(&[(1, &[10, 424_242, 11])], &[]),
+        "read 424242 in append[1], which nobody wrote",
+    );
+    let garbled = crate::workload::append::parse_list("10,garbage,11");
+    breaks(&written().ok(&[(1, &garbled)], &[]), "which nobody wrote");
+    assert_eq!(crate::workload::append::parse_list(""), [0; 0]);
+}
+
+#[test]
 fn an_ordinary_history_passes() {
     let story = Story::default()
         .ok(&[(1, &[])], &[(1, 10)])

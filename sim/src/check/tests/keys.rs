@@ -212,7 +212,7 @@ fn fsck_and_bounded() {
         &held(ends::CONNECTIONS_MAX + 1, 0),
         "b holds 41 connections",
     );
-    breaks(&ends::BOUNDED, Arg::None, &held(0, ends::MEMORY_MAX + 1), "2048 MiB");
+    breaks(&ends::BOUNDED, Arg::None, &held(0, ends::MEMORY_MAX + 1), "512 MiB");
 }
 
 #[test]
