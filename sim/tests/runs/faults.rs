@@ -183,7 +183,7 @@ fn operators_do_what_they_are_told_and_a_repair_ends_it() {
     assert!(count(&old, " operator answered b: 55000", 3.0, 5.0) >= 1);
 
     let both = trace("operator: { both: [b, c] }");
-    assert!(count(&both, " c: SELECT dolt_assume_cluster_role('primary', 2)", 3.0, 6.0) >= 1);
+    assert!(count(&both, " c: assume primary at 2", 3.0, 6.0) >= 1);
     // One of them is primary in the end: the run has passed.
     assert!(count(&both, " role primary@", 3.0, 99.0) >= 1);
 }
