@@ -120,7 +120,7 @@ mod tests {
         let own = std::process::id().to_string();
         let sent = std::process::Command::new("kill").args(["-TERM", &own]).status();
         assert!(sent.expect("kill is there").success());
-        let stopped = tokio::time::timeout(Duration::from_secs(60), stop).await;
+        let stopped = crate::runtime::timeout(Duration::from_secs(60), stop).await;
         assert!(stopped.is_ok(), "the signal came before the future was polled");
     }
 }
