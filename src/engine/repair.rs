@@ -204,7 +204,8 @@ impl ReadChunks for Mended<'_> {
 /// the damaged one was moved.
 ///
 /// # Errors
-/// `Store` with `Missing` when nobody has a chunk: nothing was changed. `Io`.
+/// `Store` with `Missing` when nobody has a chunk, with `Corrupt` when no root of the store can be read: an empty store
+/// would be no repair. Nothing was changed then. `Io`.
 pub async fn repair_store(
     disk: &Disk,
     damaged: &CheckedStore,
@@ -212,20 +213,26 @@ pub async fn repair_store(
     progress: &mut (dyn FnMut(Copied) + Send),
 ) -> Result<String, EngineError> {
     let path = damaged.path.as_str();
+    let record = damaged.files.root;
+    if record.root.is_none() {
+        let first = damaged.files.damage.first();
+        return Err(EngineError::Store(ChunkError::Corrupt {
+            file: first.map_or_else(|| disk.describe(path), |damage| damage.file.clone()),
+            offset: first.map_or(0, |damage| damage.offset),
+            detail: "no root of the store can be read, so nothing says what it held".to_owned(),
+        }));
+    }
     let repaired = format!("{path}{REPAIRED}");
     if folder::exists(disk, &repaired)? {
         folder::remove(disk, &repaired)?;
     }
-    let record = damaged.files.root;
     let made = async {
         let store = ChunkStore::create(disk, &repaired, &StoreOptions::default()).await?;
-        if !record.root.is_none() {
-            let source = Mended {
-                own: &damaged.files,
-                others,
-            };
-            copy_root(&source, &record, &store, progress).await?;
-        }
+        let source = Mended {
+            own: &damaged.files,
+            others,
+        };
+        copy_root(&source, &record, &store, progress).await?;
         if folder::exists(disk, &format!("{path}/{}", backup::MARKER))? {
             backup::write_marker(disk, &format!("{repaired}/{}", backup::MARKER)).await?;
         }

@@ -320,3 +320,41 @@ async fn no_unreadable_sector_of_any_file_ends_a_check() {
     }
     assert!(check(&handle).is_sound());
 }
+
+/// The header of the only segment that a collection has left tells the newest root; without it nothing does.
+#[tokio::test]
+async fn a_store_whose_root_cannot_be_read_is_not_made_again_empty() {
+    let accounts: Vec<(i32, i32)> = (0..200).map(|id| (id, id)).collect();
+    let (disk, engine, shop) = shop(&accounts).await;
+    let backup = engine.disk().elsewhere("/backups/shop").unwrap();
+    shop.back_up(&backup).await.unwrap();
+    shop.collect_garbage().await.unwrap();
+    let place = place_of(&shop);
+    drop((engine, shop));
+    let handle = disk.disk();
+    let segments = handle.list(&place).unwrap();
+    let last = segments
+        .iter()
+        .rfind(|file| file.name.starts_with("log-") && file.name.ends_with(".seg"));
+    disk.flip_bit(&format!("{place}/{}", last.unwrap().name), 50, 0)
+        .unwrap();
+    let before: Vec<_> = handle.list(&place).unwrap().into_iter().map(|file| file.name).collect();
+    let checked = check(&handle);
+    let damaged = checked.stores.iter().find(|store| !store.is_sound()).unwrap();
+    let source = check(&backup);
+    let others: Vec<&dyn ReadChunks> = source
+        .stores
+        .iter()
+        .map(|store| &store.files as &dyn ReadChunks)
+        .collect();
+    let refused = repair_store(&checked.disk, damaged, &others, &mut |_| {})
+        .await
+        .unwrap_err();
+    let refused = refused.to_string();
+    assert!(
+        refused.contains("no root of the store can be read") && refused.contains("backup"),
+        "{refused}"
+    );
+    let after: Vec<_> = handle.list(&place).unwrap().into_iter().map(|file| file.name).collect();
+    assert_eq!(after, before, "a refused store is left as it is");
+}
