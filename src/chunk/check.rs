@@ -42,6 +42,8 @@ pub struct StoreCheck {
     pub mended_at_start: Vec<Damage>,
     /// Bytes behind the last root of which nothing proves that they were ever synced: opening the store cuts them.
     pub unacknowledged_bytes: u64,
+    /// A root was synced after the newest that can be read.
+    pub newest_is_lost: bool,
     /// Files that were read, and their bytes.
     pub files: usize,
     pub bytes: u64,
@@ -64,6 +66,7 @@ pub fn check_store(disk: &Disk, dir: &str, progress: CheckProgress<'_>) -> Resul
         damage: Vec::new(),
         mended_at_start: Vec::new(),
         unacknowledged_bytes: 0,
+        newest_is_lost: false,
         files: 0,
         bytes: 0,
         segments: Vec::new(),
@@ -91,8 +94,9 @@ pub fn check_store(disk: &Disk, dir: &str, progress: CheckProgress<'_>) -> Resul
         (walk.progress)(walk.done, total);
     }
     let log_ends = walk.root_end;
+    check.newest_is_lost = synced.is_some_and(|synced| log_ends < synced);
     if let (Some(synced), Some(last)) = (synced, plan.files.last())
-        && log_ends < synced
+        && check.newest_is_lost
         && check.damage.is_empty()
     {
         let name = disk.describe(&Segment::file_name(last.number));

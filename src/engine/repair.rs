@@ -204,8 +204,8 @@ impl ReadChunks for Mended<'_> {
 /// the damaged one was moved.
 ///
 /// # Errors
-/// `Store` with `Missing` when nobody has a chunk, with `Corrupt` when no root of the store can be read: an empty store
-/// would be no repair. Nothing was changed then. `Io`.
+/// `Store` with `Missing` when nobody has a chunk, with `Corrupt` when its newest root cannot be read: an older state, or
+/// an empty store, would be no repair. Nothing was changed then. `Io`.
 pub async fn repair_store(
     disk: &Disk,
     damaged: &CheckedStore,
@@ -214,12 +214,18 @@ pub async fn repair_store(
 ) -> Result<String, EngineError> {
     let path = damaged.path.as_str();
     let record = damaged.files.root;
-    if record.root.is_none() {
+    if record.root.is_none() || damaged.files.newest_is_lost {
         let first = damaged.files.damage.first();
         return Err(EngineError::Store(ChunkError::Corrupt {
             file: first.map_or_else(|| disk.describe(path), |damage| damage.file.clone()),
             offset: first.map_or(0, |damage| damage.offset),
-            detail: "no root of the store can be read, so nothing says what it held".to_owned(),
+            detail: match record.root.is_none() {
+                true => "no root of the store can be read, so nothing says what it held".to_owned(),
+                false => format!(
+                    "the newest root cannot be read, and root {} before it is without what was committed later",
+                    record.sequence
+                ),
+            },
         }));
     }
     let repaired = format!("{path}{REPAIRED}");

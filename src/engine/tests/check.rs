@@ -321,6 +321,35 @@ async fn no_unreadable_sector_of_any_file_ends_a_check() {
     assert!(check(&handle).is_sound());
 }
 
+/// What a repair of the damaged one of these stores is refused with; nothing of it changes.
+async fn refused_repair(disk: &SimDisk, place: &str, backup: &Disk) -> String {
+    let handle = disk.disk();
+    let names = || -> Vec<String> { handle.list(place).unwrap().into_iter().map(|file| file.name).collect() };
+    let before = names();
+    let checked = check(&handle);
+    let damaged = checked.stores.iter().find(|store| !store.is_sound()).unwrap();
+    let source = check(backup);
+    let others: Vec<&dyn ReadChunks> = source
+        .stores
+        .iter()
+        .map(|store| &store.files as &dyn ReadChunks)
+        .collect();
+    let refused = repair_store(&checked.disk, damaged, &others, &mut |_| {})
+        .await
+        .unwrap_err();
+    assert_eq!(names(), before, "a refused store is left as it is");
+    refused.to_string()
+}
+
+fn last_segment(disk: &Disk, place: &str) -> (String, u64) {
+    let files = disk.list(place).unwrap();
+    let last = files
+        .iter()
+        .rfind(|file| file.name.starts_with("log-") && file.name.ends_with(".seg"));
+    let last = last.expect("a store has a segment");
+    (format!("{place}/{}", last.name), last.len)
+}
+
 /// The header of the only segment that a collection has left tells the newest root; without it nothing does.
 #[tokio::test]
 async fn a_store_whose_root_cannot_be_read_is_not_made_again_empty() {
@@ -331,30 +360,26 @@ async fn a_store_whose_root_cannot_be_read_is_not_made_again_empty() {
     shop.collect_garbage().await.unwrap();
     let place = place_of(&shop);
     drop((engine, shop));
-    let handle = disk.disk();
-    let segments = handle.list(&place).unwrap();
-    let last = segments
-        .iter()
-        .rfind(|file| file.name.starts_with("log-") && file.name.ends_with(".seg"));
-    disk.flip_bit(&format!("{place}/{}", last.unwrap().name), 50, 0)
-        .unwrap();
-    let before: Vec<_> = handle.list(&place).unwrap().into_iter().map(|file| file.name).collect();
-    let checked = check(&handle);
-    let damaged = checked.stores.iter().find(|store| !store.is_sound()).unwrap();
-    let source = check(&backup);
-    let others: Vec<&dyn ReadChunks> = source
-        .stores
-        .iter()
-        .map(|store| &store.files as &dyn ReadChunks)
-        .collect();
-    let refused = repair_store(&checked.disk, damaged, &others, &mut |_| {})
-        .await
-        .unwrap_err();
-    let refused = refused.to_string();
+    let (segment, _) = last_segment(&disk.disk(), &place);
+    disk.flip_bit(&segment, 50, 0).unwrap();
+    let refused = refused_repair(&disk, &place, &backup).await;
     assert!(
         refused.contains("no root of the store can be read") && refused.contains("backup"),
         "{refused}"
     );
-    let after: Vec<_> = handle.list(&place).unwrap().into_iter().map(|file| file.name).collect();
-    assert_eq!(after, before, "a refused store is left as it is");
+}
+
+/// An older root is whole, but without what was acknowledged after it.
+#[tokio::test]
+async fn a_store_whose_newest_root_cannot_be_read_does_not_go_back_to_an_older_one() {
+    let (disk, engine, shop) = shop(&[(1, 10)]).await;
+    write(&shop, 1, 11).await.unwrap();
+    let backup = engine.disk().elsewhere("/backups/shop").unwrap();
+    shop.back_up(&backup).await.unwrap();
+    let place = place_of(&shop);
+    drop((engine, shop));
+    let (segment, bytes) = last_segment(&disk.disk(), &place);
+    disk.flip_bit(&segment, bytes - 3, 0).unwrap();
+    let refused = refused_repair(&disk, &place, &backup).await;
+    assert!(refused.contains("the newest root cannot be read"), "{refused}");
 }
