@@ -217,7 +217,12 @@ async fn copy_and_tidy(
 async fn open_or_create(disk: &Disk, path: &str) -> Result<ChunkStore, EngineError> {
     let options = StoreOptions::default();
     match ChunkStore::open(disk, path, &options).await {
-        Ok((store, _)) => Ok(store),
+        Ok((store, _)) => {
+            // Whoever made it may have failed before its names were there to stay.
+            let synced = disk.sync_dirs_to_root(path).await;
+            synced.map_err(EngineError::io("sync folder", disk.describe(path)))?;
+            Ok(store)
+        }
         // Or an interrupted creation left the beginning of a log, which is made again.
         Err(ChunkError::NotAStore { .. }) => Ok(ChunkStore::create(disk, path, &options).await?),
         Err(error) => Err(error.into()),

@@ -104,6 +104,14 @@ impl Scan {
             && scan.root_end < synced
         {
             sometimes!("chunk.damage_refused");
+            // The rest may be in a segment that is there and whose header cannot be read.
+            if let Some((name, _)) = found.useless.first() {
+                return Err(ChunkError::Corrupt {
+                    file: disk.describe(name),
+                    offset: 0,
+                    detail: "the header cannot be read, though what follows it was synced".to_owned(),
+                });
+            }
             let last = found.segments.last().expect("a store has a segment");
             return Err(last.corrupt(found.lengths[found.lengths.len() - 1], ends_early(synced)));
         }
