@@ -8,7 +8,7 @@
 //! - Two servers in one process share nothing.
 //!
 //! Must not know: arguments, the environment, the process. `main`, the playground and the simulator call the same
-//! [`Server::start`].
+//! [`Server::start`]; the simulator also runs a [`Replica`] alone.
 
 use std::future::Future;
 use std::io;
