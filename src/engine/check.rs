@@ -68,6 +68,12 @@ impl FolderCheck {
     pub fn is_sound(&self) -> bool {
         self.problems.is_empty() && self.stores.iter().all(CheckedStore::is_sound)
     }
+
+    /// What is right in each store, for whoever lacks it.
+    pub fn readers(&self) -> Vec<&dyn ReadChunks> {
+        let stores = self.stores.iter();
+        stores.map(|store| &store.files as &dyn ReadChunks).collect()
+    }
 }
 
 /// What is told while a check runs: the store, how many bytes of it were read, and how many there are.

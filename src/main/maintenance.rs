@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
-use understudy::chunk::{Hash, ReadChunks, StoreOptions, looks_like_a_store};
+use understudy::chunk::{Hash, StoreOptions, looks_like_a_store};
 use understudy::config::Config;
 use understudy::engine::{
     CheckedStore, Copied, CopyTo, FolderCheck, FolderCopied, check_folder, check_one_store, copy_folder, fetch_missing,
@@ -221,10 +221,7 @@ async fn repair_one(
 ) -> anyhow::Result<String> {
     let mut copying = |copied| tell(spinner, place, copied);
     let repaired = match others {
-        Others::Folder(source) => {
-            let stores = source.stores.iter().map(|store| &store.files as &dyn ReadChunks);
-            repair_store(disk, store, &stores.collect::<Vec<_>>(), &mut copying).await
-        }
+        Others::Folder(source) => repair_store(disk, store, &source.readers(), &mut copying).await,
         Others::Peer(peer) => {
             let what = format!("{place}: fetching");
             let fetched = fetch_missing(disk, store, &mut **peer, &mut |copied| tell(spinner, &what, copied)).await?;

@@ -433,12 +433,9 @@ async fn a_damaged_store_is_made_again_from_a_backup_and_the_damaged_one_is_kept
         "{alone:?}: nobody has the chunk"
     );
     let source = check_folder(&backup, &mut |_, _, _| {}).unwrap();
-    let others: Vec<&dyn ReadChunks> = source
-        .stores
-        .iter()
-        .map(|store| &store.files as &dyn ReadChunks)
-        .collect();
-    let kept = repair_store(&disk, damaged, &others, &mut |_| {}).await.unwrap();
+    let kept = repair_store(&disk, damaged, &source.readers(), &mut |_| {})
+        .await
+        .unwrap();
     assert!(disk.exists(&format!("{kept}/MANIFEST")).unwrap());
     drop((checked, source));
 

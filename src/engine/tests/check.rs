@@ -1,7 +1,7 @@
 //! What a check says of folders that lack something, or have something else in them.
 
 use super::*;
-use crate::chunk::{ReadChunks, looks_like_a_store};
+use crate::chunk::looks_like_a_store;
 use crate::runtime::disk::{Disk, OpenMode};
 
 fn check(disk: &Disk) -> FolderCheck {
@@ -51,9 +51,7 @@ async fn one_database_of_a_running_server_is_not_checked_nor_replaced() {
     drop(checked);
     damage(&parent, &name);
     let (checked, source) = (one().unwrap(), check(&backup));
-    let others = source.stores.iter().map(|store| &store.files as &dyn ReadChunks);
-    let others: Vec<_> = others.collect();
-    let kept = repair_store(&checked.disk, &checked.stores[0], &others, &mut |_| {}).await;
+    let kept = repair_store(&checked.disk, &checked.stores[0], &source.readers(), &mut |_| {}).await;
     assert_eq!(kept.unwrap(), format!(".understudy/damaged/{name}"));
     drop(checked);
     assert_eq!(
@@ -282,12 +280,7 @@ async fn an_unreadable_sector_is_damage_at_its_offset_and_the_rest_is_checked() 
     assert!(middle - unreadable.offset < 4096, "{unreadable:?}");
     assert!(damaged.files.chunks() > 5, "the rest is read");
     let source = check(&backup);
-    let others: Vec<&dyn ReadChunks> = source
-        .stores
-        .iter()
-        .map(|store| &store.files as &dyn ReadChunks)
-        .collect();
-    repair_store(&checked.disk, damaged, &others, &mut |_| {})
+    repair_store(&checked.disk, damaged, &source.readers(), &mut |_| {})
         .await
         .unwrap();
     drop(checked);
@@ -329,12 +322,7 @@ async fn refused_repair(disk: &SimDisk, place: &str, backup: &Disk) -> String {
     let checked = check(&handle);
     let damaged = checked.stores.iter().find(|store| !store.is_sound()).unwrap();
     let source = check(backup);
-    let others: Vec<&dyn ReadChunks> = source
-        .stores
-        .iter()
-        .map(|store| &store.files as &dyn ReadChunks)
-        .collect();
-    let refused = repair_store(&checked.disk, damaged, &others, &mut |_| {})
+    let refused = repair_store(&checked.disk, damaged, &source.readers(), &mut |_| {})
         .await
         .unwrap_err();
     assert_eq!(names(), before, "a refused store is left as it is");
