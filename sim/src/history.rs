@@ -61,6 +61,10 @@ pub enum What {
     Down {
         how: String,
     },
+    /// Bytes on the server's disk are no longer what was promised. What it holds may be less than it acknowledged.
+    Damaged,
+    /// The operator has checked the server's disk, and what was wrong is right again.
+    Mended,
     /// A step of the plan begins, or is done.
     StepBegins {
         step: String,
@@ -323,6 +327,8 @@ impl What {
             What::Start => "start",
             What::Ready { .. } => "ready",
             What::Down { .. } => "down",
+            What::Damaged => "damaged",
+            What::Mended => "mended",
             What::StepBegins { .. } => "step",
             What::StepDone { .. } => "done",
             What::Log { .. } => "log",
@@ -383,7 +389,7 @@ impl fmt::Display for Event {
                 sequence,
                 root,
             }) => write!(f, " {database} {sequence} {root} by {by}"),
-            What::Start | What::Quiet => Ok(()),
+            What::Start | What::Damaged | What::Mended | What::Quiet => Ok(()),
             What::Ready {
                 role: Some((role, epoch)),
             } => write!(f, " {}@{epoch}", role.word()),

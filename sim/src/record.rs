@@ -4,6 +4,7 @@
 //!
 //! Must not know: which checks there are, what a run is made of.
 
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -13,6 +14,9 @@ use crate::check::{Monitor, Violation};
 use crate::history::{Event, FinalState, History, What};
 use crate::trace::{Trace, Weight};
 use crate::units::{Micros, show_moment};
+
+/// Most details fit.
+const DETAIL_BYTES: usize = 160;
 
 /// A handle; all clones record into the same run.
 #[derive(Clone)]
@@ -72,10 +76,12 @@ impl Recorder {
     }
 
     /// A line that only the trace wants: a message on the network, a detail of a server's log.
-    pub fn detail(&self, node: &str, kind: &'static str, text: &str) {
-        let line = format!("{} {node} {kind} {text}", show_moment((self.clock)()));
+    pub fn detail(&self, node: &str, kind: &'static str, text: impl fmt::Display) {
+        let at = show_moment((self.clock)());
         let mut inner = self.inner.lock();
         if !inner.closed {
+            let mut line = String::with_capacity(DETAIL_BYTES);
+            write!(line, "{at} {node} {kind} {text}").expect("a string takes everything");
             inner.trace.add(one_line(line), Weight::Detail);
         }
     }
@@ -114,7 +120,7 @@ impl Recorder {
 }
 
 fn one_line(text: String) -> String {
-    if text.contains(['\n', '\r']) {
+    if text.bytes().any(|byte| byte == b'\n' || byte == b'\r') {
         text.replace(['\n', '\r'], " ")
     } else {
         text

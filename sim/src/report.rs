@@ -239,6 +239,8 @@ pub fn summary(history: &History, verdict: &Verdict) -> String {
             What::Role { role, epoch } => format!("{}@{epoch}", role.word()),
             What::Start => "starts".to_owned(),
             What::Down { how } => how.clone(),
+            What::Damaged => "is damaged".to_owned(),
+            What::Mended => "is mended".to_owned(),
             other => {
                 match other {
                     What::StepDone { step } => steps.push(step),

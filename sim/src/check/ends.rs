@@ -1,7 +1,9 @@
 //! What must be so when everything is over: disks that are whole, and nothing that has grown without end.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{ArgKind, Check, Finding, Judge, Section};
-use crate::history::History;
+use crate::history::{History, Outcome, What};
 
 pub const FSCK: Check = Check {
     name: "fsck",
@@ -14,6 +16,54 @@ pub const FSCK: Check = Check {
         Some((None, format!("the disk of {}: {}", damage.0, damage.1.join("; "))))
     }),
 };
+
+/// The SQLSTATE of damaged data.
+const DAMAGED: &str = "XX001";
+
+pub const DAMAGE_IS_NAMED: Check = Check {
+    name: "damage_is_named",
+    about: "Whoever is refused for damaged data asked a server whose disk was damaged, and who cannot be read at the end says so.",
+    section: Section::End,
+    arg: ArgKind::None,
+    arg_optional: false,
+    judge: Judge::Whole(|history, _| damage_is_named(history)),
+};
+
+fn damage_is_named(history: &History) -> Finding {
+    let mut damaged: BTreeSet<&str> = BTreeSet::new();
+    let mut asked: BTreeMap<u64, &str> = BTreeMap::new();
+    for event in &history.events {
+        match &event.what {
+            What::Damaged => drop(damaged.insert(&event.node)),
+            What::Mended => drop(damaged.remove(event.node.as_str())),
+            What::Invoke(invoke) => drop(asked.insert(invoke.op, &invoke.server)),
+            What::Return {
+                op,
+                outcome: Outcome::Failed { sqlstate },
+            } if sqlstate == DAMAGED => {
+                let server = asked.get(op).copied().unwrap_or_default();
+                if !damaged.contains(server) {
+                    let what = format!("#{op} was refused with {DAMAGED} by {server}, whose disk is right");
+                    return Some((Some(event.at), what));
+                }
+            }
+            _ => {}
+        }
+    }
+    let unreadable = history.end.unreadable.iter();
+    let mut unexplained =
+        unreadable.filter(|(server, error)| !damaged.contains(server.as_str()) || !error.contains(DAMAGED));
+    let (server, error) = unexplained.next()?;
+    let disk = if damaged.contains(server.as_str()) {
+        "damaged"
+    } else {
+        "right"
+    };
+    Some((
+        None,
+        format!("{server} cannot be read at the end, and its disk is {disk}: {error}"),
+    ))
+}
 
 /// With all clients gone, a server's own connections are a few for each peer.
 pub const CONNECTIONS_MAX: usize = 40;

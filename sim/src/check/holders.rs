@@ -3,7 +3,8 @@
 //! A server holds what it acknowledged to a client, and what it acknowledged to a primary that held it. It no longer
 //! has to hold what the primary does not hold whose root it receives: that history replaced its own.
 //!
-//! A server that lost its disk owes nothing.
+//! A server that lost its disk owes nothing. Nor does one whose disk was damaged, until it was mended: a write that never
+//! reached the medium may be the newest, and then nothing is missed.
 //!
 //! Nothing here looks at what a server has in the end: a server that loses what it acknowledged still owes it.
 
@@ -22,6 +23,7 @@ struct Server {
     by_sequence: BTreeMap<u64, (usize, String)>,
     /// Operation -> with which of the server's roots at the latest.
     holds: BTreeMap<u64, usize>,
+    damaged: bool,
 }
 
 /// The numbers of the operations that `server` has to hold at the end.
@@ -42,7 +44,7 @@ pub fn owed(history: &History, server: &str) -> Vec<u64> {
                 let Some(name) = asked.get(op) else { continue };
                 let server = servers.entry(name.clone()).or_default();
                 // Its own root was appended before it was acknowledged; which one it was is not told.
-                server.holds.insert(*op, server.roots);
+                server.hold(*op);
             }
             What::Root(root) if root.database == WORKLOAD_DATABASE => {
                 if root.origin == Origin::Received {
@@ -63,6 +65,12 @@ pub fn owed(history: &History, server: &str) -> Vec<u64> {
                 servers.entry(event.node.clone()).or_default().appended(root);
             }
             What::Down { how } if how == WIPED => drop(servers.remove(&event.node)),
+            What::Damaged => {
+                let server = servers.entry(event.node.clone()).or_default();
+                server.damaged = true;
+                server.holds.clear();
+            }
+            What::Mended => servers.entry(event.node.clone()).or_default().damaged = false,
             What::Acknowledged(acknowledged) if acknowledged.database == WORKLOAD_DATABASE => {
                 acknowledge(&mut servers, &event.node, acknowledged);
             }
@@ -74,6 +82,12 @@ pub fn owed(history: &History, server: &str) -> Vec<u64> {
 }
 
 impl Server {
+    fn hold(&mut self, op: u64) {
+        if !self.damaged {
+            self.holds.entry(op).or_insert(self.roots);
+        }
+    }
+
     fn appended(&mut self, root: &Root) {
         self.roots += 1;
         self.by_sequence.insert(root.sequence, (self.roots, root.root.clone()));
@@ -91,6 +105,6 @@ fn acknowledge(servers: &mut BTreeMap<String, Server>, primary: &str, acknowledg
     let contained: Vec<u64> = contained.map(|(op, _)| *op).collect();
     let standby = servers.entry(acknowledged.by.clone()).or_default();
     for op in contained {
-        standby.holds.entry(op).or_insert(standby.roots);
+        standby.hold(op);
     }
 }

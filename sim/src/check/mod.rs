@@ -131,6 +131,7 @@ pub const CHECKS: &[Check] = &[
     liveness::ROOTS_EQUAL,
     liveness::LIVENESS,
     ends::FSCK,
+    ends::DAMAGE_IS_NAMED,
     ends::BOUNDED,
     logs::CLEAN_LOGS,
     storage::COMMITS_SURVIVE,

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use understudy::engine::check_folder;
 use understudy::runtime;
-use understudy::runtime::disk::simulated::FaultKind;
 
-use super::{Stage, faults};
+use super::{Stage, faults, mending};
 use crate::check::CheckUse;
 use crate::check::ends::FSCK;
 use crate::history::{Content, FinalState, Level, What};
@@ -73,13 +72,12 @@ pub async fn settle(stage: &Stage) -> FinalState {
     end
 }
 
-/// Kills a server and reads every byte of its disk. Damage that was injected is no news.
+/// Kills a server and reads every byte of its disk. Damage that was injected and not mended is no news.
 fn fsck(stage: &Stage, server: &str) -> Vec<String> {
     let disk = stage.world.disk(server);
     stage.servers.forget(server);
     stage.world.kill(server);
-    let harmless = [FaultKind::StuckSync, FaultKind::DiskFull];
-    if disk.injected().iter().any(|fault| !harmless.contains(&fault.kind)) {
+    if mending::is_damaged(stage, server) {
         return Vec::new();
     }
     match check_folder(&disk.disk(), &mut |_, _, _| {}) {

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use rand::Rng as _;
 use understudy::runtime;
 
-use super::{Stage, middlebox, operator, settings};
+use super::{Stage, mending, middlebox, operator, settings};
 use crate::draw;
 use crate::history::{VANISHED, WIPED, What};
 use crate::plan::Link;
@@ -161,11 +161,7 @@ async fn strike(stage: &Stage, label: &str, fault: &Fault) {
                 restart(stage, server);
             }
         }
-        Fault::Wipe(name) => {
-            stage.servers.forget(name);
-            world.wipe(name);
-            record_down(stage, name, WIPED);
-        }
+        Fault::Wipe(name) => wipe(stage, name),
         Fault::Clock {
             server,
             offset,
@@ -188,6 +184,7 @@ async fn strike(stage: &Stage, label: &str, fault: &Fault) {
         }
         Fault::Operator(operation) => operator::operate(stage, label, operation).await,
         Fault::Repair => operator::repair(stage, label).await,
+        Fault::Mend => mending::mend_all(stage).await,
     }
 }
 
@@ -220,7 +217,13 @@ fn down(stage: &Stage, name: &str, how: &str, strike: impl FnOnce(&str)) {
     }
 }
 
-fn restart(stage: &Stage, name: &str) {
+pub fn wipe(stage: &Stage, name: &str) {
+    stage.servers.forget(name);
+    stage.world.wipe(name);
+    record_down(stage, name, WIPED);
+}
+
+pub fn restart(stage: &Stage, name: &str) {
     down(stage, name, "killed", |name| stage.world.kill(name));
     stage.world.restart(name);
 }
@@ -233,7 +236,8 @@ fn restart_all_down(stage: &Stage) {
     }
 }
 
-/// Ends every fault, and what the server does at its sites: some are slow, and what follows is about time.
+/// Ends every fault, and what the server does at its sites: some are slow, and what follows is about time. Whoever takes no
+/// writes since a sync failed is restarted, as its log asks for.
 pub fn quiet(stage: &Stage) {
     stage.world.arm_sites(&[]);
     let clocks = {
@@ -255,6 +259,11 @@ pub fn quiet(stage: &Stage) {
     }
     heal(stage);
     restart_all_down(stage);
+    for server in &stage.plan.servers {
+        if stage.servers.lost_a_sync(&server.name, &stage.world.disk(&server.name)) {
+            restart(stage, &server.name);
+        }
+    }
     for client in stage.plan.workload.iter().flat_map(|workload| workload.client_names()) {
         return_client(stage, &client);
     }

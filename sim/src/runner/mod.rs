@@ -11,6 +11,7 @@
 mod end;
 mod faults;
 mod marks;
+mod mending;
 mod middlebox;
 mod observer;
 mod operator;
@@ -19,12 +20,14 @@ mod steps;
 mod storage;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use understudy::runtime;
+use understudy::runtime::disk::simulated::FaultKind;
 use understudy::runtime::simulated::{LinkSettings, NetworkSettings, SiteCounts, World};
 
 use crate::check::{CheckUse, Violation};
@@ -160,12 +163,14 @@ fn listen(world: &World, recorder: &Recorder) {
             recorder.record(&event.node, What::Sometimes { fact });
             return;
         }
-        let digest = if event.payload.is_empty() {
-            String::new()
-        } else {
-            digest(&event.payload)
-        };
-        recorder.detail(&event.node, event.kind, &format!("{} {digest}", event.detail));
+        recorder.detail(
+            &event.node,
+            event.kind,
+            format_args!("{} {}", event.detail, DigestOf(&event.payload)),
+        );
+        if FaultKind::from_word(event.kind).is_some_and(FaultKind::is_damage) {
+            recorder.record(&event.node, What::Damaged);
+        }
     });
 }
 
@@ -325,7 +330,19 @@ fn settings(link: &Link) -> LinkSettings {
     }
 }
 
-fn digest(payload: &[u8]) -> String {
-    let digest = Sha256::digest(payload);
-    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+/// Nothing of nothing.
+struct DigestOf<'a>(&'a [u8]);
+
+impl fmt::Display for DigestOf<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let digest = Sha256::digest(self.0);
+        let short = digest
+            .iter()
+            .take(6)
+            .fold(0, |short, byte| short << 8 | u64::from(*byte));
+        write!(f, "{short:012x}")
+    }
 }

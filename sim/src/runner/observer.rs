@@ -71,7 +71,7 @@ impl<S: Subscriber> Layer<S> for Observer {
             TracingLevel::WARN => Level::Warn,
             _ => {
                 self.recorder
-                    .detail(&node, "said", &format!("{} {}", fields.message, fields.text));
+                    .detail(&node, "said", format_args!("{} {}", fields.message, fields.text));
                 return;
             }
         };
@@ -110,7 +110,10 @@ impl Fields {
             self.message = value;
             return;
         }
-        let value: String = value.chars().filter(|c| !c.is_control()).collect();
+        let value = match value.contains(char::is_control) {
+            true => value.chars().filter(|c| !c.is_control()).collect(),
+            false => value,
+        };
         let _ = write!(self.text, "{name}={value} ");
         self.named.insert(name, value);
     }

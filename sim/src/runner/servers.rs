@@ -9,10 +9,12 @@ use parking_lot::Mutex;
 use understudy::config::{self, Config, Source};
 use understudy::engine::{Engine, EngineOptions};
 use understudy::runtime;
+use understudy::runtime::disk::simulated::{FaultKind, SimDisk};
 use understudy::runtime::simulated::NodeStart;
 use understudy::server::{Replica, Server, StartError};
 
 use super::Stage;
+use super::mending::Repairs;
 use crate::history::{Level, What};
 use crate::plan::{Plan, PlannedServer};
 use crate::record::Recorder;
@@ -33,6 +35,9 @@ pub struct Servers {
     standbys: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
     /// Into those that run without SQL.
     lines: Switchboard,
+    /// Faults of the disk that were there when the server was started last.
+    faults_before: Arc<Mutex<BTreeMap<String, usize>>>,
+    repairs: Repairs,
 }
 
 impl Servers {
@@ -45,6 +50,17 @@ impl Servers {
 
     pub fn is_ready(&self, name: &str) -> bool {
         self.engines.lock().contains_key(name)
+    }
+
+    pub fn repairs(&self) -> &Repairs {
+        &self.repairs
+    }
+
+    /// Whether a sync has failed since the server was started, so that it takes no writes.
+    pub fn lost_a_sync(&self, name: &str, disk: &SimDisk) -> bool {
+        let before = self.faults_before.lock().get(name).copied().unwrap_or(0);
+        let since = disk.injected().into_iter().skip(before);
+        since.into_iter().any(|fault| fault.kind == FaultKind::FailedSync)
     }
 
     /// From its next start on the server has these standbys.
@@ -155,12 +171,19 @@ async fn serve(stage: Stage, text: String, knobs: Knobs, start: NodeStart) {
     let name = start.name.as_str();
     stage.names.enter(name);
     stage.recorder.record(name, What::Start);
+    let faults_before = stage.world.disk(name).injected().len();
+    stage
+        .servers
+        .faults_before
+        .lock()
+        .insert(name.to_owned(), faults_before);
     let source = Source {
         file: Some(("server.yaml", &text)),
         ..Source::default()
     };
     let config =
         config::load(&source).unwrap_or_else(|errors| panic!("the generated configuration is refused: {errors}"));
+    stage.servers.repairs.carry_out(name, &config, &start.disk).await;
     let tune = move |options: &mut EngineOptions| {
         if let Some(segment) = knobs.get("segment") {
             options.store.segment_bytes_max = segment;

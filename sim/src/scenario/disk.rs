@@ -24,8 +24,11 @@ pub struct Word {
     set: fn(&mut DiskFaults, u64, u64),
 }
 
+/// The words of faults after which a disk no longer holds what it should.
+const DAMAGING: [&str; 3] = ["lost", "misdirected", "corrupt"];
+
 /// Stands for the word `none`.
-const NONE: u64 = u64::MAX;
+pub const NONE: u64 = u64::MAX;
 
 /// How long a stuck sync takes if nobody says: longer than clients wait.
 const STUCK_FOR_DEFAULT: Duration = Duration::from_secs(30);
@@ -135,6 +138,12 @@ pub struct DiskSpec(BTreeMap<&'static str, Draw<u64>>);
 pub struct DiskSettings(BTreeMap<&'static str, u64>);
 
 impl DiskSpec {
+    /// Whether a disk that is like this may come to hold something else than it should.
+    pub fn may_damage(&self) -> bool {
+        let mut said = DAMAGING.iter().filter_map(|word| self.0.get(word));
+        said.any(|share| *share != Draw::One(0))
+    }
+
     pub fn parse(node: &Node) -> Result<DiskSpec, Complaint> {
         DiskSpec::of(node, &[])
     }
@@ -241,6 +250,13 @@ impl DiskSettings {
     pub fn of(word: &'static str, value: u64) -> DiskSettings {
         assert!(WORDS.iter().any(|known| known.name == word), "a word of disks");
         DiskSettings(BTreeMap::from([(word, value)]))
+    }
+
+    /// As [`DiskSpec::may_damage`].
+    pub fn may_damage(&self) -> bool {
+        DAMAGING
+            .iter()
+            .any(|word| self.get(word).is_some_and(|share| share > 0))
     }
 
     pub fn get(&self, word: &str) -> Option<u64> {

@@ -77,6 +77,8 @@ pub enum Fault {
     Operator(Operation),
     /// The operator sees to it that there is one primary.
     Repair,
+    /// The operator makes disks whole again.
+    Mend,
 }
 
 /// What changes of a link; what is not said stays.
@@ -185,6 +187,9 @@ pub const WORDS: &[(&str, ParseAction)] = &[
     ("repair", |node, _| {
         node.word("repair", &["all"])
             .map(|_| vec![Action::Fault(Fault::Repair)])
+    }),
+    ("mend", |node, _| {
+        node.word("mend", &["all"]).map(|_| vec![Action::Fault(Fault::Mend)])
     }),
 ];
 
@@ -486,7 +491,8 @@ impl Fault {
             | Fault::Wipe(_)
             | Fault::Reconfigure { .. }
             | Fault::Operator(_)
-            | Fault::Repair => {}
+            | Fault::Repair
+            | Fault::Mend => {}
         }
     }
 
@@ -593,6 +599,7 @@ impl Fault {
                 }
             ),
             Fault::Repair => "repair: all".to_owned(),
+            Fault::Mend => "mend: all".to_owned(),
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod fault;
 pub mod knobs;
 pub mod sides;
 pub mod step;
+mod survivable;
 pub mod write;
 
 use std::path::Path;
@@ -124,7 +125,7 @@ pub const SUITES: &[(&str, &str)] = &[
 ];
 
 /// What a scenario of the storage engine cannot say: there are no servers.
-const CLUSTER_KEYS: [&str; 5] = ["swarm", "cluster", "network", "workload", "steps"];
+const CLUSTER_KEYS: [&str; 6] = ["swarm", "survivable", "cluster", "network", "workload", "steps"];
 
 const WITHOUT_SQL: &str = "which `cluster: { sql: off }` leaves out";
 
@@ -135,6 +136,7 @@ const KEYS: &[&str] = &[
     "seed",
     "swarm",
     "time_limit",
+    "survivable",
     "buggify",
     "storage",
     "cluster",
@@ -298,6 +300,8 @@ impl Scenario {
                 });
             }
         }
+
+        survivable::judge(fields.get("survivable"), &root, &servers, &steps, &swarm)?;
 
         let checks = fields
             .require("check")?

@@ -138,7 +138,7 @@ impl Action {
     pub fn is_fault(&self) -> bool {
         !matches!(
             self,
-            Action::Nothing | Action::Sql { .. } | Action::Quiet | Action::Fault(Fault::Repair)
+            Action::Nothing | Action::Sql { .. } | Action::Quiet | Action::Fault(Fault::Repair | Fault::Mend)
         )
     }
 

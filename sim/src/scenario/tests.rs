@@ -413,6 +413,39 @@ fn mistakes_are_answered_with_file_line_and_the_allowed_words() {
 }
 
 #[test]
+fn damage_that_no_other_disk_makes_good_must_be_said() {
+    let with = |head: &str, steps: &str| {
+        let text = EXAMPLE
+            .replace("time_limit: 120s\n", &format!("time_limit: 120s\n{head}"))
+            .replace("steps:\n", &format!("steps:\n{steps}"));
+        Scenario::parse("scenarios/example.yaml", &text).map(drop)
+    };
+    let refusal = |head: &str, steps: &str| with(head, steps).unwrap_err().to_string();
+    let (rots, lies) = (
+        "  - { at: 1s, rot: a }\n",
+        "  - { at: 1s, disk: { server: b, lost: [0, 1%] } }\n",
+    );
+    for (head, steps) in [
+        ("", rots),
+        ("survivable: true\n", lies),
+        ("", "  - { at: 1s, disk: { server: b, lost: 0 } }\n"),
+        ("swarm: { level: full, without: [damage] }\n", rots),
+    ] {
+        with(head, steps).unwrap_or_else(|error| panic!("{head}{steps}: {error}"));
+    }
+    let both = format!("{rots}{lies}");
+    assert!(refusal("", &both).contains("disks that may be damaged are a, b, of 2 servers"));
+    with("survivable: false\n", &both).unwrap();
+    assert!(refusal("survivable: true\nswarm: full\n", rots).contains("`without: [damage]`"));
+    let idle = refusal("survivable: false\n", "");
+    assert!(
+        idle.starts_with("scenarios/example.yaml:4: ") && idle.contains("nothing in this file damages"),
+        "{idle}"
+    );
+    assert!(refusal("survivable: maybe\n", "").contains("allowed here: true, false"));
+}
+
+#[test]
 fn a_scenario_that_checks_nothing_is_refused() {
     let start = EXAMPLE.find("check:").unwrap();
     let text = format!("{}check: {{ sometimes: [unknown_outcome] }}\n", &EXAMPLE[..start]);

@@ -8,7 +8,7 @@
 use std::fmt::Write as _;
 
 use super::step::{Action, Condition, Expect, Restart, Trigger};
-use super::{fault, sides};
+use super::{fault, sides, survivable};
 use crate::check::CheckUse;
 use crate::draw::Draw;
 use crate::plan::{Link, Plan, PlannedServer, PlannedStep, PlannedWorkload};
@@ -21,10 +21,15 @@ pub fn scenario_file(plan: &Plan, name: &str, about: &str) -> Option<String> {
         return None;
     }
     let mut text = format!(
-        "scenario: {name}\nabout: {}\nseed: {}\ntime_limit: {}\nbuggify: {}\ncluster:\n{}  servers:\n",
+        "scenario: {name}\nabout: {}\nseed: {}\ntime_limit: {}\n{}buggify: {}\ncluster:\n{}  servers:\n",
         quoted(about),
         plan.seed,
         time(plan.time_limit),
+        if survivable::is_so(plan) {
+            ""
+        } else {
+            "survivable: false\n"
+        },
         written_sites(&plan.buggify),
         if plan.sql { "" } else { "  sql: off\n" }
     );
@@ -344,6 +349,7 @@ mod tests {
                 "operator: [{ promote: a }, { hand_over: a->b }, { twice: b }, { both: [a, b] }, { old_epoch: a }]",
             ),
             ("repair", "repair: all"),
+            ("mend", "mend: all"),
             ("quiet", "quiet: all"),
         ];
         for (word, _) in step::actions() {

@@ -5,10 +5,10 @@ use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand_chacha::ChaCha8Rng;
 
 use super::log_uniform;
-use crate::draw::Draw;
+use crate::draw::{self, Draw};
 use crate::plan::Plan;
-use crate::scenario::cluster::Role;
-use crate::scenario::disk::{DiskSettings, DiskSpec};
+use crate::scenario::cluster::{MemberSpec, Role};
+use crate::scenario::disk::{DiskSettings, DiskSpec, NONE};
 use crate::scenario::fault::{Fault, LinkChange, Noticed, Operation};
 use crate::scenario::sides::Sides;
 use crate::scenario::step::{Action, Direction, Restart};
@@ -31,6 +31,9 @@ pub struct Strike<'a> {
     pub longest: Micros,
     pub actions: Vec<(Micros, Action)>,
 }
+
+/// The kind after which a disk no longer holds what it should.
+pub const DAMAGE: &str = "damage";
 
 pub const KINDS: &[Kind] = &[
     Kind {
@@ -220,8 +223,49 @@ pub const KINDS: &[Kind] = &[
             let before = strike.plan.servers.iter().find(|planned| planned.name == server);
             let usual = before.and_then(|planned| planned.disk.get("latency")).unwrap_or(200);
             let latency = log_uniform(strike.rng, 1_000, 1_000_000);
-            strike.now(disk(&server, latency));
-            strike.then(disk(&server, usual));
+            strike.now(disk(&server, "latency", latency));
+            strike.then(disk(&server, "latency", usual));
+        },
+    },
+    Kind {
+        name: "full_disk",
+        about: "a server's disk takes little more for a while",
+        gentle: false,
+        strike: |strike| {
+            let Some(server) = strike.server() else { return };
+            let fits = log_uniform(strike.rng, 1, 100_000);
+            strike.now(disk(&server, "full_after", fits));
+            strike.then(disk(&server, "full_after", NONE));
+        },
+    },
+    Kind {
+        name: "failing_sync",
+        about: "syncs of a server's disk fail; the operator restarts it then",
+        gentle: false,
+        strike: |strike| {
+            let Some(server) = strike.server() else { return };
+            let share = log_uniform(strike.rng, 1_000, 1_000_000);
+            strike.now(disk(&server, "sync_fails", share));
+            let over = strike.then(disk(&server, "sync_fails", 0));
+            strike.actions.push((over, Action::Restart(Restart::Server(server))));
+        },
+    },
+    Kind {
+        name: DAMAGE,
+        about: "one server's disk, a standby's at first, loses, misdirects or corrupts what it is given, or rots",
+        gentle: false,
+        strike: |strike| {
+            // Always the same one of a seed: then everything that is damaged there is right elsewhere.
+            let Some(server) = strike.damaged() else { return };
+            let words = ["lost", "misdirected", "corrupt"];
+            match words.get(strike.rng.random_range(0..=words.len())) {
+                Some(word) => {
+                    let share = log_uniform(strike.rng, 1_000, 100_000);
+                    strike.now(disk(&server, word, share));
+                    strike.then(disk(&server, word, 0));
+                }
+                None => strike.now(Action::Rot(server)),
+            }
         },
     },
     Kind {
@@ -256,16 +300,7 @@ pub const KINDS: &[Kind] = &[
         about: "a server that was set up as a standby loses its disk and starts anew",
         gentle: false,
         strike: |strike| {
-            // What was set up as a primary would come back as one, of an epoch that others have.
-            let standby = |member: &crate::scenario::cluster::MemberSpec| member.role == Role::Standby;
-            let names: Vec<String> = strike
-                .plan
-                .servers
-                .iter()
-                .filter(|server| server.member.as_ref().is_some_and(standby))
-                .map(|server| server.name.clone())
-                .collect();
-            let Some(server) = names.choose(strike.rng).cloned() else {
+            let Some(server) = strike.standbys().choose(strike.rng).cloned() else {
                 return;
             };
             strike.now(Action::Fault(Fault::Wipe(server.clone())));
@@ -274,11 +309,11 @@ pub const KINDS: &[Kind] = &[
     },
 ];
 
-fn disk(server: &str, latency: Micros) -> Action {
+fn disk(server: &str, word: &'static str, value: u64) -> Action {
     Action::Disk {
         server: server.to_owned(),
         spec: DiskSpec::default(),
-        settings: DiskSettings::of("latency", latency),
+        settings: DiskSettings::of(word, value),
     }
 }
 
@@ -287,10 +322,11 @@ impl Strike<'_> {
         self.actions.push((self.at, action));
     }
 
-    /// When it has lasted.
-    fn then(&mut self, action: Action) {
-        let lasts = self.lasts().settled();
-        self.actions.push((self.at + lasts, action));
+    /// When it has lasted; gives that moment.
+    fn then(&mut self, action: Action) -> Micros {
+        let over = self.at + self.lasts().settled();
+        self.actions.push((over, action));
+        over
     }
 
     fn lasts(&mut self) -> Draw<Micros> {
@@ -299,6 +335,21 @@ impl Strike<'_> {
 
     fn servers(&self) -> Vec<String> {
         self.plan.servers.iter().map(|server| server.name.clone()).collect()
+    }
+
+    /// Those that were set up as standbys: what was set up as a primary would come back from an empty disk as one, of an
+    /// epoch that others have.
+    fn standbys(&self) -> Vec<String> {
+        let standby = |member: &MemberSpec| member.role == Role::Standby;
+        let servers = self.plan.servers.iter();
+        let standbys = servers.filter(|server| server.member.as_ref().is_some_and(standby));
+        standbys.map(|server| server.name.clone()).collect()
+    }
+
+    /// The one server of this seed whose disk may be damaged.
+    fn damaged(&self) -> Option<String> {
+        let mut rng = draw::stream(self.plan.seed, "swarm/damaged");
+        self.standbys().choose(&mut rng).cloned()
     }
 
     fn server(&mut self) -> Option<String> {

@@ -25,7 +25,7 @@ use crate::units::{Micros, show_micros};
 use crate::yaml::{Complaint, Node, Value};
 
 pub use kinds::KINDS;
-use kinds::{Kind, Strike};
+use kinds::{DAMAGE, Kind, Strike};
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -100,6 +100,11 @@ impl SwarmSpec {
             only: list("only")?,
             without: list("without")?,
         })
+    }
+
+    /// Whether some seed damages a disk.
+    pub fn may_damage(&self) -> bool {
+        self.level == Level::Full && KINDS.iter().any(|kind| kind.name == DAMAGE && self.allows(kind))
     }
 
     fn allows(&self, kind: &Kind) -> bool {

@@ -169,6 +169,29 @@ fn faults_come_before_quiet_and_are_settled() {
 }
 
 #[test]
+fn no_seed_damages_two_disks() {
+    let mut damaged = BTreeSet::new();
+    for plan in plans("full", 400) {
+        let servers: BTreeSet<&str> = plan
+            .steps
+            .iter()
+            .filter(|step| kind_of(&step.label) == Some(kinds::DAMAGE))
+            .map(|step| match &step.action {
+                Action::Disk { server, .. } | Action::Rot(server) => server.as_str(),
+                other => panic!("{other}"),
+            })
+            .collect();
+        assert!(servers.len() <= 1, "seed {}: {servers:?}", plan.seed);
+        damaged.extend(servers.into_iter().map(str::to_owned));
+    }
+    assert_eq!(
+        damaged.into_iter().collect::<Vec<_>>(),
+        ["b", "c"],
+        "a was set up as the primary"
+    );
+}
+
+#[test]
 fn mistakes_name_the_words() {
     for (text, part) in [
         ("most", "unknown word \"most\"; allowed here: none, light, full"),

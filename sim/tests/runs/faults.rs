@@ -22,7 +22,8 @@ workload:
 steps:
   - {{ at: 3s, {step} }}
   - {{ at: 14s, name: end, quiet: all }}
-  - {{ after: end, repair: all }}
+  - {{ after: end, name: mended, mend: all }}
+  - {{ after: mended, repair: all }}
 check:
   always:  [epoch_monotone]
   finally: [{{ roots_equal: 60s }}, {{ liveness: 60s }}, {{ snapshot_isolation: survivors }}, fsck, bounded]
@@ -60,6 +61,20 @@ fn count(trace: &str, words: &str, from: f64, to: f64) -> usize {
         moment.is_some_and(|moment| (from..to).contains(&moment)) && line.contains(words)
     };
     trace.lines().filter(within).count()
+}
+
+#[test]
+fn a_damaged_disk_is_made_whole_from_a_peer() {
+    let corrupt = trace("disk: { server: b, corrupt: 20%, lost: 10% }");
+    assert!(count(&corrupt, " b damaged", 2.9, 14.0) > 0, "nothing was damaged");
+    assert_eq!(count(&corrupt, " operator mended b: ", 14.0, 99.0), 1);
+    assert_eq!(count(&corrupt, " b mended", 14.0, 99.0), 1);
+    let rotten = trace("rot: c");
+    assert_eq!(count(&rotten, " operator mended c: made whole", 14.0, 99.0), 1);
+    // A disk that failed a sync is right: its server is restarted.
+    let failed = trace("disk: { server: a, sync_fails_after: 0 }");
+    assert_eq!(count(&failed, " operator mended", 0.0, 99.0), 0);
+    assert_eq!(count(&failed, " a down killed", 13.9, 14.1), 1);
 }
 
 #[test]

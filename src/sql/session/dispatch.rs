@@ -239,7 +239,9 @@ impl Session {
                 for data_type in data_types {
                     known.push(Some(crate::sql::types::pg_type(column_type(data_type)?)));
                 }
-                let prepared = self.describe((**statement).clone(), weight, &known, running).await?;
+                let prepared = self
+                    .describe(Arc::new((**statement).clone()), weight, &known, running)
+                    .await?;
                 self.keep_prepared(&folded(name), prepared)
             }
             other => Err(SqlError::unsupported(statement_name(other))),
@@ -370,12 +372,12 @@ impl Session {
     /// Parameters and columns of a statement.
     pub(super) async fn describe(
         &mut self,
-        statement: Statement,
+        statement: Arc<Statement>,
         weight: Weight,
         known: &[Option<PgType>],
         running: &Running,
     ) -> Result<Prepared, SqlError> {
-        let (params, columns) = match &statement {
+        let (params, columns) = match &*statement {
             Statement::Query(query) => match functions::call_of_query(query) {
                 Some(call) => (self.describe_call(&call, known)?, Some(vec![call.field])),
                 None => {
@@ -411,7 +413,7 @@ impl Session {
             _ => (Vec::new(), None),
         };
         Ok(Prepared {
-            statement: Some(Arc::new(statement)),
+            statement: Some(statement),
             weight,
             params,
             columns,

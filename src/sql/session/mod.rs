@@ -12,6 +12,7 @@ mod block;
 mod control;
 mod dispatch;
 mod loggable;
+mod memo;
 mod running;
 mod show;
 
@@ -22,11 +23,11 @@ use datafusion::sql::sqlparser::ast::Statement;
 use futures::StreamExt;
 
 use self::block::{Block, Executed, Kind, OpenTransaction};
+use self::memo::Memo;
 pub(in crate::sql) use self::running::Running;
 use self::running::planning_interrupt;
 use super::depth::{Roomy, Weight};
 use super::error::{SqlError, SqlErrorKind};
-use super::parse;
 use super::plan::{PlanContext, Planner, QueryMemory};
 use super::point::expression::Surroundings;
 use super::result::{
@@ -121,6 +122,7 @@ pub struct Session {
     /// SQL's own PREPARE, apart from the protocol's statements.
     prepared: BTreeMap<String, Arc<Prepared>>,
     deallocated: Vec<Deallocated>,
+    memo: Memo,
 }
 
 impl Session {
@@ -166,6 +168,7 @@ impl Session {
             told_version: None,
             prepared: BTreeMap::new(),
             deallocated: Vec::new(),
+            memo: Memo::default(),
         })
     }
 
@@ -232,10 +235,10 @@ impl Session {
 
     async fn simple_query_inner(&mut self, sql: &str, out: &mut dyn ResultSink) -> Result<(), SqlError> {
         self.check_usable()?;
-        let statements = parse::parse_weighed(sql)?;
+        let statements = self.memo.parsed(sql)?;
         out.parsed(&loggable::loggable(
             sql,
-            statements.iter().map(|(statement, _)| statement),
+            statements.iter().map(|(statement, _)| &**statement),
         ));
         if statements.is_empty() {
             return out.empty().await;
@@ -245,7 +248,7 @@ impl Session {
             self.check_usable()?;
             let running = self.begin_statement();
             let prepared = Arc::new(Prepared {
-                statement: Some(Arc::new(statement)),
+                statement: Some(statement),
                 weight,
                 params: Vec::new(),
                 columns: None,
@@ -308,7 +311,7 @@ impl Session {
 
     async fn prepare_inner(&mut self, sql: &str, param_types: &[Option<PgType>]) -> Result<Prepared, SqlError> {
         self.check_usable()?;
-        let mut statements = parse::parse_weighed(sql)?;
+        let mut statements = self.memo.parsed(sql)?;
         let Some((statement, weight)) = statements.pop() else {
             return Ok(Prepared {
                 statement: None,

@@ -179,6 +179,47 @@ fn no_resurrection() {
 }
 
 #[test]
+fn damage_is_named() {
+    let check = &ends::DAMAGE_IS_NAMED;
+    let refused = |story: Story, code: &str| {
+        let outcome = Outcome::Failed {
+            sqlstate: code.to_owned(),
+        };
+        story.append(1, "a", 1, 10, Some(outcome))
+    };
+    let damaged = || Story::default().event("a", What::Damaged);
+    holds(check, Arg::None, &refused(damaged(), "XX001"));
+    holds(check, Arg::None, &refused(Story::default(), "40001"));
+    breaks(
+        check,
+        Arg::None,
+        &refused(Story::default(), "XX001"),
+        "by a, whose disk is right",
+    );
+    let mended = damaged().event("a", What::Mended);
+    breaks(check, Arg::None, &refused(mended, "XX001"), "by a, whose disk is right");
+    let unreadable = |story: Story, error: &str| {
+        story.end(FinalState {
+            unreadable: BTreeMap::from([("a".to_owned(), error.to_owned())]),
+            ..FinalState::default()
+        })
+    };
+    holds(check, Arg::None, &unreadable(damaged(), "XX001: log-3, offset 7"));
+    breaks(
+        check,
+        Arg::None,
+        &unreadable(damaged(), "XX000: panicked"),
+        "its disk is damaged",
+    );
+    breaks(
+        check,
+        Arg::None,
+        &unreadable(Story::default(), "XX001: log-3"),
+        "its disk is right",
+    );
+}
+
+#[test]
 fn fsck_and_bounded() {
     let fsck = |found: &[&str]| {
         let found = found.iter().map(|found| (*found).to_owned()).collect();
