@@ -176,6 +176,9 @@ pub struct Write {
     pub value: i64,
 }
 
+/// What stands in place of a value that does not read as one: nobody writes it.
+pub const GARBLED: i64 = i64::MIN;
+
 /// What was found under a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Read {

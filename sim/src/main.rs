@@ -35,6 +35,7 @@ mod scenario;
 mod storage;
 mod suite;
 mod swarm;
+mod tables;
 mod timeline;
 mod trace;
 mod units;

@@ -6,28 +6,18 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use understudy::engine::{EngineError, Transaction};
-use understudy::version::{Column, ColumnType, Row, TableName, TableSchema, Value, encode_key};
+use understudy::version::{ColumnType, Row, TableName, TableSchema, Value, encode_key};
 
 use super::event::{Cell, Edit, JOURNAL, Tables};
-
-/// What a cell shows whose padding does not follow from its value: no commit ever wrote it.
-pub const GARBLED: i64 = i64::MIN;
+use crate::history::GARBLED;
+use crate::tables::keyed_by_the_first;
 
 fn schema() -> TableSchema {
-    let column = |name: &str, column_type| Column {
-        name: name.to_owned(),
-        column_type,
-        not_null: true,
-        default: None,
-    };
-    TableSchema {
-        columns: vec![
-            column("k", ColumnType::Int8),
-            column("v", ColumnType::Int8),
-            column("pad", ColumnType::Text),
-        ],
-        primary_key: vec![0],
-    }
+    keyed_by_the_first(&[
+        ("k", ColumnType::Int8),
+        ("v", ColumnType::Int8),
+        ("pad", ColumnType::Text),
+    ])
 }
 
 /// Padding that follows from the value, compressible for every other value.
@@ -109,6 +99,7 @@ pub fn read_all(transaction: &Transaction) -> Result<Tables, EngineError> {
     Ok(tables)
 }
 
+/// A cell whose padding does not follow from its value is one that no commit ever wrote.
 fn read_row(row: &Row) -> (i64, Cell) {
     let [Value::Int8(key), Value::Int8(value), Value::Text(pad)] = &row[..] else {
         return (

@@ -9,7 +9,7 @@ use rand::Rng;
 use super::client::Client;
 use super::session::Failure;
 use super::{Kind, Param, Workload, WorkloadSpec};
-use crate::history::{Read, Write};
+use crate::history::{GARBLED, Read, Write};
 
 pub const KIND: Kind = Kind {
     name: "append",
@@ -55,8 +55,6 @@ impl Append {
 pub const APPEND: &str = "append";
 /// That of one that only reads.
 pub const READ: &str = "read";
-/// In place of what does not read as a value: nobody writes it.
-const GARBLED: i64 = i64::MIN;
 
 /// Workload names may hold a dash, tables had better not.
 pub fn table_name(workload: &str) -> String {

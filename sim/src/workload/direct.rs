@@ -14,11 +14,12 @@ use understudy::engine::{Engine, EngineError, SessionId, Transaction};
 use understudy::pg::sqlstate::sqlstate;
 use understudy::runtime;
 use understudy::sql::SqlError;
-use understudy::version::{Column, ColumnType, Row, TableName, TableSchema, Value, encode_key};
+use understudy::version::{ColumnType, Row, TableName, TableSchema, Value, encode_key};
 
 use super::append::parse_list;
 use super::session::Failure;
 use crate::history::{Read, Write};
+use crate::tables::keyed_by_the_first;
 
 /// The database that workloads use; servers make it at their first start.
 const DATABASE: &str = "postgres";
@@ -171,16 +172,7 @@ fn append_one(
 
 /// As the workload makes them by SQL.
 fn lists_schema() -> TableSchema {
-    let column = |name: &str, column_type| Column {
-        name: name.to_owned(),
-        column_type,
-        not_null: true,
-        default: None,
-    };
-    TableSchema {
-        columns: vec![column("k", ColumnType::Int8), column("list", ColumnType::Text)],
-        primary_key: vec![0],
-    }
+    keyed_by_the_first(&[("k", ColumnType::Int8), ("list", ColumnType::Text)])
 }
 
 fn row(key: i64, list: String) -> Row {
