@@ -10,6 +10,7 @@
 //!
 //! Must not know: the simulator's runtime.
 
+pub mod bank;
 pub mod cluster;
 pub mod ends;
 pub mod holders;
@@ -120,7 +121,7 @@ pub const CHECKS: &[Check] = &[
     lineage::LOSSLESS_FAILOVER,
     writes::DURABILITY,
     writes::NO_ABORTED_READ,
-    writes::BANK_TOTAL,
+    bank::BANK_TOTAL,
     writes::COUNTER_TOTAL,
     isolation::SNAPSHOT_ISOLATION,
     linear::LINEARIZABLE,

@@ -5,6 +5,7 @@ mod storage;
 
 use super::*;
 use crate::history::{Acknowledged, Content, FinalState, Invoke, Level, Origin, Outcome, Read, Root, What, Write};
+use crate::workload::bank::Transfer;
 
 /// A history, built a line at a time; each event a millisecond after the one before.
 #[derive(Default)]
@@ -437,14 +438,25 @@ fn no_aborted_read() {
 
 #[test]
 fn bank_total() {
-    let check = &writes::BANK_TOTAL;
+    let check = &bank::BANK_TOTAL;
     let end = |balances: &[i64]| {
         let accounts = balances
             .iter()
             .enumerate()
             .map(|(id, balance)| (id as i64, vec![*balance]))
             .collect();
-        let content: Content = [("bank_accounts".to_owned(), accounts)].into();
+        // The second has paid 50 to the first.
+        let paid = Transfer {
+            source: 1,
+            target: 0,
+            amount: 50,
+        };
+        let ledger = [(1_000_001, vec![paid.number()])].into();
+        let content: Content = [
+            ("bank_accounts".to_owned(), accounts),
+            ("bank_ledger".to_owned(), ledger),
+        ]
+        .into();
         FinalState {
             content: [("a".to_owned(), content)].into(),
             ..FinalState::default()
@@ -474,6 +486,53 @@ fn bank_total() {
         "saw [1, 200]",
     );
     breaks(check, Arg::None, &Story::default().end(end(&[150, 51])), "holds 201");
+}
+
+/// If this fails, half a transfer goes unnoticed as long as the other half of another makes up for it.
+#[test]
+fn bank_total_recomputes_every_account_from_the_ledger() {
+    let end = |balances: &[(i64, i64)], ledger: &[(i64, i64, i64)]| {
+        let accounts = balances.iter().map(|(id, balance)| (*id, vec![*balance])).collect();
+        let line = |(source, target, amount): &(i64, i64, i64)| Transfer {
+            source: *source,
+            target: *target,
+            amount: *amount,
+        };
+        let lines = (1_000_001..).zip(ledger.iter().map(|moved| vec![line(moved).number()]));
+        let content: Content = [
+            ("bank_accounts".to_owned(), accounts),
+            ("bank_ledger".to_owned(), lines.collect()),
+        ]
+        .into();
+        let sound: Content = [("bank_accounts".to_owned(), (0..3).map(|id| (id, vec![100])).collect())].into();
+        Story::default().end(FinalState {
+            content: [("a".to_owned(), sound), ("b".to_owned(), content)].into(),
+            primary: Some("a".into()),
+            ..FinalState::default()
+        })
+    };
+    let check = &bank::BANK_TOTAL;
+    let moved = [(0, 1, 5), (2, 1, 5)];
+    holds(check, Arg::None, &end(&[(0, 95), (1, 110), (2, 95)], &moved));
+    // Of each transfer one half is there, and the total is right.
+    breaks(
+        check,
+        Arg::None,
+        &end(&[(0, 95), (1, 105), (2, 100)], &moved),
+        "bank on b: account 1 holds [105] at the end, and with the ledger's +10 it should be 110",
+    );
+    breaks(
+        check,
+        Arg::None,
+        &end(&[(0, 95), (1, 110), (2, 95)], &moved[..1]),
+        "account 1 holds [110] at the end, and with the ledger's +5 it should be 105",
+    );
+    breaks(
+        check,
+        Arg::None,
+        &end(&[(0, 100), (1, 100), (2, 100)], &[(0, 7, 5)]),
+        "line 1000001 of the ledger is about account 7, which is not there",
+    );
 }
 
 #[test]

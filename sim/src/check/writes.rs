@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Arg, ArgKind, Check, Finding, Judge, Section, holders};
 use crate::history::{Content, History, Operation, Outcome, Write};
 use crate::units::{Micros, show_moment};
-use crate::workload::bank::{OPENING_BALANCE, TOTAL};
+use crate::workload::bank::TOTAL;
 
 pub const DURABILITY: Check = Check {
     name: "durability",
@@ -106,67 +106,6 @@ fn no_aborted_read(history: &History) -> Finding {
                 if let Some(what) = judge(table, *key, values, format!("{server} at the end")) {
                     return Some((None, what));
                 }
-            }
-        }
-    }
-    None
-}
-
-pub const BANK_TOTAL: Check = Check {
-    name: "bank_total",
-    about: "Every reader finds all accounts and the opening total, and at the end the accounts add up.",
-    section: Section::End,
-    arg: ArgKind::None,
-    arg_optional: false,
-    judge: Judge::Whole(|history, _| bank_total(history)),
-};
-
-fn bank_total(history: &History) -> Finding {
-    let accounts_suffix = "_accounts";
-    let mut accounts_of: BTreeMap<String, i64> = BTreeMap::new();
-    for (server, content) in &history.end.content {
-        for (table, keys) in content {
-            let Some(bank) = table.strip_suffix(accounts_suffix) else {
-                continue;
-            };
-            let count = i64::try_from(keys.len()).expect("accounts are few");
-            let sum: i64 = keys.values().flatten().sum();
-            if sum != count * OPENING_BALANCE {
-                return Some((
-                    None,
-                    format!(
-                        "{table} on {server} holds {sum} at the end, {} is due",
-                        count * OPENING_BALANCE
-                    ),
-                ));
-            }
-            let known = accounts_of.entry(bank.to_owned()).or_insert(count);
-            if *known != count {
-                return Some((
-                    None,
-                    format!("{table} on {server} has {count} accounts, elsewhere {known}"),
-                ));
-            }
-        }
-    }
-    for op in history.operations() {
-        let Some((at, Outcome::Ok { reads })) = op.returned else {
-            continue;
-        };
-        for read in reads {
-            let Some(bank) = read.table.strip_suffix(&format!("_{TOTAL}")) else {
-                continue;
-            };
-            let Some(accounts) = accounts_of.get(bank) else {
-                continue;
-            };
-            let expected = [*accounts, accounts * OPENING_BALANCE];
-            if read.values != expected {
-                let what = format!(
-                    "{} saw {:?} (accounts, total) in {bank} on {}, {expected:?} is due",
-                    op.client, read.values, op.invoke.server
-                );
-                return Some((Some(at), what));
             }
         }
     }

@@ -18,7 +18,7 @@ pub const KIND: Kind = Kind {
         name: "accounts",
         about: "how many accounts",
         default: (10, 10),
-        max: 10_000,
+        max: ACCOUNTS_MAX,
     }],
     make: |spec| Box::new(Bank::new(spec)),
 };
@@ -29,6 +29,40 @@ pub const OPENING_BALANCE: i64 = 100;
 const TOTAL_EVERY: u32 = 5;
 /// The table name, after the workload's, under which totals are recorded.
 pub const TOTAL: &str = "total";
+/// Those of what it keeps.
+pub const ACCOUNTS: &str = "accounts";
+pub const LEDGER: &str = "ledger";
+
+/// No bank has more accounts.
+const ACCOUNTS_MAX: u64 = 10_000;
+/// The numbers of accounts, and the amounts, are below these.
+const PLACES: i64 = 10_000;
+const AMOUNTS: i64 = 100;
+const _: () = assert!(ACCOUNTS_MAX == PLACES.unsigned_abs());
+
+/// A line of the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transfer {
+    pub source: i64,
+    pub target: i64,
+    pub amount: i64,
+}
+
+impl Transfer {
+    /// All of it as one number: the value of a write, and of what is found at the end.
+    pub fn number(self) -> i64 {
+        (self.source * PLACES + self.target) * AMOUNTS + self.amount
+    }
+
+    /// None: no transfer has this number.
+    pub fn of(number: i64) -> Option<Transfer> {
+        (number >= 0).then_some(Transfer {
+            source: number / AMOUNTS / PLACES,
+            target: number / AMOUNTS % PLACES,
+            amount: number % AMOUNTS,
+        })
+    }
+}
 
 struct Bank {
     name: String,
@@ -44,19 +78,20 @@ impl Bank {
     }
 
     async fn transfer(&self, client: &mut Client) -> Result<(), Failure> {
-        let from = client.rng.random_range(0..self.accounts);
-        let to = (from + client.rng.random_range(1..self.accounts)) % self.accounts;
+        let source = client.rng.random_range(0..self.accounts);
+        let target = (source + client.rng.random_range(1..self.accounts)) % self.accounts;
         let amount = client.rng.random_range(1..=10);
+        let transfer = Transfer { source, target, amount };
         let id = client.fresh_value();
         client.invoke(
             "transfer",
             vec![Write {
-                table: format!("{}_ledger", self.name),
+                table: format!("{}_{LEDGER}", self.name),
                 key: id,
-                value: amount,
+                value: transfer.number(),
             }],
         );
-        if let Err(failure) = self.move_money(client, id, from, to, amount).await {
+        if let Err(failure) = self.move_money(client, id, transfer).await {
             let failure = client.fail(failure, false);
             client.rollback(&failure).await?;
             return Err(failure);
@@ -68,16 +103,16 @@ impl Bank {
         Ok(())
     }
 
-    async fn move_money(&self, client: &Client, id: i64, from: i64, to: i64, amount: i64) -> Result<(), Failure> {
+    async fn move_money(&self, client: &Client, id: i64, transfer: Transfer) -> Result<(), Failure> {
         let session = client.session();
         let name = &self.name;
+        let Transfer { source, target, amount } = transfer;
         session.simple("BEGIN").await?;
-        let update = format!("UPDATE {name}_accounts SET balance = balance + $1 WHERE id = $2");
-        session.execute(&update, &[&-amount, &from]).await?;
-        session.execute(&update, &[&amount, &to]).await?;
-        session
-            .execute(&format!("INSERT INTO {name}_ledger VALUES ($1, $2)"), &[&id, &amount])
-            .await?;
+        let update = format!("UPDATE {name}_{ACCOUNTS} SET balance = balance + $1 WHERE id = $2");
+        session.execute(&update, &[&-amount, &source]).await?;
+        session.execute(&update, &[&amount, &target]).await?;
+        let insert = format!("INSERT INTO {name}_{LEDGER} VALUES ($1, $2, $3, $4)");
+        session.execute(&insert, &[&id, &source, &target, &amount]).await?;
         Ok(())
     }
 
@@ -95,7 +130,7 @@ impl Bank {
 pub async fn read_total(client: &Client, name: &str) -> Result<Read, Failure> {
     let rows = client
         .session()
-        .simple(&format!("SELECT count(*), sum(balance) FROM {name}_accounts"))
+        .simple(&format!("SELECT count(*), sum(balance) FROM {name}_{ACCOUNTS}"))
         .await?;
     let cell = |index: usize| {
         rows.first()
@@ -115,16 +150,13 @@ impl Workload for Bank {
         let rows: Vec<String> = (0..self.accounts)
             .map(|id| format!("({id}, {OPENING_BALANCE})"))
             .collect();
+        let name = &self.name;
         vec![
+            format!("CREATE TABLE {name}_{ACCOUNTS} (id bigint PRIMARY KEY, balance bigint NOT NULL)"),
             format!(
-                "CREATE TABLE {}_accounts (id bigint PRIMARY KEY, balance bigint NOT NULL)",
-                self.name
+                "CREATE TABLE {name}_{LEDGER} (id bigint PRIMARY KEY, source bigint NOT NULL, target bigint NOT NULL, amount bigint NOT NULL)"
             ),
-            format!(
-                "CREATE TABLE {}_ledger (id bigint PRIMARY KEY, amount bigint NOT NULL)",
-                self.name
-            ),
-            format!("INSERT INTO {}_accounts VALUES {}", self.name, rows.join(", ")),
+            format!("INSERT INTO {name}_{ACCOUNTS} VALUES {}", rows.join(", ")),
         ]
     }
 
@@ -140,13 +172,28 @@ impl Workload for Bank {
         let name = &self.name;
         vec![
             (
-                format!("{name}_accounts"),
-                format!("SELECT id, balance FROM {name}_accounts"),
+                format!("{name}_{ACCOUNTS}"),
+                format!("SELECT id, balance FROM {name}_{ACCOUNTS}"),
             ),
             (
-                format!("{name}_ledger"),
-                format!("SELECT id, amount FROM {name}_ledger"),
+                format!("{name}_{LEDGER}"),
+                format!("SELECT id, (source * {PLACES} + target) * {AMOUNTS} + amount FROM {name}_{LEDGER}"),
             ),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// If this fails, the ledger that is found at the end is not the one that was written.
+    #[test]
+    fn a_line_of_the_ledger_is_its_number_and_back() {
+        for (source, target, amount) in [(0, 1, 1), (9_999, 0, 10), (3, 9_999, 99), (0, 0, 0)] {
+            let transfer = Transfer { source, target, amount };
+            assert_eq!(Transfer::of(transfer.number()), Some(transfer));
+        }
+        assert_eq!(Transfer::of(crate::history::GARBLED), None);
     }
 }
