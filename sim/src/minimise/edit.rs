@@ -8,11 +8,11 @@ use std::ops::Range;
 use serde_json::Value;
 
 use super::Failed;
-use crate::plan::{Plan, PlannedStep};
+use crate::plan::{Plan, PlannedStep, PlannedWorkload};
 use crate::scenario::step::{Action, Condition, Trigger};
 use crate::storage::plan::{End, Life, Operation, PlannedCommit};
 use crate::units::Micros;
-use crate::workload::{Moment, Target};
+use crate::workload::{Moment, Target, WorkloadSpec};
 
 /// Without the steps `range`.
 pub fn without_steps(plan: &Plan, failed: &Failed, range: Range<usize>) -> Option<Plan> {
@@ -62,10 +62,15 @@ pub fn without_sites(plan: &Plan, _: &Failed, range: Range<usize>) -> Option<Pla
     Some(plan)
 }
 
-/// Without the workloads `range`.
+/// Without the workloads `range`, and those that read what one of them writes.
 pub fn without_workloads(plan: &Plan, _: &Failed, range: Range<usize>) -> Option<Plan> {
     let mut plan = plan.clone();
-    let gone: Vec<String> = plan.workload.drain(range).map(|workload| workload.spec.name).collect();
+    let mut gone: Vec<String> = plan.workload.drain(range).map(|workload| workload.spec.name).collect();
+    let left: Vec<WorkloadSpec> = plan.workload.iter().map(|workload| workload.spec.clone()).collect();
+    for reader in left.iter().filter(|spec| spec.misses(left.iter()).is_some()) {
+        plan.workload.retain(|workload| workload.spec.name != reader.name);
+        gone.push(reader.name.clone());
+    }
     for name in gone {
         forget_name(&mut plan, &name);
     }
@@ -89,12 +94,11 @@ pub fn without_servers(plan: &Plan, failed: &Failed, range: Range<usize>) -> Opt
             }
         }
         plan.links.retain(|(from, to), _| from != name && to != name);
-        // Backwards, so that places stay what they were.
-        for index in (0..plan.workload.len()).rev() {
-            if plan.workload[index].spec.on == Target::Server(name.clone()) {
-                plan = without_workloads(&plan, failed, index..index + 1)?;
-            }
+        let is_there = |workload: &PlannedWorkload| workload.spec.on == Target::Server(name.clone());
+        while let Some(index) = plan.workload.iter().position(is_there) {
+            plan = without_workloads(&plan, failed, index..index + 1)?;
         }
+        // Backwards, so that places stay what they were.
         for index in (0..plan.steps.len()).rev() {
             let Trigger::When { condition, .. } = &mut plan.steps[index].trigger else {
                 continue;

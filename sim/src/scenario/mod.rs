@@ -235,13 +235,13 @@ impl Scenario {
         };
         let network = cluster::parse_network(fields.get("network"), &names)?;
 
-        let mut workload = Vec::new();
-        for node in fields
+        let mut workload: Vec<WorkloadSpec> = Vec::new();
+        let workload_nodes = fields
             .get("workload")
             .map(|node| node.strict_list("workload"))
             .transpose()?
-            .unwrap_or_default()
-        {
+            .unwrap_or_default();
+        for node in workload_nodes {
             let spec = workload::parse(node, &names)?;
             if names.workloads.contains(&spec.name) || names.servers.contains(&spec.name) {
                 return Err(node.complain(format!(
@@ -257,6 +257,15 @@ impl Scenario {
             }
             names.workloads.push(spec.name.clone());
             workload.push(spec);
+        }
+        for (node, spec) in workload_nodes.iter().zip(&workload) {
+            if let Some(missing) = spec.misses(workload.iter()) {
+                return Err(node.complain(format!(
+                    "workload: {} reads what the {missing} called {missing:?} writes, and there is none; allowed beside \
+                     it: `- {missing}: {{ ... }}` without `as:`",
+                    spec.kind
+                )));
+            }
         }
 
         let mut steps = Vec::new();

@@ -287,6 +287,19 @@ const MISTAKES: &[(&str, &str, usize, &str)] = &[
     ("as: stranded", "as: Stranded", 10, "must be 1 to 32 of a-z"),
     ("as: stranded", "as: all", 10, "means something else"),
     (
+        "- bank:   { on: primary, clients: 1..3, accounts: 20,",
+        "- audit:  { as: bank, on: primary, clients: 1..3,",
+        11,
+        "audit reads what the bank called \"bank\" writes, and there is none",
+    ),
+    (
+        "- append: { as: stranded,",
+        "- watch: { on: b, every: 1s, until: end }\n  - append: { as: stranded,",
+        10,
+        "watch reads what the append called \"append\" writes, and there is none; allowed beside it: `- append: { ... }` \
+         without `as:`",
+    ),
+    (
         "on: a, clients",
         "on: z, clients",
         10,

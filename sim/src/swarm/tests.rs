@@ -17,7 +17,7 @@ cluster:
 network: { latency: 1ms..10ms }
 workload:
   - append: { on: primary, clients: 2, keys: 8, txn: 1..3, rate: 10/s, until: end }
-  - audit:  { on: standby, every: 1s, until: end }
+  - watch:  { on: standby, every: 1s, until: end }
 steps:
   - { at: 5s, name: look, sql: { server: a, run: "SELECT 1", expect: any } }
   - { at: 40s, name: end, quiet: all }

@@ -34,6 +34,7 @@ pub const KIND: Kind = Kind {
             max: 100,
         },
     ],
+    looks_at: None,
     make: |spec| Box::new(Append::new(spec)),
 };
 

@@ -3,25 +3,20 @@
 use async_trait::async_trait;
 
 use super::append::table_name;
-use super::bank::read_total;
+use super::bank::{self, read_total};
 use super::client::Client;
 use super::session::Failure;
-use super::{Kind, Param, Workload, WorkloadSpec};
+use super::{Kind, Param, Workload};
 
 pub const KIND: Kind = Kind {
     name: "audit",
     about: "readers that sum up the accounts of the workload called bank, in one statement",
     params: &[] as &[Param],
-    make: |spec| Box::new(Audit { bank: bank_of(spec) }),
+    looks_at: Some(bank::KIND.name),
+    make: |_| Box::new(Audit),
 };
 
-struct Audit {
-    bank: String,
-}
-
-fn bank_of(_spec: &WorkloadSpec) -> String {
-    table_name("bank")
-}
+struct Audit;
 
 #[async_trait]
 impl Workload for Audit {
@@ -31,7 +26,7 @@ impl Workload for Audit {
 
     async fn operate(&mut self, client: &mut Client) -> Result<(), Failure> {
         client.invoke_reading("audit", Vec::new());
-        match read_total(client, &self.bank).await {
+        match read_total(client, &table_name(bank::KIND.name)).await {
             Ok(read) => client.ok(vec![read]),
             Err(failure) => return Err(client.fail(failure, false)),
         }

@@ -20,6 +20,7 @@ pub const KIND: Kind = Kind {
         default: (10, 10),
         max: ACCOUNTS_MAX,
     }],
+    looks_at: None,
     make: |spec| Box::new(Bank::new(spec)),
 };
 

@@ -18,6 +18,7 @@ pub const KIND: Kind = Kind {
         default: (4, 4),
         max: 10_000,
     }],
+    looks_at: None,
     make: |spec| Box::new(Counter::new(spec)),
 };
 

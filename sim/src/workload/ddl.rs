@@ -20,6 +20,7 @@ pub const KIND: Kind = Kind {
         default: (20, 20),
         max: 100,
     }],
+    looks_at: None,
     make: |spec| Box::new(Ddl::new(spec)),
 };
 

@@ -18,6 +18,7 @@ pub const KIND: Kind = Kind {
         default: (100, 60_000),
         max: 4_000_000,
     }],
+    looks_at: None,
     make: |spec| Box::new(Large::new(spec)),
 };
 

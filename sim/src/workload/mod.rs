@@ -45,6 +45,8 @@ pub struct Kind {
     pub name: &'static str,
     pub about: &'static str,
     pub params: &'static [Param],
+    /// The kind whose tables it reads, and the name of the workload that makes them.
+    pub looks_at: Option<&'static str>,
     pub make: fn(&WorkloadSpec) -> Box<dyn Workload>,
 }
 
@@ -240,12 +242,20 @@ fn within(draw: &Draw<u64>, max: u64) -> bool {
 }
 
 impl WorkloadSpec {
+    fn kind(&self) -> &'static Kind {
+        let kind = KINDS.iter().find(|kind| kind.name == self.kind);
+        kind.expect("the parser took only known kinds")
+    }
+
     pub fn make(&self) -> Box<dyn Workload> {
-        let kind = KINDS
-            .iter()
-            .find(|kind| kind.name == self.kind)
-            .expect("the parser took only known kinds");
-        (kind.make)(self)
+        (self.kind().make)(self)
+    }
+
+    /// The kind whose tables it reads and does not make, if one of `workloads` has to be there for it and is not.
+    pub fn misses<'a>(&self, mut workloads: impl Iterator<Item = &'a WorkloadSpec>) -> Option<&'static str> {
+        let wanted = self.kind().looks_at?;
+        let found = workloads.any(|other| other.kind == wanted && other.name == wanted);
+        (!found).then_some(wanted)
     }
 
     /// Draws a parameter for one operation.

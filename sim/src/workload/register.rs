@@ -19,6 +19,7 @@ pub const KIND: Kind = Kind {
         default: (4, 4),
         max: 1_000,
     }],
+    looks_at: None,
     make: |spec| Box::new(Register::new(spec)),
 };
 

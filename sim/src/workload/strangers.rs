@@ -24,6 +24,7 @@ pub const KIND: Kind = Kind {
         default: (0, 5),
         max: 600,
     }],
+    looks_at: None,
     make: |_| Box::new(Strangers),
 };
 

@@ -12,6 +12,7 @@ pub const KIND: Kind = Kind {
     name: "version",
     about: "rows that are inserted and committed to the history of the database",
     params: &[] as &[Param],
+    looks_at: None,
     make: |spec| Box::new(Version::new(spec)),
 };
 

@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 
-use super::append::{parse_list, table_name};
+use super::append::{self, parse_list, table_name};
 use super::client::Client;
 use super::session::Failure;
 use super::{Kind, Workload};
@@ -13,6 +13,7 @@ pub const KIND: Kind = Kind {
     name: "watch",
     about: "readers of all lists of the workload called append, in one statement",
     params: &[],
+    looks_at: Some(append::KIND.name),
     make: |_| Box::new(Watch),
 };
 
@@ -28,7 +29,7 @@ impl Workload for Watch {
     }
 
     async fn operate(&mut self, client: &mut Client) -> Result<(), Failure> {
-        let table = table_name("append");
+        let table = table_name(append::KIND.name);
         client.invoke_reading(WATCH, Vec::new());
         match client.session().simple(&format!("SELECT k, list FROM {table}")).await {
             Ok(rows) => {
