@@ -15,29 +15,52 @@ struct Rule {
     /// How many rw edges; None: any number, no two in a row.
     reads: Option<usize>,
     wr: bool,
+    session: bool,
 }
 
-/// The worst first.
-const RULES: [Rule; 4] = [
+/// The worst first; what needs a session to be wrong last.
+const RULES: [Rule; 7] = [
     Rule {
         name: "G0",
         reads: Some(0),
         wr: false,
+        session: false,
     },
     Rule {
         name: "G1c",
         reads: Some(0),
         wr: true,
+        session: false,
     },
     Rule {
         name: "G-single",
         reads: Some(1),
         wr: true,
+        session: false,
     },
     Rule {
         name: "G-nonadjacent",
         reads: None,
         wr: true,
+        session: false,
+    },
+    Rule {
+        name: "G1c-session",
+        reads: Some(0),
+        wr: true,
+        session: true,
+    },
+    Rule {
+        name: "G-single-session",
+        reads: Some(1),
+        wr: true,
+        session: true,
+    },
+    Rule {
+        name: "G-nonadjacent-session",
+        reads: None,
+        wr: true,
+        session: true,
     },
 ];
 
@@ -55,8 +78,12 @@ type State = (usize, usize, bool, bool);
 
 /// The shortest cycle through `start` that keeps to the rule.
 fn search(graph: &Graph, component: &[usize], start: usize, rule: Rule) -> Option<Vec<Edge>> {
-    let inside =
-        |edge: &&Edge| component[edge.to] == component[start] && (rule.wr || edge.kind != Dependency::WriteRead);
+    let allowed = |kind: Dependency| match kind {
+        Dependency::WriteWrite | Dependency::ReadWrite => true,
+        Dependency::WriteRead => rule.wr,
+        Dependency::Session => rule.session,
+    };
+    let inside = |edge: &&Edge| component[edge.to] == component[start] && allowed(edge.kind);
     let begin: State = (start, 0, false, false);
     let mut came: BTreeMap<State, (State, Edge)> = BTreeMap::new();
     let mut queue = VecDeque::from([begin]);
@@ -164,8 +191,7 @@ mod tests {
                 from: *from,
                 to: *to,
                 kind: *kind,
-                table: "t".into(),
-                key: 0,
+                list: Some(("t".into(), 0)),
             });
         }
         graph
@@ -187,6 +213,20 @@ mod tests {
         assert_eq!(found(3, &[(0, 1, WW), (1, 2, WR), (2, 0, RW)]), Some(("G-single", 3)));
         let apart = [(0, 1, RW), (1, 2, WR), (2, 3, RW), (3, 0, WW)];
         assert_eq!(found(4, &apart), Some(("G-nonadjacent", 4)));
+    }
+
+    #[test]
+    fn what_only_a_session_makes_wrong_has_its_name() {
+        let session = Dependency::Session;
+        assert_eq!(found(2, &[(0, 1, session), (1, 0, WW)]), Some(("G1c-session", 2)));
+        assert_eq!(found(2, &[(0, 1, session), (1, 0, RW)]), Some(("G-single-session", 2)));
+        let apart = [(0, 1, RW), (1, 2, session), (2, 3, RW), (3, 0, session)];
+        assert_eq!(found(4, &apart), Some(("G-nonadjacent-session", 4)));
+        // Who is in a skew with the first may well be seen by the second.
+        assert_eq!(found(3, &[(0, 1, RW), (1, 0, RW), (0, 2, session), (1, 2, WR)]), None);
+        // What is wrong without it is called so.
+        let both = [(0, 1, WR), (1, 2, WR), (2, 0, RW), (0, 2, session)];
+        assert_eq!(found(3, &both), Some(("G-single", 3)));
     }
 
     #[test]

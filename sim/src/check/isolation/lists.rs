@@ -169,6 +169,8 @@ pub enum Dependency {
     WriteWrite,
     WriteRead,
     ReadWrite,
+    /// The one was acknowledged before the other began, to one client on one connection.
+    Session,
 }
 
 impl fmt::Display for Dependency {
@@ -177,6 +179,7 @@ impl fmt::Display for Dependency {
             Dependency::WriteWrite => "ww",
             Dependency::WriteRead => "wr",
             Dependency::ReadWrite => "rw",
+            Dependency::Session => "session",
         })
     }
 }
@@ -186,8 +189,18 @@ pub struct Edge {
     pub from: usize,
     pub to: usize,
     pub kind: Dependency,
-    pub table: String,
-    pub key: i64,
+    /// The list that it hangs on, if it is one.
+    pub list: Option<(String, i64)>,
+}
+
+/// `ww[append[3]]`, `session`.
+impl fmt::Display for Edge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.list {
+            Some((table, key)) => write!(f, "{}[{table}[{key}]]", self.kind),
+            None => write!(f, "{}", self.kind),
+        }
+    }
 }
 
 /// Who depends on whom.
@@ -196,7 +209,8 @@ pub struct Graph {
 }
 
 impl Graph {
-    pub fn new(transactions: &[&Transaction<'_>], lists: &Lists<'_>) -> Graph {
+    /// `sessions` are the pairs of which the second must see what the first wrote and read.
+    pub fn new(transactions: &[&Transaction<'_>], lists: &Lists<'_>, sessions: &[(usize, usize)]) -> Graph {
         let mut graph = Graph {
             edges: vec![Vec::new(); transactions.len()],
         };
@@ -204,7 +218,7 @@ impl Graph {
             let writer = |value: &i64| lists.writer.get(&(*table, *key, *value)).copied();
             for pair in order.windows(2) {
                 if let (Some(from), Some(to)) = (writer(&pair[0]), writer(&pair[1])) {
-                    graph.add(from, to, Dependency::WriteWrite, table, *key);
+                    graph.add(from, to, Dependency::WriteWrite, Some((table, *key)));
                 }
             }
         }
@@ -212,7 +226,7 @@ impl Graph {
             for read in transaction.reads {
                 let writer = |value: &i64| lists.writer.get(&(read.table.as_str(), read.key, *value)).copied();
                 if let Some(from) = read.values.last().and_then(writer) {
-                    graph.add(from, reader, Dependency::WriteRead, &read.table, read.key);
+                    graph.add(from, reader, Dependency::WriteRead, Some((&read.table, read.key)));
                 }
                 let order = lists
                     .order
@@ -220,22 +234,24 @@ impl Graph {
                     .copied()
                     .unwrap_or_default();
                 if let Some(to) = order.get(read.values.len()).and_then(writer) {
-                    graph.add(reader, to, Dependency::ReadWrite, &read.table, read.key);
+                    graph.add(reader, to, Dependency::ReadWrite, Some((&read.table, read.key)));
                 }
             }
+        }
+        for (from, to) in sessions {
+            graph.add(*from, *to, Dependency::Session, None);
         }
         graph
     }
 
-    fn add(&mut self, from: usize, to: usize, kind: Dependency, table: &str, key: i64) {
+    fn add(&mut self, from: usize, to: usize, kind: Dependency, list: Option<Place<'_>>) {
         let known = self.edges[from].iter().any(|edge| edge.to == to && edge.kind == kind);
         if from != to && !known {
             self.edges[from].push(Edge {
                 from,
                 to,
                 kind,
-                table: table.to_owned(),
-                key,
+                list: list.map(|(table, key)| (table.to_owned(), key)),
             });
         }
     }

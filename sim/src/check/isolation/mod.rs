@@ -17,19 +17,24 @@
 //!
 //! Lists that contradict each other (neither begins with the other) are a lost update, too.
 //!
+//! Sessions are strong: what a client was acknowledged on a connection comes before what it begins there later, whether
+//! it wrote or read. T -session-> U counts as wr does, and a cycle that needs one ends in `-session`: a write of its own
+//! that a client does not see, a list that shrinks, anything that was there and is not any more.
+//!
 //! Without an argument all servers are judged as one. After a forced failover that is too much to ask: what the old
 //! primary took alone is gone. `survivors` leaves out the transactions of which nothing is left in the lists of the
 //! server that survived; the others must form one history.
 
 mod cycle;
 mod lists;
+mod sessions;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Arg, ArgKind, Check, Finding, Judge, Section};
-use crate::history::{History, Operation, Outcome, What};
+use crate::history::{History, Operation, Outcome};
 use crate::units::Micros;
 use crate::workload::append::APPEND;
 use cycle::smallest;
@@ -37,7 +42,7 @@ use lists::{Graph, Lists, Transaction};
 
 pub const SNAPSHOT_ISOLATION: Check = Check {
     name: "snapshot_isolation",
-    about: "Transactions that read and append to lists have no anomaly that snapshots exclude, and no session sees a list shrink; with survivors, only those of which something is left.",
+    about: "Transactions that read and append to lists have no anomaly that snapshots exclude, and see all that was acknowledged before in their session; with survivors, only those of which something is left.",
     section: Section::End,
     arg: ArgKind::OneOf(&["all", "survivors"]),
     arg_optional: true,
@@ -73,22 +78,17 @@ fn judge(history: &History, arg: &Arg) -> Finding {
     if let Some(found) = intermediate(&kept) {
         return Some(found);
     }
-    let graph = Graph::new(&kept, &lists);
-    if let Some((name, cycle)) = smallest(&graph) {
-        let at = cycle.iter().map(|edge| kept[edge.from].at).max();
-        return Some((at, format!("{name}: {}", told(&kept, &cycle))));
-    }
-    shrinking(history, &kept)
+    let graph = Graph::new(&kept, &lists, &sessions::edges(history, &kept));
+    let (name, cycle) = smallest(&graph)?;
+    let at = cycle.iter().map(|edge| kept[edge.from].at).max();
+    Some((at, format!("{name}: {}", told(&kept, &cycle))))
 }
 
 /// The cycle, statement by statement.
 fn told(transactions: &[&Transaction<'_>], cycle: &[lists::Edge]) -> String {
     let mut text = String::new();
     for edge in cycle {
-        text.push_str(&format!(
-            "{} -{}[{}[{}]]-> ",
-            transactions[edge.from], edge.kind, edge.table, edge.key
-        ));
+        text.push_str(&format!("{} -{edge}-> ", transactions[edge.from]));
     }
     text + &format!("#{}", transactions[cycle[0].from].op)
 }
@@ -177,40 +177,6 @@ fn invented(history: &History) -> Finding {
             Some((Some(at), what))
         })
     })
-}
-
-/// Within one session, a list does not get shorter.
-fn shrinking(history: &History, kept: &[&Transaction<'_>]) -> Finding {
-    let kept: BTreeMap<u64, &Transaction<'_>> = kept.iter().map(|transaction| (transaction.op, *transaction)).collect();
-    let mut seen: BTreeMap<(String, String, i64), usize> = BTreeMap::new();
-    for event in &history.events {
-        match &event.what {
-            // Another session, perhaps with a server that is behind.
-            What::Connected { .. } => seen.retain(|(client, ..), _| *client != event.node),
-            What::Return {
-                op,
-                outcome: Outcome::Ok { .. },
-            } => {
-                let Some(transaction) = kept.get(op) else { continue };
-                for read in transaction.reads {
-                    let place = (event.node.clone(), read.table.clone(), read.key);
-                    let before = seen.insert(place, read.values.len()).unwrap_or(0);
-                    if read.values.len() < before {
-                        let what = format!(
-                            "{} read {}[{}] with {} values after it had read {before} in the same session",
-                            transaction,
-                            read.table,
-                            read.key,
-                            read.values.len()
-                        );
-                        return Some((Some(event.at), what));
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    None
 }
 
 /// Kept for `lists`: which values a key holds.

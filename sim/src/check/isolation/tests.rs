@@ -1,8 +1,10 @@
 //! Planted anomalies, each with the words that it is found by.
 
+use rand::Rng as _;
+
 use super::*;
 use crate::check::{CheckUse, Violation};
-use crate::history::{Event, FinalState, Invoke, Read, Write};
+use crate::history::{Event, FinalState, Invoke, Origin, Read, Root, What, Write};
 
 #[derive(Default)]
 struct Story {
@@ -244,14 +246,74 @@ fn a_value_that_is_there_twice() {
 
 #[test]
 fn in_a_session_lists_do_not_shrink() {
-    let story = || Story::default().ok(&[], &[(1, 10)]).ok(&[(1, &[10])], &[]);
-    let again = |mut story: Story| {
-        story.event("append.1", What::Connected { server: "b".into() });
-        story
+    let story = || {
+        Story::default()
+            .ok_of("append.2", "a", &[], &[(1, 10)])
+            .ok(&[(1, &[10])], &[])
     };
     let end: &[(i64, &[i64])] = &[(1, &[10])];
-    breaks(&story().ok(&[(1, &[])], &[]).end(end), "in the same session");
+    breaks(&story().ok(&[(1, &[])], &[]).end(end), "G-single-session: #1");
     holds(&again(story()).ok_of("append.1", "b", &[(1, &[])], &[]).end(end));
+}
+
+/// Client 1 has another connection.
+fn again(mut story: Story) -> Story {
+    story.event("append.1", What::Connected { server: "b".into() });
+    story
+}
+
+/// If this fails, a server may acknowledge a commit and show its own client what was before it.
+#[test]
+fn in_a_session_a_client_sees_its_own_writes() {
+    let end: &[(i64, &[i64])] = &[(1, &[10]), (2, &[20])];
+    let wrote = || Story::default().ok(&[(1, &[])], &[(1, 10)]);
+    let unseen = wrote().ok(&[(1, &[])], &[(2, 20)]).end(end);
+    breaks(
+        &unseen,
+        "G-single-session: #1 (append.1 on a: read append[1]=[] appended append[1]+=10) -session-> #2 (append.1 on a: \
+         read append[1]=[] appended append[2]+=20) -rw[append[1]]-> #1",
+    );
+    assert!(judged(&unseen, Arg::Word("survivors")).is_some());
+    // Nor may what it does not see be what another wrote that it has seen something later of.
+    let far = wrote()
+        .ok_of("append.2", "a", &[(1, &[10])], &[(2, 20)])
+        .ok_of("append.3", "a", &[(2, &[20])], &[])
+        .ok_of("append.3", "a", &[(1, &[])], &[]);
+    breaks(&far.end(end), "G-single-session: #1");
+    // Another client, another connection, another server and a commit of which nobody knows promise nothing.
+    holds(&wrote().ok_of("append.2", "a", &[(1, &[])], &[(2, 20)]).end(end));
+    holds(&again(wrote()).ok(&[(1, &[])], &[(2, 20)]).end(end));
+    holds(&wrote().ok_of("append.1", "b", &[(1, &[])], &[(2, 20)]).end(end));
+    let unknown = Story::default().unknown(&[(1, 10)]);
+    holds(&unknown.ok_of("append.3", "a", &[(1, &[])], &[(2, 20)]).end(end));
+}
+
+/// If this fails, who follows a new primary is blamed for what that one lacks, or nobody for anything.
+#[test]
+fn who_follows_a_primary_that_lacks_something_gives_it_up_and_who_goes_on_does_not() {
+    let root = |mut story: Story, node: &str, origin: Origin, previous: &str, root: &str| {
+        let root = Root {
+            database: "postgres".into(),
+            sequence: 1,
+            root: root.into(),
+            previous: previous.into(),
+            epoch: 1,
+            origin,
+        };
+        story.event(node, What::Root(root));
+        story
+    };
+    let story = |last: &str| {
+        let story = root(Story::default(), "a", Origin::Committed, "", "r1");
+        let story = root(story, "a", Origin::Committed, "r1", "r2").ok_of("append.2", "a", &[], &[(1, 10)]);
+        let story = root(story, "b", Origin::Received, "", "r2").ok_of("watch.1", "b", &[(1, &[10])], &[]);
+        let story = root(story, "a", Origin::Committed, "r2", "r3");
+        let story = root(story, "c", Origin::Committed, "r1", "s2");
+        let story = root(story, "b", Origin::Received, "r2", last).ok_of("watch.1", "b", &[(1, &[])], &[]);
+        story.end(&[(1, &[10])])
+    };
+    holds(&story("s2"));
+    breaks(&story("r3"), "G-single-session: #1");
 }
 
 #[test]
@@ -280,4 +342,61 @@ fn nobody_to_ask_is_nothing_to_judge() {
     let story = Story::default().ok(&[], &[(1, 10)]);
     assert_eq!(judged(&story, Arg::Word("survivors")), None);
     holds(&story);
+}
+
+/// If this fails, a store that keeps its promise is accused of breaking it.
+#[test]
+fn whatever_a_store_with_snapshots_does_passes() {
+    for seed in 0..5 {
+        let story = snapshots(&mut crate::draw::stream(seed, "snapshots"), 600);
+        holds(&story);
+        assert_eq!(judged(&story, Arg::Word("survivors")), None);
+    }
+}
+
+/// Twelve clients of one server that gives each transaction a snapshot and lets the first who commits win.
+fn snapshots(rng: &mut rand_chacha::ChaCha8Rng, steps: usize) -> Story {
+    const KEYS: usize = 8;
+    let mut story = Story::default();
+    let mut lists: Vec<Vec<i64>> = vec![Vec::new(); KEYS];
+    // Operation, the lists at its beginning, keys that are read, keys that are written.
+    let mut open: Vec<Option<(u64, Vec<Vec<i64>>, [usize; 2], Vec<Value>)>> = vec![None; 12];
+    for step in 0..steps as i64 {
+        let client = rng.random_range(0..open.len());
+        let name = format!("append.{client}");
+        let Some((op, seen, keys, writes)) = open[client].take() else {
+            let first = rng.random_range(0..KEYS);
+            let keys = [first, (first + rng.random_range(1..KEYS)) % KEYS];
+            let count = rng.random_range(0..=2);
+            let writes: Vec<Value> = (0..count)
+                .map(|place| (keys[place] as i64, step * 2 + place as i64))
+                .collect();
+            let op = story.begin(&name, "a", &writes);
+            open[client] = Some((op, lists.clone(), keys, writes));
+            continue;
+        };
+        let conflict = writes
+            .iter()
+            .any(|(key, _)| lists[*key as usize] != seen[*key as usize]);
+        let outcome = if conflict {
+            Outcome::Failed {
+                sqlstate: "40001".into(),
+            }
+        } else {
+            for (key, value) in &writes {
+                lists[*key as usize].push(*value);
+            }
+            let read = |key: &usize| Read {
+                table: "append".into(),
+                key: *key as i64,
+                values: seen[*key].clone(),
+            };
+            Outcome::Ok {
+                reads: keys.iter().map(read).collect(),
+            }
+        };
+        story.event(&name, What::Return { op, outcome });
+    }
+    let end: Vec<(i64, &[i64])> = (0..).zip(lists.iter().map(Vec::as_slice)).collect();
+    story.end(&end)
 }
