@@ -182,9 +182,17 @@ async fn read_content(stage: &Stage, server: &str) -> Result<Content, Failure> {
             content.entry(table).or_default().extend(rows_or_no_table(lists)?);
             continue;
         }
+        // What was committed together is read together: a standby may still be taking roots.
+        session.simple("BEGIN").await?;
         for (table, query) in workload.contents() {
+            let found = session.simple(&query).await;
+            if found.is_err() {
+                // The transaction went with the statement.
+                session.simple("ROLLBACK").await?;
+                session.simple("BEGIN").await?;
+            }
             let keys = content.entry(table).or_default();
-            for row in rows_or_no_table(session.simple(&query).await)? {
+            for row in rows_or_no_table(found)? {
                 if let [Some(key), values] = &row[..]
                     && let Ok(key) = key.parse()
                 {
@@ -192,6 +200,7 @@ async fn read_content(stage: &Stage, server: &str) -> Result<Content, Failure> {
                 }
             }
         }
+        session.simple("COMMIT").await?;
     }
     Ok(content)
 }
