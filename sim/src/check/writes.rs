@@ -6,10 +6,11 @@ use super::{Arg, ArgKind, Check, Finding, Judge, Section, holders};
 use crate::history::{Content, History, Operation, Outcome, Write};
 use crate::units::{Micros, show_moment};
 use crate::workload::bank::TOTAL;
+use crate::workload::ddl::DROP;
 
 pub const DURABILITY: Check = Check {
     name: "durability",
-    about: "Acknowledged writes are there at the end. graceful, local: all of them; replicated: those that the surviving server acknowledged, to a client or to its primary, and no newer history replaced.",
+    about: "Acknowledged writes are there at the end. graceful, local: all of them; replicated: those that the surviving server acknowledged, to a client or to its primary, and no newer history replaced. What was taken away by an acknowledged drop does not come back either.",
     section: Section::End,
     arg: ArgKind::OneOf(&["graceful", "local", "replicated"]),
     arg_optional: false,
@@ -37,20 +38,30 @@ fn durability(history: &History, arg: &Arg) -> Finding {
         }
         _ => Box::new(|_| true),
     };
-    for (op, at) in acknowledged {
-        for write in &op.invoke.writes {
-            if owed(op) && !holds(content, write) {
-                let Write { table, key, value } = write;
-                let what = format!(
-                    "{table}, key {key}, value {value} acknowledged at {} by {} is absent on {survivor}",
-                    show_moment(at),
-                    op.invoke.server
-                );
-                return Some((Some(at), what));
-            }
+    let dropped = dropped(&operations);
+    for (op, at) in acknowledged.filter(|(op, _)| owed(op)) {
+        let told = |write: &Write, what: &str, how: &str| {
+            let Write { table, key, value } = write;
+            let (at, by) = (show_moment(at), &op.invoke.server);
+            format!("{table}, key {key}, value {value} {what} at {at} by {by} is {how} on {survivor}")
+        };
+        let mut writes = op.invoke.writes.iter().filter(|write| !dropped.contains(write));
+        if let Some(write) = writes.find(|write| !holds(content, write)) {
+            return Some((Some(at), told(write, "acknowledged", "absent")));
+        }
+        if op.invoke.action == DROP
+            && let Some(line) = op.invoke.asked.iter().find(|line| holds(content, line))
+        {
+            return Some((Some(at), told(line, "dropped", "still there")));
         }
     }
     None
+}
+
+/// What was or may have been taken away again.
+fn dropped<'a>(operations: &[Operation<'a>]) -> BTreeSet<&'a Write> {
+    let drops = operations.iter().filter(|op| op.invoke.action == DROP && !op.failed());
+    drops.flat_map(|op| &op.invoke.asked).collect()
 }
 
 fn holds(content: &Content, write: &Write) -> bool {

@@ -27,6 +27,8 @@ pub const KIND: Kind = Kind {
 /// The table names, after the workload's, of what the catalog has and of databases.
 pub const CATALOG: &str = "catalog";
 pub const DATABASES: &str = "databases";
+/// The action that takes a table away, as the check of durability knows it: what it asks for is the line that goes.
+pub const DROP: &str = "drop";
 /// What a client keeps at a time.
 const TABLES_MAX: usize = 4;
 
@@ -93,7 +95,7 @@ impl Ddl {
         let name = &self.name;
         let (action, statements) = match old {
             Some(_) => (
-                "drop",
+                DROP,
                 [
                     format!("DROP TABLE {name}_t{number}"),
                     format!("DELETE FROM {name} WHERE k = {number}"),
@@ -107,7 +109,16 @@ impl Ddl {
                 ],
             ),
         };
-        client.invoke(action, Vec::new());
+        // The line of the journal stands for the table.
+        let line = vec![Write {
+            table: self.name.clone(),
+            key: number,
+            value: 1,
+        }];
+        match old {
+            Some(_) => client.invoke_asking(action, Vec::new(), line),
+            None => client.invoke(action, line),
+        }
         if let Err(failure) = in_transaction(client.session(), &statements).await {
             let failure = client.fail(failure, false);
             client.rollback(&failure).await?;

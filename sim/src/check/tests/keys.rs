@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{Story, breaks, failed, holds, ok};
-use crate::check::{Arg, cluster, ends, holders, keys, lineage};
+use crate::check::{Arg, cluster, ends, holders, keys, lineage, writes};
 use crate::history::{Content, FinalState, Invoke, Outcome, Read, WIPED, What, Write};
 use crate::scenario::cluster::Role;
+use crate::workload::ddl::DROP;
 
 fn insert(story: Story, op: u64, key: i64, value: i64, outcome: Option<Outcome>) -> Story {
     let node = format!("unique.{op}");
@@ -114,6 +115,96 @@ fn catalog_matches() {
     holds(check, Arg::None, &both(&[(4, &[1])], &[(4, &[1])]));
     breaks(check, Arg::None, &both(&[(4, &[1])], &[]), "differ in [4]");
     breaks(check, Arg::None, &both(&[], &[(5, &[1])]), "differ in [5]");
+}
+
+/// An operation of the workload `ddl` on a table with a number.
+fn define(story: Story, op: u64, server: &str, number: i64, drops: bool, outcome: Option<Outcome>) -> Story {
+    let line = vec![Write {
+        table: "ddl".into(),
+        key: number,
+        value: 1,
+    }];
+    let (action, writes, asked) = match drops {
+        true => (DROP, Vec::new(), line),
+        false => ("create", line, Vec::new()),
+    };
+    let invoke = Invoke {
+        op,
+        workload: "ddl".into(),
+        server: server.into(),
+        action,
+        writes,
+        asked,
+        only_reads: false,
+    };
+    let story = story.event("ddl.1", What::Invoke(invoke));
+    match outcome {
+        Some(outcome) => story.event("ddl.1", What::Return { op, outcome }),
+        None => story,
+    }
+}
+
+/// If this fails, a table that was acknowledged may be gone together with its line of the journal, and one that was
+/// dropped may come back with it.
+#[test]
+fn durability_owes_tables_that_were_acknowledged_and_not_dropped() {
+    let check = &writes::DURABILITY;
+    let ended = |story: Story, tables: &[i64]| {
+        let rows: Vec<(i64, &[i64])> = tables.iter().map(|number| (*number, &[1][..])).collect();
+        let mut all = content("ddl", &rows);
+        all.extend(content("ddl_catalog", &rows));
+        let story = story.end(end(all));
+        holds(&keys::CATALOG_MATCHES, Arg::None, &story);
+        story
+    };
+    let local = || Arg::Word("local");
+    let made = || define(Story::default(), 1, "a", 5, false, ok());
+    holds(check, local(), &ended(made(), &[5]));
+    // Table and line are gone, so the catalog matches.
+    breaks(
+        check,
+        local(),
+        &ended(made(), &[]),
+        "ddl, key 5, value 1 acknowledged at 0.002000s by a is absent on a",
+    );
+    let dropped = |outcome| define(made(), 2, "a", 5, true, outcome);
+    holds(check, local(), &ended(dropped(ok()), &[]));
+    breaks(
+        check,
+        local(),
+        &ended(dropped(ok()), &[5]),
+        "ddl, key 5, value 1 dropped at 0.004000s by a is still there on a",
+    );
+    // A drop of which nobody knows, or that never returned, may have happened; one that failed has not.
+    for outcome in [Some(Outcome::Unknown { why: "lost".into() }), None] {
+        holds(check, local(), &ended(dropped(outcome.clone()), &[]));
+        holds(check, local(), &ended(dropped(outcome), &[5]));
+    }
+    breaks(check, local(), &ended(dropped(failed("40001")), &[]), "acknowledged at");
+}
+
+/// If this fails, a forced failover excuses more tables than were lost with the old primary, or fewer.
+#[test]
+fn durability_replicated_owes_the_tables_and_drops_that_the_survivor_acknowledged() {
+    let check = &writes::DURABILITY;
+    // a makes 5 with r1, which b acknowledged, makes 6 and drops 5 alone; b is promoted and makes 7.
+    let story = |tables: &[i64]| {
+        let story = define(Story::default().root("a", true, 1, "", "r1"), 1, "a", 5, false, ok());
+        let story = story.root("b", false, 1, "", "r1").acknowledged("a", "b", "r1");
+        let story = define(story.root("a", true, 1, "r1", "r2"), 2, "a", 6, false, ok());
+        let story = define(story.root("a", true, 1, "r2", "r3"), 3, "a", 5, true, ok());
+        let story = define(story.root("b", true, 2, "r1", "s2"), 4, "b", 7, false, ok());
+        let rows: Vec<(i64, &[i64])> = tables.iter().map(|number| (*number, &[1][..])).collect();
+        story.end(FinalState {
+            content: [("b".to_owned(), content("ddl", &rows))].into(),
+            primary: Some("b".into()),
+            ..FinalState::default()
+        })
+    };
+    let replicated = || Arg::Word("replicated");
+    holds(check, replicated(), &story(&[5, 7]));
+    breaks(check, replicated(), &story(&[5]), "key 7");
+    breaks(check, Arg::Word("graceful"), &story(&[5, 7]), "key 6");
 }
 
 /// A reader of key 1 of `append` on a server.
