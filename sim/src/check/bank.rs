@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{ArgKind, Check, Finding, Judge, Section};
+use super::{ArgKind, Check, Finding, Judge, Needs, Section};
 use crate::history::{Content, History, Outcome};
-use crate::workload::bank::{ACCOUNTS, LEDGER, OPENING_BALANCE, TOTAL, Transfer};
+use crate::workload::bank::{ACCOUNTS, KIND, LEDGER, OPENING_BALANCE, TOTAL, Transfer};
 
 pub const BANK_TOTAL: Check = Check {
     name: "bank_total",
     about: "Every reader finds all accounts and the opening total, and at the end the accounts of every server add up, and each is what the opening balance and the ledger make it.",
+    needs: Needs::Workload(&[KIND.name]),
     section: Section::End,
     arg: ArgKind::None,
     arg_optional: false,

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Arg, ArgKind, Check, Judge, Section, Watch, role_of};
+use super::{Arg, ArgKind, Check, Judge, Needs, Section, Watch, role_of};
 use crate::history::{Event, WIPED, What};
 use crate::scenario::cluster::Role;
 
 pub const ONE_WRITABLE_PRIMARY_PER_EPOCH: Check = Check {
     name: "one_writable_primary_per_epoch",
     about: "In each epoch at most one server publishes commits of its own.",
+    needs: Needs::Servers,
     section: Section::Promise,
     arg: ArgKind::None,
     arg_optional: false,
@@ -47,6 +48,7 @@ impl Watch for OneWriter {
 pub const EPOCH_MONOTONE: Check = Check {
     name: "epoch_monotone",
     about: "A server's epoch never goes back, restarts included.",
+    needs: Needs::Servers,
     section: Section::Promise,
     arg: ArgKind::None,
     arg_optional: false,
@@ -86,6 +88,7 @@ impl Watch for EpochMonotone {
 pub const NO_ACKNOWLEDGED_WRITE_IN_ROLE: Check = Check {
     name: "no_acknowledged_write_in_role",
     about: "A server in the named role publishes no commit of its own.",
+    needs: Needs::Servers,
     section: Section::Promise,
     arg: ArgKind::OneOf(Role::WORDS),
     arg_optional: false,
@@ -124,6 +127,7 @@ impl Watch for NoWriteInRole {
 pub const ROLE_SURVIVES_RESTART: Check = Check {
     name: "role_survives_restart",
     about: "A server comes back from a restart in the role and epoch it had; with an argument, only that role is looked at.",
+    needs: Needs::Servers,
     section: Section::Promise,
     arg: ArgKind::OneOf(Role::WORDS),
     arg_optional: true,

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ArgKind, Check, Finding, Judge, Section};
+use super::{ArgKind, Check, Finding, Judge, Needs, Section};
 use crate::history::{History, Outcome, What};
 
 pub const FSCK: Check = Check {
     name: "fsck",
     about: "After everything has stopped, every byte of every disk is right and all that is referred to is there.",
+    needs: Needs::Servers,
     section: Section::End,
     arg: ArgKind::None,
     arg_optional: false,
@@ -26,6 +27,7 @@ pub const DAMAGE_IS_NAMED: Check = Check {
     section: Section::End,
     arg: ArgKind::None,
     arg_optional: false,
+    needs: Needs::Servers,
     judge: Judge::Whole(|history, _| damage_is_named(history)),
 };
 
@@ -73,6 +75,7 @@ pub const MEMORY_MAX: u64 = 512 << 20;
 pub const BOUNDED: Check = Check {
     name: "bounded",
     about: "When all clients are gone no server holds more than 40 connections, and the run took at most 512 MiB of memory.",
+    needs: Needs::Servers,
     section: Section::End,
     arg: ArgKind::None,
     arg_optional: false,

@@ -3,17 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ArgKind, Check, Finding, Judge, Section};
+use super::{ArgKind, Check, Finding, Judge, Needs, Section, WRITERS};
 use crate::history::{Content, History, Outcome, What};
 use crate::scenario::cluster::Role;
 use crate::units::{Micros, show_moment};
-use crate::workload::ddl::CATALOG;
-use crate::workload::large::WHOLE;
-use crate::workload::unique::INSERT;
+use crate::workload::ddl::{self, CATALOG};
+use crate::workload::large::{self, WHOLE};
+use crate::workload::unique::{self, INSERT};
 
 pub const UNIQUE_KEYS: Check = Check {
     name: "unique_keys",
     about: "Of several inserts under one primary key at most one is acknowledged, and it is the one that is there at the end.",
+    needs: Needs::Workload(&[unique::KIND.name]),
     section: Section::End,
     arg: ArgKind::None,
     arg_optional: false,
@@ -54,6 +55,7 @@ fn unique_keys(history: &History) -> Finding {
 pub const WHOLE_VALUES: Check = Check {
     name: "whole_values",
     about: "A large value is read as it was written, to the last byte.",
+    needs: Needs::Workload(&[large::KIND.name]),
     section: Section::End,
     arg: ArgKind::None,
     arg_optional: false,
@@ -88,6 +90,7 @@ fn reads(history: &History) -> impl Iterator<Item = (Micros, String, String, cra
 pub const CATALOG_MATCHES: Check = Check {
     name: "catalog_matches",
     about: "The tables that the catalog has are those of the journal that was committed with them, for every reader and at the end on every server.",
+    needs: Needs::Workload(&[ddl::KIND.name]),
     section: Section::End,
     arg: ArgKind::None,
     arg_optional: false,
@@ -140,6 +143,7 @@ fn catalog_matches(history: &History) -> Finding {
 pub const NO_RESURRECTION: Check = Check {
     name: "no_resurrection",
     about: "A write that a reader of the newest primary did not find after it had been acknowledged does not come back in that epoch.",
+    needs: WRITERS,
     section: Section::End,
     arg: ArgKind::None,
     arg_optional: false,

@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::cluster::OneWriter;
-use super::{ArgKind, Check, Judge, Section, Watch};
+use super::{ArgKind, Check, Judge, Needs, Section, Watch};
 use crate::history::{Acknowledged, Event, Origin, WIPED, What};
 use crate::scenario::cluster::Role;
 
 pub const STANDBY_IS_PREFIX: Check = Check {
     name: "standby_is_prefix",
     about: "Every root a server received was published before by the primary of that epoch, and they come in its order; a server that starts again goes back behind nothing it acknowledged, and commits to what it has.",
+    needs: Needs::Servers,
     section: Section::Promise,
     arg: ArgKind::None,
     arg_optional: false,
@@ -167,6 +168,7 @@ impl Watch for Prefix {
 pub const LOSSLESS_FAILOVER: Check = Check {
     name: "lossless_failover",
     about: "Whenever a server becomes primary, it holds the last root that the primary before it committed.",
+    needs: Needs::Servers,
     section: Section::Promise,
     arg: ArgKind::None,
     arg_optional: false,

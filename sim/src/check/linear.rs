@@ -10,14 +10,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ArgKind, Check, Finding, Judge, Section};
+use super::{ArgKind, Check, Finding, Judge, Needs, Section};
 use crate::history::{History, Outcome};
 use crate::units::{Micros, show_moment};
-use crate::workload::register::{GET, SET, SWAP};
+use crate::workload::register::{self, GET, SET, SWAP};
 
 pub const LINEARIZABLE: Check = Check {
     name: "linearizable",
     about: "Reads, writes and swaps of each register are as if each had happened at one moment between its call and its answer.",
+    needs: Needs::Workload(&[register::KIND.name]),
     section: Section::End,
     arg: ArgKind::None,
     arg_optional: false,

@@ -1,6 +1,6 @@
 //! Safety is half: when faults are over, the cluster must work again.
 
-use super::{Arg, ArgKind, Check, Finding, Judge, Section};
+use super::{Arg, ArgKind, Check, Finding, Judge, Needs, Section};
 use crate::history::History;
 use crate::units::{Micros, show_micros};
 
@@ -10,6 +10,7 @@ const SETTLE_DEFAULT: Micros = 30_000_000;
 pub const ROOTS_EQUAL: Check = Check {
     name: "roots_equal",
     about: "Within a time after quiet (30s if not said) all servers publish the same root of every database, and can be read.",
+    needs: Needs::Servers,
     section: Section::End,
     arg: ArgKind::Time,
     arg_optional: true,
@@ -30,6 +31,7 @@ pub const ROOTS_EQUAL: Check = Check {
 pub const LIVENESS: Check = Check {
     name: "liveness",
     about: "Within a time after quiet (30s if not said) a write succeeds again, and every workload that writes got a write done.",
+    needs: Needs::Servers,
     section: Section::End,
     arg: ArgKind::Time,
     arg_optional: true,

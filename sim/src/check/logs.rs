@@ -1,11 +1,12 @@
 //! What servers say about themselves.
 
-use super::{Arg, ArgKind, Check, Judge, Section, Watch};
+use super::{Arg, ArgKind, Check, Judge, Needs, Section, Watch};
 use crate::history::{Event, Level, What};
 
 pub const CLEAN_LOGS: Check = Check {
     name: "clean_logs",
     about: "No panic, and no log line of level error except those whose message contains one of the named texts.",
+    needs: Needs::Nothing,
     section: Section::Promise,
     arg: ArgKind::Texts,
     arg_optional: true,

@@ -20,6 +20,7 @@ pub mod lineage;
 pub mod linear;
 pub mod liveness;
 pub mod logs;
+pub mod needs;
 pub mod sometimes;
 pub mod storage;
 #[cfg(test)]
@@ -36,6 +37,7 @@ use crate::history::{Event, History, What};
 use crate::scenario::cluster::Role;
 use crate::units::{Micros, show_moment};
 use crate::yaml::{Complaint, Node, Value, unknown};
+use needs::{Needs, Subject, WRITERS};
 
 /// What a check found wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +80,8 @@ pub enum Arg {
 pub struct Check {
     pub name: &'static str,
     pub about: &'static str,
+    /// Without this it has nothing to judge.
+    pub needs: Needs,
     pub section: Section,
     pub arg: ArgKind,
     /// The argument may be left out.
@@ -183,6 +187,14 @@ impl CheckUse {
             .expect("the parser took only known checks")
     }
 
+    /// What is not there and this judges: without it, it would always pass.
+    pub fn lacks(&self, subject: &Subject<'_>) -> Option<String> {
+        match server_fact(self.name) {
+            Some(_) => None,
+            None => subject.lacks(self.check().needs),
+        }
+    }
+
     /// Judges a complete history. For `sometimes`, a finding means that it did not happen.
     pub fn judge(&self, history: &History) -> Option<Violation> {
         if let Some(fact) = server_fact(self.name) {
@@ -241,8 +253,8 @@ impl Monitor {
     }
 }
 
-/// The list under `always`, `finally` or `sometimes`.
-pub fn parse(section: &str, node: &Node) -> Result<Vec<CheckUse>, Complaint> {
+/// The list under `always`, `finally` or `sometimes`, of a scenario that has `subject`; without one, whatever they judge.
+pub fn parse(section: &str, node: &Node, subject: Option<&Subject<'_>>) -> Result<Vec<CheckUse>, Complaint> {
     let fits = |check: &&Check| match check.section {
         Section::Promise => section != "sometimes",
         Section::End => section == "finally",
@@ -281,10 +293,18 @@ pub fn parse(section: &str, node: &Node) -> Result<Vec<CheckUse>, Complaint> {
         let Some(check) = allowed.iter().find(|check| check.name == word) else {
             return Err(entry.complain(unknown(section, word, &words)));
         };
-        uses.push(CheckUse {
-            name: check.name,
-            arg: parse_arg(check, arg_node, entry)?,
-        });
+        let arg = parse_arg(check, arg_node, entry)?;
+        if let Some(subject) = subject
+            && let Some(missing) = subject.lacks(check.needs)
+        {
+            let judges = |check: &&&Check| subject.lacks(check.needs).is_none();
+            let words: Vec<&str> = allowed.iter().filter(judges).map(|check| check.name).collect();
+            return Err(entry.complain(format!(
+                "{section}: {word} judges {missing}, and there is none, so that it could not fail; allowed here: {}",
+                words.join(", ")
+            )));
+        }
+        uses.push(CheckUse { name: check.name, arg });
     }
     Ok(uses)
 }

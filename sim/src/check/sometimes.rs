@@ -2,14 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use super::{ArgKind, Check, Judge, Section};
+use super::{ArgKind, Check, Judge, Needs, Section, WRITERS};
 use crate::history::{History, Outcome, VANISHED, What};
 use crate::scenario::cluster::Role;
 
-pub(super) const fn sometimes(name: &'static str, about: &'static str, happened: fn(&History) -> bool) -> Check {
+pub(super) const fn sometimes(
+    name: &'static str,
+    needs: Needs,
+    about: &'static str,
+    happened: fn(&History) -> bool,
+) -> Check {
     Check {
         name,
         about,
+        needs,
         section: Section::Sometimes,
         arg: ArgKind::None,
         arg_optional: false,
@@ -19,6 +25,7 @@ pub(super) const fn sometimes(name: &'static str, about: &'static str, happened:
 
 pub const COMMIT_IN_FLIGHT_AT_DEMOTE: Check = sometimes(
     "commit_in_flight_at_demote",
+    WRITERS,
     "A client had an operation open on a server when the operator's call to make it a standby began.",
     |history| {
         let operations = history.operations();
@@ -35,6 +42,7 @@ pub const COMMIT_IN_FLIGHT_AT_DEMOTE: Check = sometimes(
 
 pub const CLIENT_GOT_57P01_AND_RECONNECTED: Check = sometimes(
     "client_got_57P01_and_reconnected",
+    Needs::Servers,
     "A client was told 57P01 and had a session again later.",
     |history| {
         let told = |what: &What| match what {
@@ -57,6 +65,7 @@ pub const CLIENT_GOT_57P01_AND_RECONNECTED: Check = sometimes(
 
 pub const UNKNOWN_OUTCOME: Check = sometimes(
     "unknown_outcome",
+    WRITERS,
     "A client never learned whether its write was committed.",
     |history| {
         history
@@ -68,6 +77,7 @@ pub const UNKNOWN_OUTCOME: Check = sometimes(
 
 pub const CLIENT_VANISHED_IN_OPERATION: Check = sometimes(
     "client_vanished_in_operation",
+    Needs::Servers,
     "A client vanished while an operation of its was under way.",
     |history| {
         let mut open: BTreeMap<&str, u64> = BTreeMap::new();
@@ -85,6 +95,7 @@ pub const CLIENT_VANISHED_IN_OPERATION: Check = sometimes(
 
 pub const CONFLICT_40001: Check = sometimes(
     "conflict_40001",
+    Needs::Servers,
     "Two transactions wanted one row, and the second was told 40001.",
     |history| {
         let conflict = |what: &What| matches!(what, What::Return { outcome: Outcome::Failed { sqlstate }, .. } if sqlstate == "40001");
@@ -99,18 +110,23 @@ fn refused_with(history: &History, code: &str) -> bool {
     history.events.iter().any(|event| refused(&event.what))
 }
 
-pub const REFUSED_53100: Check = sometimes("refused_53100", "A client was told that the disk is full.", |history| {
-    refused_with(history, "53100")
-});
+pub const REFUSED_53100: Check = sometimes(
+    "refused_53100",
+    Needs::Servers,
+    "A client was told that the disk is full.",
+    |history| refused_with(history, "53100"),
+);
 
 pub const REFUSED_58030: Check = sometimes(
     "refused_58030",
+    Needs::Servers,
     "A client was told that the server takes no writes because its disk has failed.",
     |history| refused_with(history, "58030"),
 );
 
 pub const STALE_PRIMARY_ACKNOWLEDGED_AFTER_PROMOTE: Check = sometimes(
     "stale_primary_acknowledged_after_promote",
+    Needs::Servers,
     "A cut-off primary acknowledged a write after another server had become primary at a higher epoch.",
     |history| {
         let mut highest = 0;
@@ -136,6 +152,7 @@ pub const STALE_PRIMARY_ACKNOWLEDGED_AFTER_PROMOTE: Check = sometimes(
 
 pub const RESTART_WHILE_BROKEN: Check = sometimes(
     "restart_while_broken",
+    Needs::Servers,
     "A server was started again while its role was detected_broken_config.",
     |history| {
         let mut roles: BTreeMap<&str, Role> = BTreeMap::new();
@@ -150,6 +167,7 @@ pub const RESTART_WHILE_BROKEN: Check = sometimes(
 
 pub const BACKLOG_CAUGHT_UP: Check = sometimes(
     "backlog_caught_up",
+    Needs::Servers,
     "A server came back while the primary had at least ten commits that it lacked, and received the newest of them.",
     |history| {
         let mut commits: u64 = 0;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use understudy::runtime::disk::simulated::{Fault, FaultKind};
 
-use super::{Arg, ArgKind, Check, Finding, Judge, Section, Watch};
+use super::{Arg, ArgKind, Check, Finding, Judge, Needs, Section, Watch};
 use crate::history::{Event, History, What};
 use crate::storage::drive::NODE;
 use crate::storage::event::{Edit, JOURNAL, Refusal, StorageEvent, Tables};
@@ -13,6 +13,7 @@ const fn running(name: &'static str, about: &'static str, make: fn(&Arg) -> Box<
     Check {
         name,
         about,
+        needs: Needs::Storage,
         section: Section::Promise,
         arg: ArgKind::None,
         arg_optional: false,
@@ -364,6 +365,7 @@ impl Watch for AfterFailedSync {
 pub const STORE_GOES_ON: Check = Check {
     name: "store_goes_on",
     about: "When nothing goes wrong any more, the store opens, and a commit is acknowledged and found.",
+    needs: Needs::Storage,
     section: Section::End,
     arg: ArgKind::None,
     arg_optional: false,
@@ -400,6 +402,7 @@ fn goes_on(history: &History) -> Finding {
 /// What must happen in some seed of a suite.
 pub mod sometimes {
     use super::super::sometimes::sometimes;
+    use super::Needs;
     use super::*;
 
     fn storage(history: &History) -> impl Iterator<Item = &StorageEvent> {
@@ -432,18 +435,21 @@ pub mod sometimes {
 
     pub const UNKNOWN_COMMIT_SURVIVED: Check = sometimes(
         "unknown_commit_survived",
+        Needs::Storage,
         "A commit whose outcome nobody learned was there after the next start.",
         |history| unknown_found(history, true),
     );
 
     pub const UNKNOWN_COMMIT_VANISHED: Check = sometimes(
         "unknown_commit_vanished",
+        Needs::Storage,
         "A commit whose outcome nobody learned was not there after the next start.",
         |history| unknown_found(history, false),
     );
 
     pub const WROTE_AGAIN_AFTER_FULL: Check = sometimes(
         "wrote_again_after_full",
+        Needs::Storage,
         "A commit was refused because the disk was full, and one of the same life was acknowledged later.",
         |history| {
             let mut refused = false;
@@ -462,6 +468,7 @@ pub mod sometimes {
 
     pub const REFUSED_AFTER_FAILED_SYNC: Check = sometimes(
         "refused_after_failed_sync",
+        Needs::Storage,
         "A commit was refused because a sync had failed.",
         |history| {
             let mut failed = false;
@@ -487,6 +494,7 @@ pub mod sometimes {
 
     pub const DAMAGE_WAS_NAMED: Check = sometimes(
         "damage_was_named",
+        Needs::Storage,
         "A start or a reader was refused with the place of the damage.",
         |history| {
             storage(history).any(|event| match event {
@@ -500,6 +508,7 @@ pub mod sometimes {
 
     pub const DAMAGE_TOOK_THE_NEWEST: Check = sometimes(
         "damage_took_the_newest",
+        Needs::Storage,
         "An acknowledged commit was gone after a start, because the disk had lied about it.",
         |history| {
             let (mut settled, mut opened) = (BTreeSet::new(), false);
@@ -525,6 +534,7 @@ pub mod sometimes {
 
     pub const POWER_LOST_WHILE_OPENING: Check = sometimes(
         "power_lost_while_opening",
+        Needs::Storage,
         "The power went while the engine was being opened.",
         |history| {
             let mut ended = false;

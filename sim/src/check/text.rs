@@ -39,7 +39,7 @@ impl TryFrom<String> for CheckUse {
             _ => "finally",
         };
         let node = Node::parse("check", &format!("[{text}]")).map_err(|complaint| complaint.what)?;
-        let uses = parse(section, &node).map_err(|complaint| complaint.what)?;
+        let uses = parse(section, &node, None).map_err(|complaint| complaint.what)?;
         match <[CheckUse; 1]>::try_from(uses) {
             Ok([check]) => Ok(check),
             Err(_) => Err(format!("{text:?} is not one check")),

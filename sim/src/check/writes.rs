@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Arg, ArgKind, Check, Finding, Judge, Section, holders};
+use super::{Arg, ArgKind, Check, Finding, Judge, Needs, Section, WRITERS, holders};
 use crate::history::{Content, History, Operation, Outcome, Write};
 use crate::units::{Micros, show_moment};
 use crate::workload::bank::TOTAL;
+use crate::workload::counter;
 use crate::workload::ddl::DROP;
 
 pub const DURABILITY: Check = Check {
     name: "durability",
     about: "Acknowledged writes are there at the end. graceful, local: all of them; replicated: those that the surviving server acknowledged, to a client or to its primary, and no newer history replaced. What was taken away by an acknowledged drop does not come back either.",
+    needs: WRITERS,
     section: Section::End,
     arg: ArgKind::OneOf(&["graceful", "local", "replicated"]),
     arg_optional: false,
@@ -74,6 +76,7 @@ fn holds(content: &Content, write: &Write) -> bool {
 pub const NO_ABORTED_READ: Check = Check {
     name: "no_aborted_read",
     about: "What a transaction wrote that certainly failed is never seen, and no value is there twice.",
+    needs: WRITERS,
     section: Section::End,
     arg: ArgKind::None,
     arg_optional: false,
@@ -126,6 +129,7 @@ fn no_aborted_read(history: &History) -> Finding {
 pub const COUNTER_TOTAL: Check = Check {
     name: "counter_total",
     about: "The counters add up to at least the acknowledged increments and at most those plus the unknown ones.",
+    needs: Needs::Workload(&[counter::KIND.name]),
     section: Section::End,
     arg: ArgKind::None,
     arg_optional: false,

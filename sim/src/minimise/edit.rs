@@ -8,6 +8,8 @@ use std::ops::Range;
 use serde_json::Value;
 
 use super::Failed;
+use crate::check::CheckUse;
+use crate::check::needs::Subject;
 use crate::plan::{Plan, PlannedStep, PlannedWorkload};
 use crate::scenario::step::{Action, Condition, Trigger};
 use crate::storage::plan::{End, Life, Operation, PlannedCommit};
@@ -62,7 +64,7 @@ pub fn without_sites(plan: &Plan, _: &Failed, range: Range<usize>) -> Option<Pla
     Some(plan)
 }
 
-/// Without the workloads `range`, and those that read what one of them writes.
+/// Without the workloads `range`, those that read what one of them writes, and the checks that judge none that is left.
 pub fn without_workloads(plan: &Plan, _: &Failed, range: Range<usize>) -> Option<Plan> {
     let mut plan = plan.clone();
     let mut gone: Vec<String> = plan.workload.drain(range).map(|workload| workload.spec.name).collect();
@@ -74,7 +76,18 @@ pub fn without_workloads(plan: &Plan, _: &Failed, range: Range<usize>) -> Option
     for name in gone {
         forget_name(&mut plan, &name);
     }
-    Some(plan)
+    let subject = Subject::of(&plan);
+    let (always, finally, sometimes) = [&plan.always, &plan.finally, &plan.sometimes]
+        .map(|checks| with_something_to_judge(checks, &subject))
+        .into();
+    (plan.always, plan.finally, plan.sometimes) = (always, finally, sometimes);
+    // A scenario must name one that can fail.
+    (!plan.always.is_empty() || !plan.finally.is_empty()).then_some(plan)
+}
+
+fn with_something_to_judge(checks: &[CheckUse], subject: &Subject<'_>) -> Vec<CheckUse> {
+    let judging = checks.iter().filter(|check| check.lacks(subject).is_none());
+    judging.cloned().collect()
 }
 
 /// Without the servers `range`.

@@ -21,7 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedStep};
+use crate::scenario::quiet;
 use crate::storage::plan::Operation;
 use crate::units::Micros;
 
@@ -81,7 +82,9 @@ impl Shrinker<'_> {
         let best = words(&self.best);
         for (key, plan) in candidates {
             let text = words(&plan);
-            if text != best && self.tried.insert(text) {
+            // What cannot be read as a scenario is no smaller one.
+            let too_late = quiet::first_too_late(plan.steps.iter().map(PlannedStep::brief));
+            if text != best && too_late.is_none() && self.tried.insert(text) {
                 keys.push(key);
                 plans.push(plan);
             }

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use super::edit::{self, without_servers, without_steps, without_workloads};
 use super::{Failed, Shrinker};
+use crate::check::CheckUse;
+use crate::check::needs::Subject;
 use crate::draw::Draw;
 use crate::plan::{Link, Plan};
 use crate::scenario::step::{Action, Trigger};
@@ -42,15 +44,11 @@ fn checks(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
     plan.always.retain(|check| is_failing(check.name));
     plan.finally.retain(|check| is_failing(check.name));
     if plan.always.is_empty() && plan.finally.is_empty() {
-        // A scenario must name one.
-        let one = shrinker
-            .best
-            .always
-            .iter()
-            .chain(&shrinker.best.finally)
-            .next()
-            .cloned();
-        plan.finally.extend(one);
+        // A scenario must name one; better one that every smaller plan has, too.
+        let alone = Subject::default();
+        let mut all: Vec<&CheckUse> = shrinker.best.always.iter().chain(&shrinker.best.finally).collect();
+        all.sort_by_key(|check| check.lacks(&alone).is_some());
+        plan.finally.extend(all.first().map(|check| (*check).clone()));
     }
     shrinker.attempt_any([plan]).map(drop)
 }

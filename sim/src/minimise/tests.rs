@@ -5,6 +5,7 @@ use super::*;
 use crate::failure::complaint;
 use crate::scenario::Scenario;
 use crate::scenario::step::{Action, Restart, Trigger};
+use crate::scenario::write::scenario_file;
 use crate::storage::event::Edit;
 use crate::storage::plan::{End, Operation};
 use crate::workload::Moment;
@@ -27,6 +28,9 @@ impl Trials for Fake<'_> {
             // What is written must be readable, whatever was taken away.
             let text = serde_json::to_string(plan).unwrap();
             serde_json::from_str::<Plan>(&text).unwrap();
+            if let Some(text) = scenario_file(plan, "small", "x") {
+                Scenario::parse("small.yaml", &text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+            }
             if (self.fails)(plan) {
                 return Ok(Some((index, told(plan))));
             }
@@ -51,13 +55,17 @@ fn told(plan: &Plan) -> Failed {
 }
 
 fn shrink(plan: &Plan, fails: &dyn Fn(&Plan) -> bool) -> (Plan, usize) {
+    shrink_for("durability", plan, fails)
+}
+
+fn shrink_for(check: &str, plan: &Plan, fails: &dyn Fn(&Plan) -> bool) -> (Plan, usize) {
     assert!(fails(plan), "the plan to shrink fails");
     let mut fake = Fake {
         fails,
         runs: 0,
         most: usize::MAX,
     };
-    let small = minimise(plan, told(plan), Some("durability"), &mut fake).unwrap();
+    let small = minimise(plan, told(plan), Some(check), &mut fake).unwrap();
     (small, fake.runs)
 }
 
@@ -155,7 +163,7 @@ fn noise_that_matters_stays_and_no_other() {
             .any(|server| server.disk.words().any(|word| word == "lost"));
         loses && plan.client_link.loss_ppm > 0
     };
-    let (small, _) = shrink(&big(), &fails);
+    let (small, _) = shrink_for("liveness", &big(), &fails);
     assert_eq!(
         (small.servers.len(), small.steps.len(), small.workload.len()),
         (1, 0, 0),

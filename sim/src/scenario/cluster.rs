@@ -89,21 +89,39 @@ pub struct LinkSpec {
 /// What a server without a `disk:` takes for a sync: a solid-state disk with a capacitor.
 const SYNC_LATENCY_DEFAULT: Micros = 200;
 
+/// What stands for others where a server or a workload may be named, or is a word of SQL.
+const NO_PARTIES: [&str; 3] = ["rest", "flapping", "end"];
+
+/// As [`check_name`], of a server or a workload.
+pub fn check_party(what: &str, name: &str, node: &Node) -> Result<(), Complaint> {
+    check_name(what, name, node)?;
+    match NO_PARTIES.contains(&name) {
+        true => Err(reserved(what, name, node)),
+        false => Ok(()),
+    }
+}
+
+fn reserved(what: &str, name: &str, node: &Node) -> Complaint {
+    let words: Vec<&str> = RESERVED.into_iter().chain(NO_PARTIES).collect();
+    node.complain(format!(
+        "{what}: {name:?} means something else in a scenario; reserved are {}",
+        words.join(", ")
+    ))
+}
+
+const RESERVED: [&str; 8] = ["all", "any", "none", "down", "primary", "standby", "operator", "both"];
+
 /// Names become host names, client names and file names.
 pub fn check_name(what: &str, name: &str, node: &Node) -> Result<(), Complaint> {
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
     let starts = name.starts_with(|c: char| c.is_ascii_lowercase());
-    let reserved = ["all", "any", "none", "down", "primary", "standby", "operator", "both"];
     if !starts || !name.chars().all(good) || name.len() > 32 {
         return Err(node.complain(format!(
             "{what}: {name:?} must be 1 to 32 of a-z, 0-9, _ and -, starting with a letter"
         )));
     }
-    if reserved.contains(&name) {
-        return Err(node.complain(format!(
-            "{what}: {name:?} means something else in a scenario; reserved are {}",
-            reserved.join(", ")
-        )));
+    if RESERVED.contains(&name) {
+        return Err(reserved(what, name, node));
     }
     Ok(())
 }
@@ -128,7 +146,7 @@ fn parse_servers(servers_node: &Node) -> Result<Vec<ServerSpec>, Complaint> {
     let names: Vec<&str> = entries.iter().map(|(name, _)| name.as_str()).collect();
     let mut servers = Vec::new();
     for (name, node) in entries {
-        check_name("servers", name, node)?;
+        check_party("servers", name, node)?;
         servers.push(parse_server(name, node, &names)?);
     }
     for (server, (_, node)) in servers.iter().zip(entries) {

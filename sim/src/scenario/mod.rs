@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod disk;
 pub mod fault;
 pub mod knobs;
+pub mod quiet;
 pub mod sides;
 pub mod step;
 mod survivable;
@@ -21,6 +22,7 @@ use std::path::Path;
 
 use understudy::runtime::sites::SITES;
 
+use crate::check::needs::Subject;
 use crate::check::{self, CheckUse};
 use crate::draw::parse_number;
 use crate::storage::spec::StorageSpec;
@@ -312,11 +314,24 @@ impl Scenario {
 
         survivable::judge(fields.get("survivable"), &root, &servers, &steps, &swarm)?;
 
+        if let Some(place) = quiet::first_too_late(steps.iter().map(StepSpec::brief)) {
+            return Err(steps_nodes[place].complain(
+                "steps: all is quiet when this fault comes, so it would not happen; allowed then: sql, repair, mend, quiet, or \
+                 no action",
+            ));
+        }
+
+        let subject = Subject {
+            storage: storage.is_some(),
+            kinds: workload.iter().map(|spec| spec.kind).collect(),
+        };
         let checks = fields
             .require("check")?
             .fields("check", &["always", "finally", "sometimes"])?;
         let read = |key: &str| -> Result<Vec<CheckUse>, Complaint> {
-            checks.get(key).map_or(Ok(Vec::new()), |node| check::parse(key, node))
+            checks
+                .get(key)
+                .map_or(Ok(Vec::new()), |node| check::parse(key, node, Some(&subject)))
         };
         let (always, finally, sometimes) = (read("always")?, read("finally")?, read("sometimes")?);
         if always.is_empty() && finally.is_empty() {

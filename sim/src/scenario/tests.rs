@@ -46,9 +46,10 @@ fn the_example_is_read_completely() {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "reads the repository it is part of")]
 fn every_scenario_of_the_repository_is_read() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["../scenarios", "speed"].map(|name| std::fs::read_dir(folder.join(name)).unwrap());
     let mut count = 0;
-    for entry in std::fs::read_dir(folder).unwrap() {
+    for entry in folders.into_iter().flatten() {
         let path = entry.unwrap().path();
         if path.extension().is_none_or(|extension| extension != "yaml") {
             continue;
@@ -57,7 +58,7 @@ fn every_scenario_of_the_repository_is_read() {
         Scenario::parse(path.to_str().unwrap(), &text).unwrap_or_else(|error| panic!("{error}"));
         count += 1;
     }
-    assert!(count >= 12, "{count} scenarios");
+    assert!(count >= 33, "{count} scenarios");
 }
 
 /// (what to replace, by what, the line of the complaint, what it says)
@@ -287,6 +288,21 @@ const MISTAKES: &[(&str, &str, usize, &str)] = &[
     ("as: stranded", "as: Stranded", 10, "must be 1 to 32 of a-z"),
     ("as: stranded", "as: all", 10, "means something else"),
     (
+        "as: stranded",
+        "as: rest",
+        10,
+        "\"rest\" means something else in a scenario; reserved are all, any, none, down, primary, standby, operator, both, \
+         rest, flapping, end",
+    ),
+    ("as: stranded", "as: end", 10, "means something else"),
+    ("as: stranded", "as: operator", 10, "means something else"),
+    (
+        "standbys: [a]",
+        "standbys: [a] }\n    end: { role: standby",
+        8,
+        "means something else",
+    ),
+    (
         "- bank:   { on: primary, clients: 1..3, accounts: 20,",
         "- audit:  { as: bank, on: primary, clients: 1..3,",
         11,
@@ -402,6 +418,20 @@ const MISTAKES: &[(&str, &str, usize, &str)] = &[
     ),
     ("{ durability: replicated }", "durability", 22, "say which"),
     ("liveness,", "liveness, liveness,", 22, "named twice"),
+    (
+        "liveness,",
+        "linearizable,",
+        22,
+        "finally: linearizable judges the workload register, and there is none, so that it could not fail; allowed here: \
+         one_writable_primary_per_epoch, epoch_monotone",
+    ),
+    ("liveness,", "counter_total,", 22, "judges the workload counter"),
+    ("liveness,", "unique_keys,", 22, "judges the workload unique"),
+    ("liveness,", "whole_values,", 22, "judges the workload large"),
+    ("liveness,", "catalog_matches,", 22, "judges the workload ddl"),
+    ("liveness,", "store_goes_on,", 22, "judges `storage:`"),
+    ("[unknown_outcome]", "[damage_was_named]", 23, "judges `storage:`"),
+    ("liveness,", "linearizable,", 22, "liveness, fsck, bounded, clean_logs"),
     ("[unknown_outcome]", "[luck]", 23, "unknown word \"luck\""),
 ];
 
@@ -422,6 +452,84 @@ fn mistakes_are_answered_with_file_line_and_the_allowed_words() {
                 .starts_with(&format!("scenarios/example.yaml:{line}: ")),
             "{error}"
         );
+    }
+}
+
+/// If this fails, a scenario may be green for ever because what its check judges never happens.
+#[test]
+fn a_check_of_a_workload_that_is_not_there_is_refused() {
+    let without = |kind: &str| {
+        let lines = EXAMPLE
+            .lines()
+            .filter(|line| !line.starts_with(&format!("  - {kind}:")));
+        let text: String = lines.map(|line| format!("{line}\n")).collect();
+        let name = if kind == "append" { "stranded" } else { kind };
+        text.replace(&format!(", {name}]"), "]")
+    };
+    let with = |text: &str, finally: &str| {
+        let text = text.replace("{ durability: replicated }", finally);
+        Scenario::parse("scenarios/example.yaml", &text)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    };
+    for (kind, check) in [("bank", "bank_total"), ("append", "snapshot_isolation")] {
+        assert_eq!(with(&EXAMPLE.replace("stranded", "other"), check), Ok(()));
+        let error = with(&without(kind), check).unwrap_err();
+        let part = format!("example.yaml:21: finally: {check} judges the workload {kind}, and there is none");
+        assert!(error.contains(&part), "{error}");
+    }
+    // Either is a writer; without both nobody is.
+    assert_eq!(with(&without("bank"), "{ durability: graceful }"), Ok(()));
+    let start = EXAMPLE.find("workload:").unwrap();
+    let nobody = EXAMPLE.replace(&EXAMPLE[start..EXAMPLE.find("steps:").unwrap()], "");
+    let nobody = nobody.replace(", stranded", "").replace(", bank", "");
+    for check in ["{ durability: graceful }", "no_aborted_read", "no_resurrection"] {
+        let error = with(&nobody, check).unwrap_err();
+        assert!(
+            error.contains("judges a workload of append, bank, unique, large, version, ddl"),
+            "{error}"
+        );
+    }
+    let error = with(&nobody, "fsck").unwrap_err();
+    assert!(error.contains("sometimes: unknown_outcome judges"), "{error}");
+    assert_eq!(
+        with(&nobody.replace("unknown_outcome", "restart_while_broken"), "fsck"),
+        Ok(())
+    );
+}
+
+/// If this fails, a file may say that somebody is killed, and nobody ever is.
+#[test]
+fn a_fault_that_comes_when_all_is_quiet_is_refused() {
+    let with = |steps: &str| {
+        let text = EXAMPLE.replace("quiet: all }\n", &format!("quiet: all }}\n{steps}"));
+        Scenario::parse("scenarios/example.yaml", &text).map_err(|error| error.to_string())
+    };
+    let late =
+        "all is quiet when this fault comes, so it would not happen; allowed then: sql, repair, quiet, or no action";
+    for (steps, line) in [
+        ("  - { after: end + 1s, kill: a }\n", 20),
+        ("  - { after: end, power_off: [none, a] }\n", 20),
+        ("  - { when: { role: { a: standby@2 } }, within: 1s, heal: all }\n", 20),
+        (
+            "  - { after: end, name: last }\n  - { after: last + 1s, wipe: b }\n",
+            21,
+        ),
+        ("  - { at: 20s, quiet: all }\n  - { at: 20s..30s, kill: a }\n", 21),
+        ("  - { at: 30s, kill: a }\n  - { at: 10s..20s, quiet: all }\n", 20),
+    ] {
+        let error = with(steps).map(drop).unwrap_err();
+        assert_eq!(error, format!("scenarios/example.yaml:{line}: steps: {late}"));
+    }
+    // It may come before, it is none, or it is one of a mark above.
+    for steps in [
+        "  - { at: 20s, quiet: all }\n  - { at: 19s..30s, kill: a }\n",
+        "  - { after: end, name: whole, repair: all }\n  - { after: whole + 1s, quiet: all }\n",
+        "  - { after: end, sql: { server: a, run: x, expect: any } }\n",
+        "  - { after: fenced, kill: a }\n",
+        "  - { every: 1s, until: end, kill: a }\n",
+    ] {
+        with(steps).unwrap();
     }
 }
 
@@ -490,6 +598,12 @@ fn a_scenario_of_storage_has_no_servers() {
         ("suite: storage", "suite: [storage, disks]", 3, "unknown word \"disks\""),
         ("check:", "buggify: maybe\ncheck:", 6, "on, off or a list of sites"),
         ("check:", "steps: []\ncheck:", 6, "steps and storage exclude each other"),
+        (
+            "commits_survive",
+            "epoch_monotone",
+            6,
+            "judges servers, and there is none",
+        ),
         ("lives: 2", "lifes: 2", 5, "unknown word \"lifes\""),
         ("storage: {", "storages: {", 5, "unknown word \"storages\""),
     ] {

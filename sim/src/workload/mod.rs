@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::draw::{Draw, parse_number};
 use crate::scenario::Names;
-use crate::scenario::cluster::check_name;
+use crate::scenario::cluster::check_party;
 use crate::units::{self, Micros};
 use crate::yaml::{Complaint, Node, unknown};
 use client::Client;
@@ -170,7 +170,7 @@ pub fn parse(node: &Node, names: &Names) -> Result<WorkloadSpec, Complaint> {
         .get("as")
         .map_or(Ok(kind.name), |node| node.text("as"))?
         .to_owned();
-    check_name("as", &name, node)?;
+    check_party("as", &name, node)?;
     let on_node = fields.require("on")?;
     let mut targets = vec!["primary", "standby", "any"];
     targets.extend(names.servers.iter().map(String::as_str));

@@ -205,7 +205,7 @@ fn operators_do_what_they_are_told_and_a_repair_ends_it() {
 
 #[test]
 fn faults_whose_moment_comes_after_quiet_do_not_happen() {
-    let late = trace("name: early, kill: c }\n  - { at: 15s, kill: a }\n  - { after: early + 60s, wipe: b");
+    let late = trace("name: early, kill: c }\n  - { at: 13900ms..60s, kill: a }\n  - { after: early + 60s, wipe: b");
     assert_eq!(count(&late, " c down killed", 2.9, 3.1), 1);
     assert_eq!(count(&late, " a down killed", 0.0, 999.0), 0);
     assert_eq!(count(&late, " b wipe", 0.0, 999.0), 0);

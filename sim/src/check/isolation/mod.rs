@@ -33,16 +33,17 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Arg, ArgKind, Check, Finding, Judge, Section};
+use super::{Arg, ArgKind, Check, Finding, Judge, Needs, Section};
 use crate::history::{History, Operation, Outcome};
 use crate::units::Micros;
-use crate::workload::append::APPEND;
+use crate::workload::append::{self, APPEND};
 use cycle::smallest;
 use lists::{Graph, Lists, Transaction};
 
 pub const SNAPSHOT_ISOLATION: Check = Check {
     name: "snapshot_isolation",
     about: "Transactions that read and append to lists have no anomaly that snapshots exclude, and see all that was acknowledged before in their session; with survivors, only those of which something is left.",
+    needs: Needs::Workload(&[append::KIND.name]),
     section: Section::End,
     arg: ArgKind::OneOf(&["all", "survivors"]),
     arg_optional: true,
