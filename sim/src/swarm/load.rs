@@ -76,7 +76,7 @@ fn collect_texts(value: &serde_json::Value, texts: &mut BTreeSet<String>) {
     }
 }
 
-/// Few or many clients, few keys that all want or many that nobody meets at, short or long transactions.
+/// Few or many clients, few keys that all want or as many as the workload takes, short or long transactions.
 pub fn clients(plan: &mut Plan) {
     for workload in &mut plan.workload {
         let mut rng = draw::stream(plan.seed, &format!("swarm/workload/{}", workload.spec.name));

@@ -153,6 +153,20 @@ fn shape_knobs_and_load_are_drawn() {
     assert!(small >= 5 && windows > 30, "{small} {windows}");
 }
 
+/// If this fails, operations hardly ever meet on a register, and any server is linearizable.
+#[test]
+fn registers_stay_few() {
+    let text = FIELD.replace(
+        "  - watch:",
+        "  - register: { on: primary, keys: 4, every: 1s, until: end }\n  - watch:",
+    );
+    let scenario = Scenario::parse("field.yaml", &text).unwrap();
+    let keys: BTreeSet<u64> = (0..200)
+        .map(|seed| Plan::new(&scenario, seed).workload[1].spec.shape("keys"))
+        .collect();
+    assert_eq!(keys.into_iter().collect::<Vec<_>>(), [1, 2, 4, 8]);
+}
+
 #[test]
 fn faults_come_before_quiet_and_are_settled() {
     for plan in plans("full", 200) {
