@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, value_parser};
 
 /// Runs servers, clients and faults in virtual time, from a seed.
 #[derive(Parser)]
@@ -131,7 +131,7 @@ pub struct Suite {
     /// scenarios if none is named.
     pub names: Vec<String>,
     /// How many seeds [default: 20, or as many as there is time for].
-    #[arg(long)]
+    #[arg(long, value_parser = value_parser!(u64).range(1..))]
     pub seeds: Option<u64>,
     /// The first seed; decimal or 0x….
     #[arg(long, value_parser = parse_seed)]
@@ -165,7 +165,7 @@ pub struct Mutants {
     /// Some of them; all if none is named.
     pub names: Vec<String>,
     /// How many seeds at most, instead of what each patch says.
-    #[arg(long)]
+    #[arg(long, value_parser = value_parser!(u64).range(1..))]
     pub seeds: Option<u64>,
     /// Runs at a time [default: one for each core].
     #[arg(long)]
@@ -211,6 +211,17 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    /// If this fails, a suite that ran nothing says that all is well.
+    #[test]
+    fn no_seeds_at_all_is_a_mistake() {
+        for command in ["suite", "mutants"] {
+            let parsed = |seeds: &str| Arguments::try_parse_from(["sim", command, "--seeds", seeds]);
+            let error = parsed("0").err().expect("no seed at all was taken");
+            assert_eq!(error.exit_code(), i32::from(crate::report::exit::USAGE));
+            assert!(parsed("1").is_ok());
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {
