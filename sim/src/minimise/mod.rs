@@ -48,7 +48,11 @@ pub trait Trials {
 /// if it was one of the plan's.
 pub fn minimise(first: &Plan, failed: Failed, check: Option<&str>, trials: &mut dyn Trials) -> Result<Plan, String> {
     let mut shrinker = Shrinker {
-        best: first.clone(),
+        best: Plan {
+            // What the swarm chose is a plan like any from here on.
+            swarm: Vec::new(),
+            ..first.clone()
+        },
         failed,
         check: check.map(str::to_owned),
         trials,

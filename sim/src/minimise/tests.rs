@@ -236,6 +236,16 @@ fn who_is_gone_is_gone_from_every_action_and_condition() {
     assert!(none.is_none());
 }
 
+/// If this fails, a plan that was made small still says what it had been drawn with.
+#[test]
+fn a_small_plan_says_nothing_of_the_swarm_that_drew_it() {
+    let scenario = Scenario::parse("big.yaml", &BIG.replace("time_limit:", "swarm: full\ntime_limit:")).unwrap();
+    let plan = Plan::new(&scenario, 5);
+    assert!(plan.to_string().contains("swarm: "));
+    let (small, _) = shrink(&plan, &|plan| has(plan, |action| matches!(action, Action::PowerOff(_))));
+    assert!(!small.to_string().contains("swarm: "), "{small}");
+}
+
 #[test]
 fn a_failure_that_needs_everything_stays_as_it_is_and_time_that_is_up_ends_it() {
     let plan = big();
