@@ -24,6 +24,7 @@ pub struct Recorder {
     inner: Arc<Mutex<Inner>>,
     clock: fn() -> Micros,
     violated: watch::Sender<bool>,
+    remember: fn(&str),
 }
 
 struct Inner {
@@ -37,8 +38,8 @@ struct Inner {
 }
 
 impl Recorder {
-    /// `clock` gives the simulator's time, the same for all nodes.
-    pub fn new(clock: fn() -> Micros, trace: Trace, monitors: Vec<Monitor>) -> Recorder {
+    /// `clock` gives the simulator's time, the same for all nodes; `remember` is told every line of the trace.
+    pub fn new(clock: fn() -> Micros, trace: Trace, monitors: Vec<Monitor>, remember: fn(&str)) -> Recorder {
         let inner = Inner {
             history: History::default(),
             trace,
@@ -51,6 +52,7 @@ impl Recorder {
             inner: Arc::new(Mutex::new(inner)),
             clock,
             violated: watch::Sender::new(false),
+            remember,
         }
     }
 
@@ -64,7 +66,7 @@ impl Recorder {
         if inner.closed {
             return;
         }
-        inner.trace.add(one_line(event.to_string()), Weight::Event);
+        self.trace(&mut inner, event.to_string(), Weight::Event);
         if inner.violation.is_none() {
             let found = inner.monitors.iter_mut().find_map(|monitor| monitor.observe(&event));
             if found.is_some() {
@@ -82,8 +84,14 @@ impl Recorder {
         if !inner.closed {
             let mut line = String::with_capacity(DETAIL_BYTES);
             write!(line, "{at} {node} {kind} {text}").expect("a string takes everything");
-            inner.trace.add(one_line(line), Weight::Detail);
+            self.trace(&mut inner, line, Weight::Detail);
         }
+    }
+
+    fn trace(&self, inner: &mut Inner, line: String, weight: Weight) {
+        let line = one_line(line);
+        (self.remember)(&line);
+        inner.trace.add(line, weight);
     }
 
     pub fn next_op(&self) -> u64 {

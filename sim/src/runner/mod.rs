@@ -33,7 +33,7 @@ use understudy::runtime::simulated::{LinkSettings, NetworkSettings, SiteCounts, 
 use crate::check::{CheckUse, Violation};
 use crate::history::{FinalState, What};
 use crate::plan::{Link, Plan};
-use crate::process::Stopwatch;
+use crate::process::{Stopwatch, remember};
 use crate::record::Recorder;
 use crate::report::Report;
 use crate::trace::Trace;
@@ -79,7 +79,7 @@ pub fn run(plan: &Plan, trace: Trace) -> Result<Report, String> {
     let watch = Stopwatch::start();
     let names = NodeNames::default();
     let monitors = plan.always.iter().filter_map(CheckUse::monitor).collect();
-    let recorder = Recorder::new(virtual_time, trace, monitors);
+    let recorder = Recorder::new(virtual_time, trace, monitors, remember);
     observer::install(names.clone(), recorder.clone())?;
     observer::record_panics(names.clone(), recorder.clone());
     // The parser asks how much stack is left, which makes libc look for it by a call that the executor forbids; the

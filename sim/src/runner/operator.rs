@@ -53,7 +53,7 @@ async fn assume(stage: &Stage, label: &str, server: &str, role: Role, epoch: u64
     if role == Role::Primary && !stage.servers.has_databases(server) {
         stage
             .recorder
-            .detail("operator", "declined", &format!("{label}: {server} has nothing yet"));
+            .detail("operator", "declined", format_args!("{label}: {server} has nothing yet"));
         return;
     }
     stage.recorder.record(
@@ -69,7 +69,7 @@ async fn assume(stage: &Stage, label: &str, server: &str, role: Role, epoch: u64
     let answer = answer.unwrap_or_else(|failure| failure.to_string());
     stage
         .recorder
-        .detail("operator", "answered", &format!("{server}: {answer}"));
+        .detail("operator", "answered", format_args!("{server}: {answer}"));
 }
 
 /// The highest epoch that any server has said.

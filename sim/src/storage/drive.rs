@@ -100,7 +100,7 @@ impl Driver<'_> {
         self.disk = SimDisk::labelled(NODE, key);
         let recorder = self.recorder.clone();
         self.disk.observe(Box::new(move |word, path, number| {
-            recorder.detail(NODE, word, &format!("path={path} number={number}"));
+            recorder.detail(NODE, word, format_args!("path={path} number={number}"));
             if let Some(kind) = FaultKind::from_word(word) {
                 let (path, offset) = (path.to_owned(), number);
                 recorder.record(NODE, What::Storage(StorageEvent::Fault { kind, path, offset }));

@@ -15,7 +15,7 @@ fn spec(text: &str) -> StorageSpec {
 }
 
 async fn run(plan: &StoragePlan, seed: u64) -> (History, String) {
-    let recorder = Recorder::new(|| 0, Trace::new(None), Vec::new());
+    let recorder = Recorder::new(|| 0, Trace::new(None), Vec::new(), |_| {});
     drive(plan, seed, &recorder, || {}).await;
     let (history, trace, _) = recorder.finish(FinalState::default());
     (history, trace.hash())
