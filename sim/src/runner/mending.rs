@@ -111,7 +111,9 @@ pub async fn mend_all(stage: &Stage) {
             Ok(()) => "made whole".to_owned(),
             Err(error) => format!("not repaired: {error}"),
         };
-        stage.recorder.detail("operator", "mended", format_args!("{name}: {story}"));
+        stage
+            .recorder
+            .detail("operator", "mended", format_args!("{name}: {story}"));
         if outcome.is_err() {
             if member.role != Role::Standby {
                 let level = Level::Error;

@@ -51,9 +51,11 @@ async fn operate_now(stage: &Stage, label: &str, operation: &Operation) {
 async fn assume(stage: &Stage, label: &str, server: &str, role: Role, epoch: u64) {
     // Wrong as he may be, he sees who has never received anything; what the others have would be given up for nothing.
     if role == Role::Primary && !stage.servers.has_databases(server) {
-        stage
-            .recorder
-            .detail("operator", "declined", format_args!("{label}: {server} has nothing yet"));
+        stage.recorder.detail(
+            "operator",
+            "declined",
+            format_args!("{label}: {server} has nothing yet"),
+        );
         return;
     }
     stage.recorder.record(
