@@ -431,7 +431,12 @@ const MISTAKES: &[(&str, &str, usize, &str)] = &[
     ("liveness,", "catalog_matches,", 22, "judges the workload ddl"),
     ("liveness,", "store_goes_on,", 22, "judges `storage:`"),
     ("[unknown_outcome]", "[damage_was_named]", 23, "judges `storage:`"),
-    ("liveness,", "linearizable,", 22, "liveness, fsck, bounded, clean_logs"),
+    (
+        "liveness,",
+        "linearizable,",
+        22,
+        "liveness, fsck, damage_is_named, bounded, clean_logs",
+    ),
     ("[unknown_outcome]", "[luck]", 23, "unknown word \"luck\""),
 ];
 
@@ -505,8 +510,8 @@ fn a_fault_that_comes_when_all_is_quiet_is_refused() {
         let text = EXAMPLE.replace("quiet: all }\n", &format!("quiet: all }}\n{steps}"));
         Scenario::parse("scenarios/example.yaml", &text).map_err(|error| error.to_string())
     };
-    let late =
-        "all is quiet when this fault comes, so it would not happen; allowed then: sql, repair, quiet, or no action";
+    let late = "all is quiet when this fault comes, so it would not happen; allowed then: sql, repair, mend, quiet, or \
+         no action";
     for (steps, line) in [
         ("  - { after: end + 1s, kill: a }\n", 20),
         ("  - { after: end, power_off: [none, a] }\n", 20),
