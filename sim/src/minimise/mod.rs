@@ -84,11 +84,13 @@ impl Shrinker<'_> {
     fn attempt<K>(&mut self, candidates: Vec<(K, Plan)>) -> Result<Option<K>, String> {
         let (mut keys, mut plans) = (Vec::new(), Vec::new());
         let best = words(&self.best);
+        let too_late = |plan: &Plan| quiet::first_too_late(plan.steps.iter().map(PlannedStep::brief)).is_some();
+        let may_be_late = too_late(&self.best);
         for (key, plan) in candidates {
             let text = words(&plan);
-            // What cannot be read as a scenario is no smaller one.
-            let too_late = quiet::first_too_late(plan.steps.iter().map(PlannedStep::brief));
-            if text != best && too_late.is_none() && self.tried.insert(text) {
+            // A fault that has come to stand after quiet makes a scenario that is refused.
+            let readable = may_be_late || !too_late(&plan);
+            if text != best && readable && self.tried.insert(text) {
                 keys.push(key);
                 plans.push(plan);
             }

@@ -33,13 +33,18 @@ enum Begins<'a> {
     Above,
 }
 
-/// The place of the first fault that certainly comes when quiet was declared.
-pub fn first_too_late<'a>(steps: impl Iterator<Item = Brief<'a>> + Clone) -> Option<usize> {
-    let declared = steps.clone().filter_map(|step| match step.begins {
+/// When quiet is declared at the latest, if a step says so in its own time.
+pub fn declared<'a>(steps: impl Iterator<Item = Brief<'a>>) -> Option<Micros> {
+    let moments = steps.filter_map(|step| match step.begins {
         Begins::At { latest, .. } if step.is_quiet => Some(latest),
         _ => None,
     });
-    let declared = declared.min();
+    moments.min()
+}
+
+/// The place of the first fault that certainly comes when quiet was declared.
+pub fn first_too_late<'a>(steps: impl Iterator<Item = Brief<'a>> + Clone) -> Option<usize> {
+    let declared = declared(steps.clone());
     let mut late_marks = BTreeSet::new();
     let mut above = false;
     for (place, step) in steps.enumerate() {

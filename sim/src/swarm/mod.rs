@@ -131,10 +131,8 @@ impl SwarmSpec {
             self.strikes(kind, plan, &mut added);
         }
         // What would end a fault after quiet has ended it.
-        while let Some(place) = quiet::first_too_late(plan.steps.iter().chain(&added).map(PlannedStep::brief)) {
-            let own = plan.steps.len();
-            assert!(place >= own, "the scenario's own faults come in time");
-            added.remove(place - own);
+        if let Some(quiet) = quiet::declared(plan.steps.iter().map(PlannedStep::brief)) {
+            added.retain(|step| !matches!(step.trigger, Trigger::At(at) if at >= quiet && step.action.is_fault()));
         }
         if added.is_empty() {
             plan.swarm.push("no faults".to_owned());
@@ -239,10 +237,7 @@ fn lot(seed: u64, kind: &Kind) -> u32 {
 
 /// When the scenario declares quiet, if it says so in its own time; what comes later than quiet does not happen anyway.
 fn end_of(plan: &Plan) -> Micros {
-    let quiet = plan.steps.iter().find_map(|step| match (&step.trigger, &step.action) {
-        (Trigger::At(at), Action::Quiet) => Some(*at),
-        _ => None,
-    });
+    let quiet = quiet::declared(plan.steps.iter().map(PlannedStep::brief));
     quiet.unwrap_or_else(|| LAST_DEFAULT.min(plan.time_limit / 2))
 }
 

@@ -167,6 +167,18 @@ fn registers_stay_few() {
     assert_eq!(keys.into_iter().collect::<Vec<_>>(), [1, 2, 4, 8]);
 }
 
+/// If this fails, a seed by which the scenario's own fault comes too late has no swarm.
+#[test]
+fn faults_of_the_scenario_may_come_too_late() {
+    let text = FIELD.replace("steps:", "steps:\n  - { at: 1s..200s, kill: a }");
+    let scenario = Scenario::parse("field.yaml", &text).unwrap();
+    let late = (0..40).map(|seed| Plan::new(&scenario, seed)).filter(|plan| {
+        assert!(matches!(plan.steps[0].action, Action::Kill(_)));
+        quiet::first_too_late(plan.steps.iter().map(PlannedStep::brief)) == Some(0)
+    });
+    assert!(late.count() > 10);
+}
+
 #[test]
 fn faults_come_before_quiet_and_are_settled() {
     for plan in plans("full", 200) {
