@@ -231,7 +231,10 @@ impl ChunkStore {
 
     fn assemble(home: Disk, found: Recovered, options: &StoreOptions, tell_synced: TellSynced) -> ChunkStore {
         let root_end = found.roots.back().map_or(found.end, |root| root.end);
-        tell_synced.tell(root_end);
+        // A log without a root has no end of one; its chunks are cut at the next start, and nobody may miss them.
+        if !found.roots.is_empty() {
+            tell_synced.tell(root_end);
+        }
         let log = Log {
             active: found.segments.log.last().expect("a store has a segment").clone(),
             contents: found.contents,

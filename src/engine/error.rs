@@ -20,9 +20,13 @@ pub enum EngineError {
     #[error("\"{name}\" cannot be the name of a database: {detail}")]
     InvalidDatabaseName { name: String, detail: &'static str },
 
-    /// 58030: the database is listed, but its files cannot be used.
+    /// The database is listed, but its files cannot be used: XX001 when they are damaged, else 58030.
     #[error("database \"{name}\" is unavailable: {reason}")]
-    DatabaseUnavailable { name: String, reason: String },
+    DatabaseUnavailable {
+        name: String,
+        reason: String,
+        damaged: bool,
+    },
 
     /// 55006.
     #[error("database \"{name}\" is being accessed by other users ({sessions} sessions)")]
@@ -197,6 +201,16 @@ impl EngineError {
     /// Whether running the same transaction again, on a new snapshot, may succeed.
     pub fn is_conflict(&self) -> bool {
         matches!(self, EngineError::Conflict { .. } | EngineError::VersionConflict { .. })
+    }
+
+    /// Whether what is on the disk is not what was written.
+    pub(super) fn is_damage(&self) -> bool {
+        let chunk = |error: &ChunkError| matches!(error, ChunkError::Missing { .. } | ChunkError::Corrupt { .. });
+        match self {
+            EngineError::Store(error) | EngineError::Object(VersionError::Chunk(error)) => chunk(error),
+            EngineError::Object(_) | EngineError::DamagedFolder { .. } => true,
+            _ => false,
+        }
     }
 
     pub(super) fn io(op: &'static str, file: String) -> impl FnOnce(std::io::Error) -> EngineError {

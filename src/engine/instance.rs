@@ -97,11 +97,19 @@ pub(super) struct Inner {
     _lock: LockGuard,
 }
 
+/// Why a listed database cannot be used.
+#[derive(Debug, Clone)]
+pub(super) struct Unusable {
+    pub reason: String,
+    /// Its files are not what was written; else they are out of reach.
+    pub damaged: bool,
+}
+
 /// A listed database.
 #[derive(Clone)]
 pub(super) struct Entry {
     pub id: DatabaseId,
-    pub opened: Result<Database, String>,
+    pub opened: Result<Database, Unusable>,
 }
 
 impl Engine {
@@ -158,9 +166,10 @@ impl Engine {
         match databases.get(name).map(|entry| &entry.opened) {
             Some(Ok(database)) if database.has_root() => Ok(database.clone()),
             Some(Ok(_)) | None => Err(EngineError::NoSuchDatabase { name: name.to_owned() }),
-            Some(Err(reason)) => Err(EngineError::DatabaseUnavailable {
+            Some(Err(unusable)) => Err(EngineError::DatabaseUnavailable {
                 name: name.to_owned(),
-                reason: reason.clone(),
+                reason: unusable.reason.clone(),
+                damaged: unusable.damaged,
             }),
         }
     }
@@ -181,7 +190,9 @@ impl Engine {
             state: match &entry.opened {
                 Ok(database) if database.has_root() => DatabaseState::Available,
                 Ok(_) => DatabaseState::Awaited,
-                Err(reason) => DatabaseState::Unavailable { reason: reason.clone() },
+                Err(unusable) => DatabaseState::Unavailable {
+                    reason: unusable.reason.clone(),
+                },
             },
         });
         list.collect()
@@ -255,7 +266,7 @@ impl Engine {
     /// primary, which is nothing to worry about.
     pub fn log_unavailable(&self) {
         for (name, entry) in &*self.inner.databases.lock() {
-            if let Err(reason) = &entry.opened {
+            if let Err(Unusable { reason, .. }) = &entry.opened {
                 tracing::error!(database = name, reason, "database unavailable");
             }
         }
@@ -504,17 +515,25 @@ async fn open_database(
     shared: &Arc<Shared>,
     name: &str,
     id: DatabaseId,
-) -> Result<Result<Database, String>, EngineError> {
+) -> Result<Result<Database, Unusable>, EngineError> {
     let path = folder::database_folder(name, id);
     match folder::exists(disk, &path) {
         Ok(true) => {}
         Ok(false) => {
-            return Ok(Err(format!(
-                "its folder {} is missing: restore it from a backup",
-                disk.describe(&path)
-            )));
+            return Ok(Err(Unusable {
+                reason: format!(
+                    "its folder {} is missing: restore it from a backup",
+                    disk.describe(&path)
+                ),
+                damaged: false,
+            }));
         }
-        Err(error) => return Ok(Err(error.to_string())),
+        Err(error) => {
+            return Ok(Err(Unusable {
+                reason: error.to_string(),
+                damaged: false,
+            }));
+        }
     }
     let opened = async {
         let (store, recovery) = ChunkStore::open(disk, &path, &options.store).await?;
@@ -523,7 +542,10 @@ async fn open_database(
     };
     match opened.await {
         Err(error @ EngineError::Store(ChunkError::NewerFormat { .. })) => Err(error),
-        opened => Ok(opened.map_err(|error: EngineError| error.to_string())),
+        opened => Ok(opened.map_err(|error: EngineError| Unusable {
+            reason: error.to_string(),
+            damaged: error.is_damage(),
+        })),
     }
 }
 

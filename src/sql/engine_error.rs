@@ -15,7 +15,8 @@ impl From<EngineError> for SqlError {
             EngineError::NoSuchDatabase { .. } => plain(SqlErrorKind::UndefinedDatabase),
             EngineError::DuplicateDatabase { .. } => plain(SqlErrorKind::DuplicateDatabase),
             EngineError::InvalidDatabaseName { .. } => plain(SqlErrorKind::InvalidObjectDefinition),
-            EngineError::DatabaseUnavailable { .. } => plain(SqlErrorKind::Io),
+            EngineError::DatabaseUnavailable { damaged: true, .. } => plain(SqlErrorKind::Corrupt),
+            EngineError::DatabaseUnavailable { damaged: false, .. } => plain(SqlErrorKind::Io),
             EngineError::DatabaseInUse { name, sessions } => SqlError::new(
                 SqlErrorKind::ObjectInUse,
                 format!("database \"{name}\" is being accessed by other users"),

@@ -143,6 +143,10 @@ async fn strike(stage: &Stage, label: &str, fault: &Fault) {
         Fault::Duplicate { server, lasts } => {
             stage.faults.0.lock().duplicated.insert(server.clone());
             middlebox::put_before(stage, server);
+            // Whoever is connected connects again, through it.
+            for other in stage.plan.servers.iter().filter(|other| other.name != *server) {
+                world.drop_connections(&other.name, server, [true, true]);
+            }
             let server = server.clone();
             later(stage, lasts, move |stage| {
                 if stage.faults.0.lock().duplicated.remove(&server) {
@@ -244,6 +248,8 @@ pub fn quiet(stage: &Stage) {
         let mut state = stage.faults.0.lock();
         state.paused.clear();
         state.stalled.clear();
+        let jumping = stage.plan.servers.iter().filter(|server| server.clock_jump.is_some());
+        state.clocks.extend(jumping.map(|server| server.name.clone()));
         std::mem::take(&mut state.clocks)
     };
     for server in &stage.plan.servers {
@@ -366,6 +372,13 @@ fn swizzle(stage: &Stage, order: &[String], back: &[String], each: Micros) {
         let everybody: Vec<String> = servers.chain(clients).collect();
         let mut numbers = BTreeMap::new();
         for server in order {
+            // Healed by somebody else, or over.
+            let healed = numbers
+                .values()
+                .any(|number| !stage.faults.0.lock().cuts.contains_key(number));
+            if healed || stage.marks.is_reached(QUIET) {
+                return;
+            }
             let others: Vec<String> = everybody.iter().filter(|name| **name != server).cloned().collect();
             let sides = vec![vec![server.clone()], others];
             let number = cut(&stage, ways(&sides, &Direction::Both, <[String]>::to_vec), &None);

@@ -26,7 +26,7 @@ use crate::scenario::cluster::Role;
 /// How long a server may take to be repaired and started.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(100);
-/// Between a repair and the start of the server: the operator's hands.
+/// Between a repair and what comes next, another peer or the start of the server: the operator's hands.
 const NEXT_COMMAND: Duration = Duration::from_secs(1);
 
 /// What is to be done to folders before their servers start, and what came of it.
@@ -138,33 +138,34 @@ pub async fn mend_all(stage: &Stage) {
 }
 
 async fn repair_folder(config: &Config, disk: &Disk, peers: &[String]) -> Result<(), String> {
-    let checked = check_folder(disk, &mut |_, _, _| {}).map_err(|error| error.to_string())?;
-    for store in checked.stores.iter().filter(|store| !store.is_sound()) {
-        let mut told = Vec::new();
-        for peer in peers {
-            match repair_from(config, disk, store, peer).await {
-                Ok(()) => {
-                    told.clear();
-                    break;
-                }
-                Err(error) => told.push(format!("{peer}: {error}")),
-            }
+    let mut told = Vec::new();
+    for peer in peers {
+        let checked = check_folder(disk, &mut |_, _, _| {}).map_err(|error| error.to_string())?;
+        if let Some(problem) = checked.problems.first() {
+            return Err(format!("{}: {}", problem.place, problem.detail));
         }
-        if !told.is_empty() {
-            return Err(told.join("; "));
+        if checked.is_sound() {
+            return Ok(());
         }
+        let damaged = checked.stores.iter().filter(|store| !store.is_sound());
+        if let Err(error) = repair_from(config, disk, damaged, peer).await {
+            told.push(format!("{peer}: {error}"));
+        }
+        runtime::sleep(NEXT_COMMAND).await;
     }
-    // Holds the locks of the folder.
-    drop(checked);
     let checked = check_folder(disk, &mut |_, _, _| {}).map_err(|error| error.to_string())?;
-    match checked.problems.first() {
-        Some(problem) => Err(format!("{}: {}", problem.place, problem.detail)),
-        None if checked.is_sound() => Ok(()),
-        None => Err("a store is damaged after its repair".to_owned()),
+    match checked.is_sound() {
+        true => Ok(()),
+        false => Err(told.join("; ")),
     }
 }
 
-async fn repair_from(config: &Config, disk: &Disk, store: &CheckedStore, peer: &str) -> Result<(), String> {
+async fn repair_from(
+    config: &Config,
+    disk: &Disk,
+    damaged: impl Iterator<Item = &CheckedStore>,
+    peer: &str,
+) -> Result<(), String> {
     let Some(cluster) = &config.cluster else {
         return Err("there are no peers".to_owned());
     };
@@ -172,12 +173,23 @@ async fn repair_from(config: &Config, disk: &Disk, store: &CheckedStore, peer: &
     let mut peer = RepairPeer::open(cluster, disk, &url)
         .await
         .map_err(|error| error.to_string())?;
-    let fetched = fetch_missing(disk, store, &mut peer, &mut |_| {})
-        .await
-        .map_err(|error| error.to_string())?;
-    if !fetched.absent.is_empty() {
-        return Err(format!("does not have {} chunks", fetched.absent.len()));
+    let mut told = Vec::new();
+    for store in damaged {
+        let repaired = async {
+            let fetched = fetch_missing(disk, store, &mut peer, &mut |_| {}).await;
+            let fetched = fetched.map_err(|error| error.to_string())?;
+            if !fetched.absent.is_empty() {
+                return Err(format!("it does not have {} chunks", fetched.absent.len()));
+            }
+            let kept = repair_store(disk, store, &[&fetched], &mut |_| {}).await;
+            kept.map(drop).map_err(|error| error.to_string())
+        };
+        if let Err(error) = repaired.await {
+            told.push(format!("{}: {error}", store.path));
+        }
     }
-    let kept = repair_store(disk, store, &[&fetched], &mut |_| {}).await;
-    kept.map(drop).map_err(|error| error.to_string())
+    match told.is_empty() {
+        true => Ok(()),
+        false => Err(told.join("; ")),
+    }
 }

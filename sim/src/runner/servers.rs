@@ -159,8 +159,11 @@ pub fn create(stage: &Stage, server: &PlannedServer) {
     if let Some((every, by)) = server.clock_jump {
         let (stage, name) = (stage.clone(), server.name.clone());
         drop(runtime::spawn("clock jumps", async move {
-            while !stage.marks.is_reached(super::faults::QUIET) {
+            loop {
                 runtime::sleep(Duration::from_micros(every)).await;
+                if stage.marks.is_reached(super::faults::QUIET) {
+                    return;
+                }
                 stage.world.jump_clock(&name, by);
             }
         }));

@@ -85,6 +85,30 @@ pub const KINDS: &[Kind] = &[
         },
     },
     Kind {
+        name: "bridge",
+        about: "some servers reach all others, who fall into two halves or reach their two neighbours alone",
+        gentle: false,
+        strike: |strike| {
+            let mut others = strike.servers();
+            if others.len() < 3 {
+                return;
+            }
+            let lasts = Some(strike.lasts());
+            if others.len() > 3 && strike.rng.random_bool(0.3) {
+                strike.now(Action::Fault(Fault::Ring { lasts }));
+                return;
+            }
+            others.shuffle(strike.rng);
+            others.pop();
+            let second = others.split_off(strike.rng.random_range(1..others.len()));
+            strike.now(Action::Partition {
+                sides: vec![others, second],
+                direction: Direction::Both,
+                lasts,
+            });
+        },
+    },
+    Kind {
         name: "swizzle",
         about: "servers are cut off one after the other and come back in another order",
         gentle: false,
@@ -120,20 +144,25 @@ pub const KINDS: &[Kind] = &[
     },
     Kind {
         name: "slow",
-        about: "links get far, lossy or narrow",
+        about: "links get far, uneven, lossy or narrow, one way or both",
         gentle: true,
         strike: |strike| {
             let Some(sides) = strike.sides() else { return };
             let mut change = LinkChange::default();
-            match strike.rng.random_range(0..3) {
+            match strike.rng.random_range(0..4) {
                 0 => change.latency = Some(Draw::One(log_uniform(strike.rng, 10_000, 1_000_000))),
                 1 => change.loss_ppm = Some(Draw::One(strike.rng.random_range(10_000..=300_000))),
+                2 => change.jitter = Some(Draw::One(log_uniform(strike.rng, 10_000, 1_000_000))),
                 _ => change.bandwidth = Some(Draw::One(log_uniform(strike.rng, 2_000, 200_000))),
             }
+            let direction = match strike.direction(&sides) {
+                Direction::Flapping => Direction::Both,
+                direction => direction,
+            };
             let lasts = Some(strike.lasts());
             strike.now(Action::Fault(Fault::Slow {
                 sides,
-                direction: Direction::Both,
+                direction,
                 change,
                 lasts,
             }));

@@ -122,6 +122,20 @@ pub fn knobs(plan: &mut Plan) {
     }
 }
 
+/// In half of the seeds what is sent takes longer now and then, so that a later connection overtakes an earlier one.
+pub fn uneven_links(plan: &mut Plan) {
+    const UNEVEN: (Micros, Micros) = (1_000, 100_000);
+    let mut rng = draw::stream(plan.seed, "swarm/uneven");
+    if !rng.random_bool(0.5) {
+        return;
+    }
+    let jitter = log_uniform(&mut rng, UNEVEN.0, UNEVEN.1);
+    for link in plan.links.values_mut().chain([&mut plan.client_link]) {
+        link.jitter = link.jitter.max(jitter);
+    }
+    plan.swarm.push("uneven links".to_owned());
+}
+
 /// In a quarter of the seeds the servers are far apart, and not equally so in both directions.
 pub fn links(plan: &mut Plan) {
     const FAR: (Micros, Micros) = (10_000, 150_000);

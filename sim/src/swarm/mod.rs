@@ -125,6 +125,7 @@ impl SwarmSpec {
         load::knobs(plan);
         if self.level == Level::Full {
             load::links(plan);
+            load::uneven_links(plan);
         }
         let mut added = Vec::new();
         for kind in self.armed(plan.seed) {

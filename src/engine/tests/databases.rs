@@ -212,7 +212,12 @@ async fn a_damaged_database_does_not_stop_the_others() {
         matches!(&listing[1].state, DatabaseState::Unavailable { .. }),
         "{listing:?}"
     );
-    let Err(EngineError::DatabaseUnavailable { name, reason }) = engine.database("shop") else {
+    let Err(EngineError::DatabaseUnavailable {
+        name,
+        reason,
+        damaged: true,
+    }) = engine.database("shop")
+    else {
         panic!("it is damaged")
     };
     assert_eq!(name, "shop");

@@ -1,5 +1,6 @@
 //! What befalls links, connections and addresses beside cuts: clogs, drops that one end does not notice, moves.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::connection::EndState;
-use super::{ConnectionId, HostId, Network};
+use super::{ConnectionId, Event, HostId, Network};
 
 impl Network {
     /// Nothing leaves this way before `until`. Nothing is lost by it: it comes late, and all at once.
@@ -18,9 +19,30 @@ impl Network {
         });
     }
 
+    /// Links are no longer clogged or jammed: what waited before them leaves now.
     pub fn unclog_all(&mut self) {
-        for link in self.links.values_mut() {
-            link.unclog();
+        let now = self.now;
+        let links = self.links.iter_mut();
+        let free: BTreeMap<(HostId, HostId), Duration> = links
+            .filter_map(|(way, link)| Some((*way, link.unclog(now)?)))
+            .collect();
+        let mut sooner = Vec::new();
+        for (id, connection) in &mut self.connections {
+            for side in [0, 1] {
+                let way = (connection.ends[side].host, connection.ends[1 - side].host);
+                let Some(latency) = free.get(&way) else { continue };
+                let (at, way) = (now + *latency, &mut connection.ways[side]);
+                for (arrival, _) in &mut way.flight {
+                    *arrival = at.min(*arrival);
+                }
+                way.last_arrival = at.min(way.last_arrival);
+                if !way.flight.is_empty() {
+                    sooner.push((at, *id, side));
+                }
+            }
+        }
+        for (at, id, side) in sooner {
+            self.plan(at, Event::Arrive(id, side));
         }
     }
 

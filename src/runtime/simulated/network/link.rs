@@ -99,9 +99,12 @@ impl Link {
         self.clogged_until = self.clogged_until.max(until);
     }
 
-    /// What is sent from now on leaves at once; what waits keeps its time.
-    pub fn unclog(&mut self) {
+    /// What is sent from now on leaves at once. Gives within what time what waits arrives, if anything does.
+    pub fn unclog(&mut self, now: Duration) -> Option<Duration> {
+        let waits = self.clogged_until > now || self.busy_until > now;
         self.clogged_until = Duration::ZERO;
+        self.busy_until = self.busy_until.min(now);
+        waits.then(|| *self.settings.latency.end())
     }
 
     /// Where a piece is cut in two, now and then, and how much later its rest follows.

@@ -353,6 +353,12 @@ impl Network {
         let listeners = std::mem::take(&mut self.host_mut(id).listeners);
         for listening in listeners.into_values() {
             self.effects.wake.extend(listening.waiting);
+            // Nobody will ever take them.
+            if how != Ending::PowerOff {
+                for connection in listening.ready {
+                    self.forget(connection, 1, true);
+                }
+            }
         }
         let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
         for connection in ids {

@@ -46,6 +46,23 @@ fn a_clog_holds_connects_and_can_be_lifted() {
 }
 
 #[test]
+fn what_waits_in_a_clog_comes_when_it_is_lifted() {
+    between(1, |world| async move {
+        let (mut a, mut b) = pair(&world).await;
+        world.clog("a", "b", MINUTE);
+        a.write_all(b"early").await.unwrap();
+        sleep(SECOND).await;
+        let start = now();
+        world.unclog_all();
+        a.write_all(b"later").await.unwrap();
+        assert_eq!(read(&mut b, 10).await.unwrap(), b"earlylater");
+        assert!(start.elapsed() < millis(100), "{:?}", start.elapsed());
+        // What was due at the end of the clog has come already, once.
+        assert!(timeout(2 * MINUTE, read(&mut b, 1)).await.is_err());
+    });
+}
+
+#[test]
 fn who_is_told_of_a_dropped_connection() {
     for noticed in [[true, true], [true, false], [false, true], [false, false]] {
         between(1, |world| async move {

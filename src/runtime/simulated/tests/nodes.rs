@@ -70,6 +70,25 @@ fn death_of_a_peer() {
 }
 
 #[test]
+fn a_kill_resets_what_nobody_has_accepted() {
+    between(1, |world| async move {
+        let listener = world.spawn_on("b", TcpListener::bind("b:1")).await.unwrap().unwrap();
+        let _held = world.spawn_on("b", async move {
+            let _listener = listener;
+            pending::<()>().await;
+        });
+        let mut a = world.spawn_on("a", TcpStream::connect("b:1")).await.unwrap().unwrap();
+        sleep(SECOND).await;
+        world.kill("b");
+        let error = timeout(SECOND, a.read(&mut [0]))
+            .await
+            .expect("the kernel of a process that died says so")
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    });
+}
+
+#[test]
 fn a_machine_that_is_back_answers_old_connections_with_a_reset() {
     between(1, |world| async move {
         let (mut a, b) = pair(&world).await;
