@@ -185,6 +185,29 @@ impl SimDisk {
         state.names.bytes()
     }
 
+    /// Of every file's name, and of all bytes that a reader would get.
+    pub fn digest(&self) -> String {
+        let files = self.0.state.lock().names.files();
+        let mut hasher = blake3::Hasher::new();
+        let mut piece = vec![0; 64 << 10];
+        for (path, file) in files {
+            let file = file.lock();
+            for number in [path.len() as u64, file.len()] {
+                hasher.update(&number.to_le_bytes());
+            }
+            hasher.update(path.as_bytes());
+            let mut offset = 0;
+            // What cannot be read is as good as not there.
+            while let Ok(bytes) = file.read_at(&mut piece, offset)
+                && bytes > 0
+            {
+                hasher.update(&piece[..bytes]);
+                offset += bytes as u64;
+            }
+        }
+        hasher.finalize().to_hex()[..32].to_owned()
+    }
+
     /// Everything that went wrong so far by fault, oldest first. Losses of power and kills are not among it.
     pub fn injected(&self) -> Vec<Fault> {
         let state = self.0.state.lock();

@@ -153,3 +153,26 @@ fn a_file_within_a_directory_that_was_never_synced_goes_with_it() {
     sim.power_off();
     assert!(sim.disk().exists("d/e/f").unwrap());
 }
+
+#[test]
+fn a_digest_is_of_names_and_bytes() {
+    let digest = |name: &str, bytes: &[u8], flip: bool| {
+        let sim = SimDisk::new(1);
+        let file = sim.disk().open(name, OpenMode::Create).unwrap();
+        file.write_all_at(bytes, 0).unwrap();
+        if flip {
+            sim.flip_bit(name, 3, 0).unwrap();
+        }
+        sim.digest()
+    };
+    let one = digest("f", b"bytes", false);
+    assert_eq!(one, digest("f", b"bytes", false));
+    for other in [
+        digest("g", b"bytes", false),
+        digest("f", b"byte", false),
+        digest("f", b"bytes", true),
+        SimDisk::new(1).digest(),
+    ] {
+        assert_ne!(one, other);
+    }
+}
