@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Arg, ArgKind, Check, Judge, Needs, Section, Watch, role_of};
-use crate::history::{Event, WIPED, What};
+use crate::history::{Event, Origin, WIPED, What};
 use crate::scenario::cluster::Role;
 
 pub const ONE_WRITABLE_PRIMARY_PER_EPOCH: Check = Check {
@@ -171,5 +171,53 @@ impl Watch for RoleSurvives {
                 role.word()
             )
         })
+    }
+}
+
+pub const PRIMARIES_FOLLOW_NOBODY: Check = Check {
+    name: "primaries_follow_nobody",
+    about: "A server that has said it is primary takes no root from another until it says another role.",
+    needs: Needs::Servers,
+    section: Section::Promise,
+    arg: ArgKind::None,
+    arg_optional: false,
+    judge: Judge::Running(|_| Box::new(FollowsNobody::default())),
+};
+
+#[derive(Default)]
+struct FollowsNobody {
+    roles: Roles,
+}
+
+impl Watch for FollowsNobody {
+    fn observe(&mut self, event: &Event) -> Option<String> {
+        self.roles.observe(event);
+        let What::Root(root) = &event.what else { return None };
+        let taken = root.origin == Origin::Received && self.roles.is_primary(&event.node);
+        taken.then(|| {
+            format!(
+                "{} took root {} of {} in epoch {} while primary",
+                event.node, root.sequence, root.database, root.epoch
+            )
+        })
+    }
+}
+
+/// What each server said last that it is. Of one that was started or is down nothing is known until it says so again.
+#[derive(Default)]
+pub(super) struct Roles(BTreeMap<String, Role>);
+
+impl Roles {
+    pub fn observe(&mut self, event: &Event) {
+        if let What::Start | What::Down { .. } = &event.what {
+            self.0.remove(&event.node);
+        }
+        if let Some((role, _)) = role_in(event) {
+            self.0.insert(event.node.clone(), role);
+        }
+    }
+
+    pub fn is_primary(&self, server: &str) -> bool {
+        self.0.get(server) == Some(&Role::Primary)
     }
 }

@@ -1,7 +1,8 @@
 //! Who certainly holds which acknowledged write: what a forced failover may not lose.
 //!
 //! A server holds what it acknowledged to a client, and what it acknowledged to a primary that held it. It no longer
-//! has to hold what the primary does not hold whose root it receives: that history replaced its own.
+//! has to hold what the primary does not hold whose root it receives: that history replaced its own. A primary follows
+//! nobody, so a root that one received takes nothing off it.
 //!
 //! A server that lost its disk owes nothing. Nor does one whose disk was damaged, until it was mended: a write that never
 //! reached the medium may be the newest, and then nothing is missed.
@@ -10,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::cluster::Roles;
 use super::writes::WORKLOAD_DATABASE;
 use crate::history::{Acknowledged, History, Origin, Outcome, Root, WIPED, What};
 
@@ -32,7 +34,9 @@ pub fn owed(history: &History, server: &str) -> Vec<u64> {
     // Root -> who committed it last, and which of its roots that was.
     let mut committer: BTreeMap<String, (String, usize)> = BTreeMap::new();
     let mut asked: BTreeMap<u64, String> = BTreeMap::new();
+    let mut roles = Roles::default();
     for event in &history.events {
+        roles.observe(event);
         match &event.what {
             What::Invoke(invoke) => {
                 asked.insert(invoke.op, invoke.server.clone());
@@ -47,7 +51,10 @@ pub fn owed(history: &History, server: &str) -> Vec<u64> {
                 server.hold(*op);
             }
             What::Root(root) if root.database == WORKLOAD_DATABASE => {
-                if root.origin == Origin::Received {
+                if root.origin != Origin::Received {
+                    let index = servers.get(&event.node).map_or(0, |server| server.roots) + 1;
+                    committer.insert(root.root.clone(), (event.node.clone(), index));
+                } else if !roles.is_primary(&event.node) {
                     // What the primary had acknowledged by then is in that root; a root that comes again, after the
                     // operator has made somebody primary who had no more, has no more either.
                     let theirs = committer.get(&root.root).and_then(|(name, index)| {
@@ -58,9 +65,6 @@ pub fn owed(history: &History, server: &str) -> Vec<u64> {
                     let ours = servers.entry(event.node.clone()).or_default();
                     ours.holds
                         .retain(|op, _| theirs.as_ref().is_some_and(|theirs| theirs.contains(op)));
-                } else {
-                    let index = servers.get(&event.node).map_or(0, |server| server.roots) + 1;
-                    committer.insert(root.root.clone(), (event.node.clone(), index));
                 }
                 servers.entry(event.node.clone()).or_default().appended(root);
             }

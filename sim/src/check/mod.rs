@@ -121,6 +121,7 @@ pub const CHECKS: &[Check] = &[
     cluster::EPOCH_MONOTONE,
     cluster::NO_ACKNOWLEDGED_WRITE_IN_ROLE,
     cluster::ROLE_SURVIVES_RESTART,
+    cluster::PRIMARIES_FOLLOW_NOBODY,
     lineage::STANDBY_IS_PREFIX,
     lineage::LOSSLESS_FAILOVER,
     writes::DURABILITY,

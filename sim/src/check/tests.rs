@@ -1,6 +1,7 @@
 //! Every check fails on a history that breaks its promise, and passes on one that keeps it.
 
 mod keys;
+mod roles;
 mod storage;
 
 use super::*;

@@ -417,8 +417,16 @@ fn who_has_gone_its_own_way_may_be_led_back() {
             .root("a", true, 1, "r1", "r2");
         story.root("b", false, 1, "", "r1").root("b", false, 1, "r1", "r2")
     };
-    let own = story().root("b", true, 2, "r2", "b3").root("b", false, 1, "b3", "r1");
-    holds(&lineage::STANDBY_IS_PREFIX, Arg::None, &own);
+    // It gives its own way up when it becomes a standby, and not before.
+    let own = || {
+        let promoted = story().role("b", Role::Primary, 2);
+        promoted.root("b", true, 2, "r2", "b3")
+    };
+    let given_up = own().role("b", Role::Standby, 3).root("b", false, 1, "b3", "r1");
+    holds(&lineage::STANDBY_IS_PREFIX, Arg::None, &given_up);
+    holds(&cluster::PRIMARIES_FOLLOW_NOBODY, Arg::None, &given_up);
+    let primary = own().root("b", false, 1, "b3", "r1");
+    breaks(&cluster::PRIMARIES_FOLLOW_NOBODY, Arg::None, &primary, "while primary");
     // Or to what another held that was made primary.
     let led = story()
         .root("c", false, 1, "", "r1")
