@@ -72,6 +72,13 @@ pub enum What {
     StepDone {
         step: String,
     },
+    /// The operator tells a server to take a role. A rescue is what he does when a cluster does not settle by itself.
+    Ordered {
+        server: String,
+        role: Role,
+        epoch: u64,
+        rescue: bool,
+    },
     /// A line of a server's log at warn or above, and every line a check asks for by message.
     Log {
         level: Level,
@@ -334,6 +341,7 @@ impl What {
             What::Mended => "mended",
             What::StepBegins { .. } => "step",
             What::StepDone { .. } => "done",
+            What::Ordered { .. } => "ordered",
             What::Log { .. } => "log",
             What::Panic { .. } => "panic",
             What::Quiet => "quiet",
@@ -399,6 +407,15 @@ impl fmt::Display for Event {
             What::Ready { role: None } => Ok(()),
             What::Down { how } => write!(f, " {how}"),
             What::StepBegins { step } | What::StepDone { step } => write!(f, " {step}"),
+            What::Ordered {
+                server,
+                role,
+                epoch,
+                rescue,
+            } => {
+                let why = if *rescue { ", as a rescue" } else { "" };
+                write!(f, " {server}: assume {} at {epoch}{why}", role.word())
+            }
             What::Log { level, message, fields } => write!(f, " {} {message} {fields}", level.word()),
             What::Panic { message } => write!(f, " {message}"),
             What::Sometimes { fact } => write!(f, " {fact}"),

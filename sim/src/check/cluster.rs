@@ -8,7 +8,7 @@ use crate::scenario::cluster::Role;
 
 pub const ONE_WRITABLE_PRIMARY_PER_EPOCH: Check = Check {
     name: "one_writable_primary_per_epoch",
-    about: "In each epoch at most one server publishes commits of its own.",
+    about: "In each epoch at most one server publishes commits of its own, unless the operator ordered two to be primary in it.",
     needs: Needs::Servers,
     section: Section::Promise,
     arg: ArgKind::None,
@@ -17,7 +17,8 @@ pub const ONE_WRITABLE_PRIMARY_PER_EPOCH: Check = Check {
 };
 
 #[derive(Default)]
-pub(super) struct OneWriter {
+struct OneWriter {
+    orders: Orders,
     writers: BTreeMap<u64, String>,
     /// Servers that were started and have not said their role: they serve nobody, and what they commit is the content
     /// every new server starts with.
@@ -26,13 +27,14 @@ pub(super) struct OneWriter {
 
 impl Watch for OneWriter {
     fn observe(&mut self, event: &Event) -> Option<String> {
+        self.orders.observe(event);
         match &event.what {
             What::Start => drop(self.booting.insert(event.node.clone())),
             What::Role { .. } | What::Ready { .. } => drop(self.booting.remove(&event.node)),
             _ => {}
         }
         let What::Root(root) = &event.what else { return None };
-        if !root.is_own() || self.booting.contains(&event.node) {
+        if !root.is_own() || self.booting.contains(&event.node) || self.orders.contest(root.epoch) {
             return None;
         }
         let writer = self.writers.entry(root.epoch).or_insert_with(|| event.node.clone());
@@ -42,6 +44,29 @@ impl Watch for OneWriter {
                 event.node, root.sequence, root.database, root.epoch
             )
         })
+    }
+}
+
+/// Whom the operator has ordered to be primary. Who orders two to be it at one epoch has two.
+#[derive(Default)]
+pub(super) struct Orders(BTreeMap<u64, BTreeSet<String>>);
+
+impl Orders {
+    pub fn observe(&mut self, event: &Event) {
+        if let What::Ordered {
+            server,
+            role: Role::Primary,
+            epoch,
+            ..
+        } = &event.what
+        {
+            self.0.entry(*epoch).or_default().insert(server.clone());
+        }
+    }
+
+    /// Whether more than one server may be primary at that epoch.
+    pub fn contest(&self, epoch: u64) -> bool {
+        self.0.get(&epoch).is_some_and(|servers| servers.len() > 1)
     }
 }
 
@@ -61,12 +86,12 @@ struct EpochMonotone {
 }
 
 /// A server that lost its disk remembers nothing.
-fn is_wiped(event: &Event) -> bool {
+pub(super) fn is_wiped(event: &Event) -> bool {
     matches!(&event.what, What::Down { how } if how == WIPED)
 }
 
 /// The role an event reports.
-fn role_in(event: &Event) -> Option<(Role, u64)> {
+pub(super) fn role_in(event: &Event) -> Option<(Role, u64)> {
     match &event.what {
         What::Role { role, epoch } => Some((*role, *epoch)),
         What::Ready { role } => *role,

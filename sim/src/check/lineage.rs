@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::cluster::OneWriter;
+use super::cluster::{Orders, is_wiped, role_in};
 use super::{ArgKind, Check, Judge, Needs, Section, Watch};
 use crate::history::{Acknowledged, Event, Origin, WIPED, What};
 use crate::scenario::cluster::Role;
@@ -28,9 +28,7 @@ struct Prefix {
     position: BTreeMap<(String, String), (u64, usize)>,
     /// The same, of what it acknowledged: a power cut may take the rest.
     acknowledged: BTreeMap<(String, String), (u64, usize)>,
-    one_writer: OneWriter,
-    /// Epochs in which more than one server committed: there is no order to keep to, and another check says so.
-    contested: BTreeSet<u64>,
+    contested: Contested,
     highest: u64,
     /// (server, database) -> its newest root.
     held: BTreeMap<(String, String), String>,
@@ -39,6 +37,35 @@ struct Prefix {
     /// (database, root): what a server held when it became primary at an epoch of its own. All others may be led back to
     /// it: what they had beyond is displaced.
     bases: BTreeSet<(String, String)>,
+}
+
+/// Epochs in which two servers are primary because somebody wants it so: the operator by his orders, or whoever wrote
+/// their configuration. There is no order of roots to keep to.
+#[derive(Default)]
+struct Contested {
+    orders: Orders,
+    /// Servers that have said a role since their disk was empty: what they say now is not from the configuration.
+    known: BTreeSet<String>,
+    /// Epoch -> who was configured as its primary.
+    configured: BTreeMap<u64, BTreeSet<String>>,
+}
+
+impl Contested {
+    fn observe(&mut self, event: &Event) {
+        self.orders.observe(event);
+        if is_wiped(event) {
+            self.known.remove(&event.node);
+        }
+        let Some((role, epoch)) = role_in(event) else { return };
+        if self.known.insert(event.node.clone()) && role == Role::Primary {
+            self.configured.entry(epoch).or_default().insert(event.node.clone());
+        }
+    }
+
+    fn contains(&self, epoch: u64) -> bool {
+        let configured = self.configured.get(&epoch);
+        self.orders.contest(epoch) || configured.is_some_and(|servers| servers.len() > 1)
+    }
 }
 
 impl Prefix {
@@ -79,7 +106,7 @@ impl Prefix {
 
 impl Watch for Prefix {
     fn observe(&mut self, event: &Event) -> Option<String> {
-        let second_writer = self.one_writer.observe(event).is_some();
+        self.contested.observe(event);
         let root = match &event.what {
             What::Root(root) => root,
             What::Acknowledged(acknowledged) => {
@@ -104,9 +131,6 @@ impl Watch for Prefix {
             }
             _ => return None,
         };
-        if second_writer {
-            self.contested.insert(root.epoch);
-        }
         let key = (root.database.clone(), root.epoch);
         if root.origin != Origin::Received {
             self.committed.entry(key).or_default().push(root.root.clone());
@@ -143,7 +167,7 @@ impl Watch for Prefix {
                 event.node, root.database, root.epoch
             ));
         }
-        if self.contested.contains(&root.epoch) {
+        if self.contested.contains(root.epoch) {
             return None;
         }
         let from = if root.epoch == epoch { have } else { 0 };

@@ -48,7 +48,12 @@ async fn operate_now(stage: &Stage, label: &str, operation: &Operation) {
     }
 }
 
+/// Tells a server its role because the plan says so.
 async fn assume(stage: &Stage, label: &str, server: &str, role: Role, epoch: u64) {
+    order(stage, label, server, role, epoch, false).await;
+}
+
+async fn order(stage: &Stage, label: &str, server: &str, role: Role, epoch: u64, rescue: bool) {
     // Wrong as he may be, he sees who has never received anything; what the others have would be given up for nothing.
     if role == Role::Primary && !stage.servers.has_databases(server) {
         stage.recorder.detail(
@@ -60,8 +65,11 @@ async fn assume(stage: &Stage, label: &str, server: &str, role: Role, epoch: u64
     }
     stage.recorder.record(
         "operator",
-        What::StepBegins {
-            step: format!("{label}: {server}: assume {} at {epoch}", role.word()),
+        What::Ordered {
+            server: server.to_owned(),
+            role,
+            epoch,
+            rescue,
         },
     );
     let answer = match stage.directory.open_patiently(server, "operator").await {
@@ -116,7 +124,7 @@ pub async fn repair(stage: &Stage, label: &str) {
                 _ => Some(one),
             });
             if let Some((_, _, name)) = best {
-                assume(stage, label, name, Role::Primary, highest_epoch(stage) + 1).await;
+                order(stage, label, name, Role::Primary, highest_epoch(stage) + 1, true).await;
             }
         }
     };

@@ -68,7 +68,7 @@ impl<'a> Line<'a> {
     /// What a reader can switch on and off.
     pub fn group(&self) -> Group {
         match self.kind {
-            "step" | "done" | "quiet" => Group::Steps,
+            "step" | "done" | "ordered" | "quiet" => Group::Steps,
             "role" | "ready" | "start" | "restart" | "down" | "kill" | "power off" | "pause" | "resume" | "clock"
             | "stop requested" | "opened" | "not opened" | "ended" | "replaced" | "calm" => Group::Life,
             "root" | "acknowledged" => Group::Roots,

@@ -441,18 +441,3 @@ fn who_has_gone_its_own_way_may_be_led_back() {
     let follower = story().root("b", false, 1, "r2", "r1");
     breaks(&lineage::STANDBY_IS_PREFIX, Arg::None, &follower, "went back");
 }
-
-#[test]
-fn an_epoch_of_two_primaries_has_no_order_to_keep_to() {
-    let both = Story::default()
-        .root("a", true, 1, "", "a1")
-        .root("b", true, 1, "", "b1");
-    let both = both.root("a", true, 1, "a1", "a2");
-    let both = both.root("c", false, 1, "", "a2").root("c", false, 1, "a2", "a1");
-    holds(&lineage::STANDBY_IS_PREFIX, Arg::None, &both);
-    let alone = Story::default()
-        .root("a", true, 1, "", "a1")
-        .root("a", true, 1, "a1", "a2");
-    let alone = alone.root("c", false, 1, "", "a2").root("c", false, 1, "a2", "a1");
-    breaks(&lineage::STANDBY_IS_PREFIX, Arg::None, &alone, "went back");
-}

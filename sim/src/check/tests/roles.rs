@@ -48,3 +48,85 @@ fn a_primary_owes_what_it_acknowledged_whatever_it_receives() {
     breaks(&writes::DURABILITY, replicated(), &story(Role::Primary), "value 7");
     holds(&writes::DURABILITY, replicated(), &story(Role::Standby));
 }
+
+fn ordered(server: &str, role: Role, epoch: u64, rescue: bool) -> What {
+    What::Ordered {
+        server: server.into(),
+        role,
+        epoch,
+        rescue,
+    }
+}
+
+/// Two orders to be primary at an epoch, of which the second is as told.
+fn orders(server: &str, role: Role, epoch: u64) -> Story {
+    let first = Story::default().event("operator", ordered("a", Role::Primary, 2, false));
+    first.event("operator", ordered(server, role, epoch, false))
+}
+
+#[test]
+fn two_may_write_in_an_epoch_if_both_were_ordered_to_be_primary_in_it() {
+    let check = &cluster::ONE_WRITABLE_PRIMARY_PER_EPOCH;
+    let both = |story: Story| story.root("a", true, 2, "", "a1").root("b", true, 2, "", "b1");
+    let broken = "b committed root 1 of postgres in epoch 2, in which a commits";
+    holds(check, Arg::None, &both(orders("b", Role::Primary, 2)));
+    for story in [
+        Story::default(),
+        orders("a", Role::Primary, 2),
+        orders("b", Role::Standby, 2),
+        orders("b", Role::Primary, 3),
+    ] {
+        breaks(check, Arg::None, &both(story), broken);
+    }
+    // Nor does it help to order it afterwards.
+    let late = both(Story::default().event("operator", ordered("a", Role::Primary, 2, false)));
+    let late = late.event("operator", ordered("b", Role::Primary, 2, true));
+    breaks(check, Arg::None, &late, broken);
+}
+
+#[test]
+fn an_epoch_that_was_given_to_two_has_no_order_to_keep_to() {
+    let check = &lineage::STANDBY_IS_PREFIX;
+    let both = |story: Story| {
+        let story = story.root("a", true, 2, "", "a1").root("b", true, 2, "", "b1");
+        let story = story.root("a", true, 2, "a1", "a2");
+        story.root("c", false, 2, "", "a2").root("c", false, 2, "a2", "a1")
+    };
+    holds(check, Arg::None, &both(orders("b", Role::Primary, 2)));
+    breaks(check, Arg::None, &both(orders("b", Role::Primary, 3)), "went back");
+    // Two that write by themselves excuse nothing.
+    breaks(check, Arg::None, &both(Story::default()), "went back");
+    let said = |story: Story| story.role("a", Role::Primary, 2).role("b", Role::Primary, 2);
+    let ready = What::Ready {
+        role: Some((Role::Primary, 2)),
+    };
+    // Both are configured so, and say it when they start for the first time, or with an empty disk.
+    let starts = || Story::default().event("a", What::Start).event("b", What::Start);
+    holds(check, Arg::None, &both(said(starts())));
+    let by_ready = starts().role("a", Role::Primary, 2).event("b", ready.clone());
+    holds(check, Arg::None, &both(by_ready));
+    let standby = || starts().role("b", Role::Standby, 1);
+    breaks(check, Arg::None, &both(said(standby())), "went back");
+    let again = || standby().event("b", What::Start);
+    breaks(check, Arg::None, &both(said(again())), "went back");
+    let wiped = standby().event("b", What::Down { how: WIPED.into() });
+    holds(check, Arg::None, &both(said(wiped)));
+}
+
+/// What an order looks like in a trace.
+#[test]
+fn an_order_is_one_line() {
+    let shown = |rescue: bool| {
+        let event = Event {
+            at: 2_000_000,
+            node: "operator".into(),
+            what: ordered("c", Role::Primary, 2, rescue),
+        };
+        event.to_string()
+    };
+    assert_eq!(shown(false), "2.000000s operator ordered c: assume primary at 2");
+    assert_eq!(
+        shown(true),
+        "2.000000s operator ordered c: assume primary at 2, as a rescue"
+    );
+}
