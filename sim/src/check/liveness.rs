@@ -1,7 +1,7 @@
 //! Safety is half: when faults are over, the cluster must work again.
 
 use super::{Arg, ArgKind, Check, Finding, Judge, Needs, Section};
-use crate::history::History;
+use crate::history::{History, What};
 use crate::units::{Micros, show_micros};
 
 /// How long a cluster may take to be whole again if the scenario does not say.
@@ -78,4 +78,37 @@ fn judge_time(after: Option<Micros>, arg: &Arg, what: &str) -> Option<String> {
         )),
         None => Some(format!("not {what} after quiet")),
     }
+}
+
+pub const SETTLES_BY_ITSELF: Check = Check {
+    name: "settles_by_itself",
+    about: "Nobody has to promote a server for the cluster to be whole again, unless roles were moved before on purpose.",
+    needs: Needs::Servers,
+    section: Section::End,
+    arg: ArgKind::None,
+    arg_optional: false,
+    judge: Judge::Whole(|history, _| settles_by_itself(history)),
+};
+
+/// In a step of the plan: the operator moves a role by hand.
+const BY_HAND: &str = "dolt_assume_cluster_role";
+
+fn settles_by_itself(history: &History) -> Finding {
+    for event in &history.events {
+        match &event.what {
+            What::Ordered { rescue: false, .. } => return None,
+            What::StepBegins { step } if step.contains(BY_HAND) => return None,
+            What::Ordered {
+                server, role, epoch, ..
+            } => {
+                let what = format!(
+                    "the cluster did not settle by itself after quiet: {server} had to be promoted, to {} at {epoch}",
+                    role.word()
+                );
+                return Some((Some(event.at), what));
+            }
+            _ => {}
+        }
+    }
+    None
 }

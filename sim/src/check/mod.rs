@@ -136,6 +136,7 @@ pub const CHECKS: &[Check] = &[
     keys::NO_RESURRECTION,
     liveness::ROOTS_EQUAL,
     liveness::LIVENESS,
+    liveness::SETTLES_BY_ITSELF,
     ends::FSCK,
     ends::DAMAGE_IS_NAMED,
     ends::BOUNDED,

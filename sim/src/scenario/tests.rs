@@ -435,7 +435,7 @@ const MISTAKES: &[(&str, &str, usize, &str)] = &[
         "liveness,",
         "linearizable,",
         22,
-        "liveness, fsck, damage_is_named, bounded, clean_logs",
+        "liveness, settles_by_itself, fsck, damage_is_named, bounded, clean_logs",
     ),
     ("[unknown_outcome]", "[luck]", 23, "unknown word \"luck\""),
 ];

@@ -130,3 +130,27 @@ fn an_order_is_one_line() {
         "2.000000s operator ordered c: assume primary at 2, as a rescue"
     );
 }
+
+#[test]
+fn settles_by_itself() {
+    let check = &liveness::SETTLES_BY_ITSELF;
+    let calm = || Story::default().event("operator", What::Quiet);
+    let rescued = |story: Story| story.event("operator", ordered("b", Role::Primary, 2, true));
+    let broken = "the cluster did not settle by itself after quiet: b had to be promoted, to primary at 2";
+    holds(check, Arg::None, &calm());
+    breaks(check, Arg::None, &rescued(calm()), broken);
+    // Whoever moved roles before may have left it so that nobody can be primary without him.
+    let moved = || calm().event("operator", ordered("a", Role::Standby, 2, false));
+    holds(check, Arg::None, &rescued(moved()));
+    let step = |step: &str| What::StepBegins { step: step.into() };
+    let by_hand = calm().event(
+        "operator",
+        step("sql on a: SELECT dolt_assume_cluster_role('standby', 2)"),
+    );
+    holds(check, Arg::None, &rescued(by_hand));
+    let other = calm().event("operator", step("sql on a: SELECT 1"));
+    breaks(check, Arg::None, &rescued(other), broken);
+    // Afterwards is too late.
+    let late = rescued(calm()).event("operator", ordered("a", Role::Primary, 3, false));
+    breaks(check, Arg::None, &late, broken);
+}
