@@ -230,8 +230,10 @@ pub struct FinalState {
     pub primary: Option<String>,
     /// Whether a write on every writable server succeeded after `quiet`, and how long that took.
     pub writes_again_after: Option<Micros>,
-    /// How long after `quiet` all roots were equal.
+    /// How long after `quiet` all roots were equal; None if they never were, or not after the last loss of power.
     pub equal_after: Option<Micros>,
+    /// Workloads that had got something done, and got nothing done when all was quiet.
+    pub stuck: Vec<String>,
     /// Server -> what a check of every byte of its disk found, after it had stopped; absent if nobody asked.
     pub fsck: BTreeMap<String, Vec<String>>,
     /// Server -> ends of connections that its process held when all clients were gone.

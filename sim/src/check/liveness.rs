@@ -30,7 +30,7 @@ pub const ROOTS_EQUAL: Check = Check {
 
 pub const LIVENESS: Check = Check {
     name: "liveness",
-    about: "Within a time after quiet (30s if not said) a write succeeds again, and every workload that writes got a write done.",
+    about: "Within a time after quiet (30s if not said) a write succeeds again; every workload that writes got a write done, and whoever got something done before does so again.",
     needs: Needs::Servers,
     section: Section::End,
     arg: ArgKind::Time,
@@ -44,6 +44,12 @@ const TRIES_MIN: u64 = 5;
 fn liveness(history: &History, arg: &Arg) -> Finding {
     if let Some(what) = judge_time(history.end.writes_again_after, arg, "a write succeeded") {
         return Some((None, what));
+    }
+    if let Some(workload) = history.end.stuck.first() {
+        return Some((
+            None,
+            format!("the workload {workload} got on before, and gets nothing done when all is quiet"),
+        ));
     }
     let mut done: std::collections::BTreeMap<&str, (u64, u64)> = std::collections::BTreeMap::new();
     // Who only reads may read a standby that was cut off all the time.
@@ -94,17 +100,15 @@ pub const SETTLES_BY_ITSELF: Check = Check {
 const BY_HAND: &str = "dolt_assume_cluster_role";
 
 fn settles_by_itself(history: &History) -> Finding {
+    let mut when = "";
     for event in &history.events {
         match &event.what {
             What::Ordered { rescue: false, .. } => return None,
             What::StepBegins { step } if step.contains(BY_HAND) => return None,
-            What::Ordered {
-                server, role, epoch, ..
-            } => {
-                let what = format!(
-                    "the cluster did not settle by itself after quiet: {server} had to be promoted, to {} at {epoch}",
-                    role.word()
-                );
+            What::Quiet => when = " after quiet",
+            What::Ordered { server, epoch, .. } => {
+                let what =
+                    format!("the cluster did not settle by itself{when}: {server} had to be promoted at epoch {epoch}");
                 return Some((Some(event.at), what));
             }
             _ => {}

@@ -1,6 +1,11 @@
-//! The end of a run: faults are over; does it write again, are the roots equal, what does everybody hold.
+//! The end of a run: faults are over; does it write again, are the roots equal, does every workload get on, what does
+//! everybody hold.
+//!
+//! Before the last question all servers lose power at once and start again: what they hold then is what was on their disks,
+//! not what their kernels had in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use understudy::engine::check_folder;
@@ -9,15 +14,24 @@ use understudy::runtime;
 use super::{Stage, faults, mending};
 use crate::check::CheckUse;
 use crate::check::ends::FSCK;
-use crate::history::{Content, FinalState, Level, What};
+use crate::history::{Content, FinalState, Invoke, Level, Outcome, What};
 use crate::scenario::cluster::Role;
 use crate::units::{Micros, micros_of};
 use crate::workload::append::parse_list;
+use crate::workload::client::Client;
 use crate::workload::session::{Failure, Session, rows_or_no_table};
+use crate::workload::{Target, WorkloadSpec};
 
 /// How long the cluster is watched for recovery; checks may demand less.
 const WATCH: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(50);
+/// A workload that had got something done gets it done again within this.
+const GETS_ON: Duration = Duration::from_secs(20);
+/// Its client comes after all others.
+const LAST_CLIENT: u32 = 999;
+/// And works in this rhythm, until so much was acknowledged.
+const LAST_PAUSE: Micros = 50_000;
+const LAST_OPERATIONS: usize = 3;
 
 pub async fn settle(stage: &Stage) -> FinalState {
     let quiet_at = match quiet_at(stage) {
@@ -36,6 +50,19 @@ pub async fn settle(stage: &Stage) -> FinalState {
         .await
         .ok()
         .map(|()| since(stage, quiet_at));
+    end.stuck = stuck(stage).await;
+    for server in &stage.plan.servers {
+        end.connections
+            .insert(server.name.clone(), stage.world.connections(&server.name));
+    }
+    if !stage
+        .plan
+        .servers
+        .iter()
+        .any(|server| mending::is_damaged(stage, &server.name))
+    {
+        lose_power(stage, &mut end).await;
+    }
     end.roots = stage.servers.roots();
     end.primary = primary(stage);
     for (server, _) in &stage.directory.servers {
@@ -56,10 +83,6 @@ pub async fn settle(stage: &Stage) -> FinalState {
             }
         }
     }
-    for server in &stage.plan.servers {
-        end.connections
-            .insert(server.name.clone(), stage.world.connections(&server.name));
-    }
     let asks = |check: &CheckUse| check.name == FSCK.name;
     if stage.plan.finally.iter().any(asks) {
         end.fsck = stage
@@ -69,7 +92,72 @@ pub async fn settle(stage: &Stage) -> FinalState {
             .map(|server| (server.name.clone(), fsck(stage, &server.name)))
             .collect();
     }
+    for server in &stage.plan.servers {
+        let digest = stage.world.disk(&server.name).digest();
+        stage.recorder.detail(&server.name, "disk", digest);
+    }
     end
+}
+
+/// The workloads that had got something done before, and now do not.
+async fn stuck(stage: &Stage) -> Vec<String> {
+    let mut stuck = Vec::new();
+    for workload in &stage.plan.workload {
+        let spec = &workload.spec;
+        if acknowledged(stage, |invoke, _| invoke.workload == spec.name) == 0 || asks_a_standby(stage, spec) {
+            continue;
+        }
+        let name = format!("{}.last", spec.name);
+        let (directory, seed) = (Arc::clone(&stage.directory), stage.plan.seed);
+        let client = Client::new(LAST_CLIENT, name.clone(), spec.clone(), directory, seed, 0);
+        let done = || acknowledged(stage, |_, client| client == name) >= LAST_OPERATIONS;
+        let mut made = spec.make();
+        let works = client.run(made.as_mut(), LAST_PAUSE, done);
+        if runtime::timeout(GETS_ON, works).await.is_err() {
+            stuck.push(spec.name.clone());
+        }
+    }
+    stuck
+}
+
+/// Whether the one server that a workload asks is not primary: what it wants may be refused.
+fn asks_a_standby(stage: &Stage, spec: &WorkloadSpec) -> bool {
+    match &spec.on {
+        Target::Server(name) => matches!(stage.servers.role(name), Some((role, _)) if role != Role::Primary),
+        _ => false,
+    }
+}
+
+/// How many operations of some kind were acknowledged.
+fn acknowledged(stage: &Stage, of: impl Fn(&Invoke, &str) -> bool) -> usize {
+    stage.recorder.look(|history| {
+        let mut asked = BTreeSet::new();
+        let mut count = 0;
+        for event in &history.events {
+            match &event.what {
+                What::Invoke(invoke) if of(invoke, &event.node) => drop(asked.insert(invoke.op)),
+                What::Return {
+                    op,
+                    outcome: Outcome::Ok { .. },
+                } => count += usize::from(asked.contains(op)),
+                _ => {}
+            }
+        }
+        count
+    })
+}
+
+/// All servers lose power at once, and are given the time to be equal again.
+async fn lose_power(stage: &Stage, end: &mut FinalState) {
+    for server in &stage.plan.servers {
+        faults::power_off(stage, &server.name);
+    }
+    for server in &stage.plan.servers {
+        stage.world.restart(&server.name);
+    }
+    if runtime::timeout(WATCH, roots_equal(stage)).await.is_err() {
+        end.equal_after = None;
+    }
 }
 
 /// Kills a server and reads every byte of its disk. Damage that was injected and not mended is no news.

@@ -94,7 +94,7 @@ pub async fn carry_out(stage: &Stage, label: &str, action: &Action) {
         }
         Action::Heal => heal(stage),
         Action::Kill(name) => down(stage, name, "killed", |name| world.kill(name)),
-        Action::PowerOff(name) => down(stage, name, "without power", |name| world.power_off(name)),
+        Action::PowerOff(name) => power_off(stage, name),
         Action::Pause(name) => {
             stage.faults.0.lock().paused.insert(name.clone());
             world.pause(name);
@@ -219,6 +219,10 @@ fn down(stage: &Stage, name: &str, how: &str, strike: impl FnOnce(&str)) {
         strike(name);
         record_down(stage, name, how);
     }
+}
+
+pub fn power_off(stage: &Stage, name: &str) {
+    down(stage, name, "without power", |name| stage.world.power_off(name));
 }
 
 pub fn wipe(stage: &Stage, name: &str) {
