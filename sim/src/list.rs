@@ -33,6 +33,9 @@ pub fn list(what: &List) -> Result<(), String> {
         {
             println!("{}\n    {}", check.name, check.about);
         }
+        for check in check::ALWAYS_ON.iter().filter(|_| what.checks) {
+            println!("{} (always on)\n    {}", check.name, check.about);
+        }
         for fact in FACTS.iter().filter(|_| what.sometimes) {
             println!(
                 "{}{}\n    {}",

@@ -60,11 +60,11 @@ impl Verdict {
             Verdict::Passed => None,
             Verdict::Failed { check, what } => Some(match check.as_str() {
                 "step" => format!("step {}", before_colon(what)),
-                "clean_logs" => {
+                "clean_logs" | "no_panic" => {
                     let words = what
                         .split_whitespace()
                         .filter(|word| !word.contains(|c: char| c.is_ascii_digit()));
-                    format!("clean_logs {}", words.take(10).collect::<Vec<_>>().join(" "))
+                    format!("{check} {}", words.take(10).collect::<Vec<_>>().join(" "))
                 }
                 check => check.to_owned(),
             }),

@@ -165,6 +165,22 @@ pub const CHECKS: &[Check] = &[
     storage::sometimes::POWER_LOST_WHILE_OPENING,
 ];
 
+/// What every run is judged by, whatever its plan lists. No scenario can name them, and none can leave them out.
+pub const ALWAYS_ON: &[Check] = &[logs::NO_PANIC, logs::NO_INTERNAL_ERROR];
+
+/// All that runs along with a plan that has these under `always`: those first, which say more than the names of all runs.
+pub fn monitors(always: &[CheckUse]) -> Vec<Monitor> {
+    let listed = always.iter().filter_map(CheckUse::monitor);
+    let rest = ALWAYS_ON.iter().filter_map(|check| match check.judge {
+        Judge::Running(make) => Some(Monitor {
+            check: check.name,
+            watch: make(&Arg::None),
+        }),
+        _ => None,
+    });
+    listed.chain(rest).collect()
+}
+
 /// The name of what the server itself says to have happened, if this is one: see `understudy::runtime::sites`.
 fn server_fact(name: &str) -> Option<&'static str> {
     FACTS.iter().map(|fact| fact.name).find(|fact| *fact == name)
@@ -227,7 +243,7 @@ impl CheckUse {
     }
 
     /// The running form, if it has one.
-    pub fn monitor(&self) -> Option<Monitor> {
+    fn monitor(&self) -> Option<Monitor> {
         match self.check().judge {
             Judge::Running(make) => Some(Monitor {
                 check: self.name,
@@ -291,6 +307,9 @@ pub fn parse(section: &str, node: &Node, subject: Option<&Subject<'_>>) -> Resul
                 arg: Arg::None,
             });
             continue;
+        }
+        if ALWAYS_ON.iter().any(|check| check.name == word) {
+            return Err(entry.complain(format!("{section}: {word} is judged in every run; leave it out")));
         }
         let Some(check) = allowed.iter().find(|check| check.name == word) else {
             return Err(entry.complain(unknown(section, word, &words)));

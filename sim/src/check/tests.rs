@@ -1,5 +1,6 @@
 //! Every check fails on a history that breaks its promise, and passes on one that keeps it.
 
+mod always;
 mod keys;
 mod roles;
 mod storage;

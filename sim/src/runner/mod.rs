@@ -30,7 +30,7 @@ use understudy::runtime;
 use understudy::runtime::disk::simulated::FaultKind;
 use understudy::runtime::simulated::{LinkSettings, NetworkSettings, SiteCounts, World};
 
-use crate::check::{CheckUse, Violation};
+use crate::check::{self, Violation};
 use crate::history::{FinalState, What};
 use crate::plan::{Link, Plan};
 use crate::process::{Stopwatch, remember};
@@ -78,8 +78,7 @@ pub enum Trouble {
 pub fn run(plan: &Plan, trace: Trace) -> Result<Report, String> {
     let watch = Stopwatch::start();
     let names = NodeNames::default();
-    let monitors = plan.always.iter().filter_map(CheckUse::monitor).collect();
-    let recorder = Recorder::new(virtual_time, trace, monitors, remember);
+    let recorder = Recorder::new(virtual_time, trace, check::monitors(&plan.always), remember);
     observer::install(names.clone(), recorder.clone())?;
     observer::record_panics(names.clone(), recorder.clone());
     // The parser asks how much stack is left, which makes libc look for it by a call that the executor forbids; the
@@ -104,7 +103,7 @@ pub fn run(plan: &Plan, trace: Trace) -> Result<Report, String> {
     };
     let ((mut end, trouble), counts) = match outcome {
         Ok(outcome) => outcome,
-        // The panic itself is an event; the check of that name says so even where the scenario did not ask for it.
+        // The panic itself is an event.
         Err(_) => (
             (FinalState::default(), Some(panicked(&recorder))),
             SiteCounts::default(),
@@ -140,7 +139,7 @@ fn panicked(recorder: &Recorder) -> Trouble {
         panic.unwrap_or_default()
     });
     Trouble::Broken(Violation {
-        check: crate::check::logs::CLEAN_LOGS.name,
+        check: check::logs::NO_PANIC.name,
         at: None,
         what: format!("{node} panicked: {message}"),
     })
