@@ -61,6 +61,9 @@ cargo sim-test
 # The same two hundred seeds each time: a red run is then the change's own. Each in two processes, which must agree.
 cargo sim suite --base 1 --seeds "${UNDERSTUDY_SEEDS:-8}" --twice 8
 
+# Those whose seeds differ most.
+cargo sim suite all-faults replicas-alone --base 1001 --seeds 40 --twice 40
+
 # Failures that were understood and kept.
 cargo sim suite regressions
 

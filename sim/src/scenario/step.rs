@@ -304,8 +304,11 @@ fn parse_after(node: &Node, names: &Names) -> Result<Trigger<Draw<Micros>>, Comp
     })
 }
 
+/// How many of a primary's standbys are behind, or not known not to be.
+const BEHIND: &str = "SELECT count(*) FROM dolt_cluster.dolt_cluster_status WHERE replication_lag_millis IS NULL OR replication_lag_millis";
+
 fn parse_condition(node: &Node, names: &Names) -> Result<Condition, Complaint> {
-    let words = ["role", "sql", "all", "any"];
+    let words = ["role", "sql", "lag", "all", "any"];
     let fields = node.fields("condition", &words)?;
     let present: Vec<&str> = words.into_iter().filter(|word| fields.get(word).is_some()).collect();
     let [word] = present[..] else {
@@ -340,6 +343,20 @@ fn parse_condition(node: &Node, names: &Names) -> Result<Condition, Complaint> {
                 server: names.server("server", fields.require("server")?)?,
                 run: fields.require("run")?.text("run")?.to_owned(),
                 rows: parse_rows(fields.require("rows")?)?,
+            })
+        }
+        "lag" => {
+            let fields = node.fields("condition lag", &["server", "below"])?;
+            let below = fields.require("below")?;
+            let micros =
+                units::parse_micros(below.text("below")?).map_err(|error| below.complain(format!("below: {error}")))?;
+            if micros < 1_000 {
+                return Err(below.complain("below: servers tell their lag in milliseconds"));
+            }
+            Ok(Condition::Sql {
+                server: names.server("server", fields.require("server")?)?,
+                run: format!("{BEHIND} >= {}", micros / 1_000),
+                rows: vec![vec!["0".to_owned()]],
             })
         }
         _ => {

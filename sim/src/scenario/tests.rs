@@ -64,6 +64,12 @@ fn every_scenario_of_the_repository_is_read() {
 /// (what to replace, by what, the line of the complaint, what it says)
 const MISTAKES: &[(&str, &str, usize, &str)] = &[
     (
+        "{ role: { a: standby@2, b: primary@2 } }",
+        "{ lag: { server: a, below: 10us } }",
+        17,
+        "in milliseconds",
+    ),
+    (
         "latency: 100us..2ms",
         "losst: 1%",
         7,
