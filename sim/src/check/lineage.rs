@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::cluster::{Orders, is_wiped, role_in};
 use super::{ArgKind, Check, Judge, Needs, Section, Watch};
-use crate::history::{Acknowledged, Event, Origin, WIPED, What};
+use crate::history::{Acknowledged, Event, Origin, Root, WIPED, What};
 use crate::scenario::cluster::Role;
 
 pub const STANDBY_IS_PREFIX: Check = Check {
@@ -139,10 +139,8 @@ impl Watch for Prefix {
             self.position.remove(&place);
             self.held.insert(place.clone(), root.root.clone());
             let newest = self.newest.insert(place, root.root.clone());
-            // The first of a database that was dropped and made again follows none.
-            let follows_none = root.previous.bytes().all(|digit| digit == b'0');
             return newest
-                .filter(|newest| *newest != root.previous && !follows_none)
+                .filter(|newest| *newest != root.previous && !follows_none(root))
                 .map(|newest| {
                     format!(
                         "{} committed a root of {} after {}, and its newest was {newest}",
@@ -189,6 +187,11 @@ impl Watch for Prefix {
     }
 }
 
+/// The first of a database that was dropped and made again follows none.
+fn follows_none(root: &Root) -> bool {
+    root.previous.bytes().all(|digit| digit == b'0')
+}
+
 pub const LOSSLESS_FAILOVER: Check = Check {
     name: "lossless_failover",
     about: "Whenever a server becomes primary, it holds the last root that the primary before it committed.",
@@ -199,50 +202,102 @@ pub const LOSSLESS_FAILOVER: Check = Check {
     judge: Judge::Running(|_| Box::new(Lossless::default())),
 };
 
+/// What a server held of a database when it was there last.
+struct Held {
+    root: String,
+    own: bool,
+    /// It was started since, and may have lost with the power what it had not synced.
+    restarted: bool,
+}
+
 #[derive(Default)]
 struct Lossless {
     /// database -> the newest commit of any primary.
     newest: BTreeMap<String, String>,
     /// (server, database) -> its newest root.
-    held: BTreeMap<(String, String), String>,
+    held: BTreeMap<(String, String), Held>,
     roles: BTreeMap<String, Role>,
     /// Servers that were started and have not said their role: what they commit is the content every new one begins with.
     booting: BTreeSet<String>,
+    /// (server, database) -> the root that it became primary with, until its first commit says whether it did. A power cut
+    /// takes what was received and not synced, and what was not acknowledged may have been synced or not.
+    taken_over: BTreeMap<(String, String), String>,
+}
+
+impl Lossless {
+    fn on_root(&mut self, server: &str, root: &Root) -> Option<String> {
+        let place = (server.to_owned(), root.database.clone());
+        let own = root.is_own();
+        let held = Held {
+            root: root.root.clone(),
+            own,
+            restarted: false,
+        };
+        self.held.insert(place.clone(), held);
+        if own && self.booting.contains(server) {
+            return None;
+        }
+        let taken_over = self.taken_over.remove(&place);
+        if !own {
+            return None;
+        }
+        self.newest.insert(root.database.clone(), root.root.clone());
+        taken_over
+            .filter(|taken_over| *taken_over != root.previous && !follows_none(root))
+            .map(|taken_over| {
+                format!(
+                    "{server} became primary and committed to {} after {}; the last commit before was {taken_over}",
+                    root.database, root.previous
+                )
+            })
+    }
+
+    fn on_primary(&mut self, server: &str, epoch: u64) -> Option<String> {
+        for (database, newest) in &self.newest {
+            let place = (server.to_owned(), database.clone());
+            let held = self.held.get(&place);
+            match held {
+                // Its own commit that nobody was told of.
+                Some(held) if held.root == *newest && held.own && held.restarted => {}
+                Some(held) if held.root == *newest => drop(self.taken_over.insert(place, newest.clone())),
+                _ => {
+                    let held = held.map_or("nothing", |held| held.root.as_str());
+                    return Some(format!(
+                        "{server} became primary@{epoch} holding {held} of {database}; the last commit was {newest}"
+                    ));
+                }
+            }
+        }
+        None
+    }
 }
 
 impl Watch for Lossless {
     fn observe(&mut self, event: &Event) -> Option<String> {
+        let server = event.node.as_str();
         match &event.what {
-            What::Root(root) => {
-                self.held
-                    .insert((event.node.clone(), root.database.clone()), root.root.clone());
-                if root.is_own() && !self.booting.contains(&event.node) {
-                    self.newest.insert(root.database.clone(), root.root.clone());
-                }
-                None
+            What::Root(root) => return self.on_root(server, root),
+            What::Down { how } if how == WIPED => {
+                self.held.retain(|(name, _), _| name != server);
+                self.taken_over.retain(|(name, _), _| name != server);
+                self.roles.remove(server);
             }
             What::Start => {
-                self.booting.insert(event.node.clone());
-                None
+                self.booting.insert(server.to_owned());
+                let held = self.held.iter_mut().filter(|((name, _), _)| name == server);
+                held.for_each(|(_, held)| held.restarted = true);
             }
             What::Role { role, epoch } => {
-                self.booting.remove(&event.node);
-                let before = self.roles.insert(event.node.clone(), *role);
-                if *role != Role::Primary || before.is_none() || before == Some(Role::Primary) {
-                    return None;
+                self.booting.remove(server);
+                let before = self.roles.insert(server.to_owned(), *role);
+                if *role != Role::Primary {
+                    self.taken_over.retain(|(name, _), _| name != server);
+                } else if before.is_some_and(|before| before != Role::Primary) {
+                    return self.on_primary(server, *epoch);
                 }
-                self.newest.iter().find_map(|(database, newest)| {
-                    let held = self.held.get(&(event.node.clone(), database.clone()));
-                    (held != Some(newest)).then(|| {
-                        let held = held.map_or("nothing", String::as_str);
-                        format!(
-                            "{} became primary@{epoch} holding {held} of {database}; the last commit was {newest}",
-                            event.node
-                        )
-                    })
-                })
             }
-            _ => None,
+            _ => {}
         }
+        None
     }
 }

@@ -160,3 +160,70 @@ fn settles_by_itself() {
     let late = rescued(calm()).event("operator", ordered("a", Role::Primary, 3, false));
     breaks(check, Arg::None, &late, broken);
 }
+
+/// Two servers; b received r2, the newest, and a is its primary.
+fn replicated() -> Story {
+    let story = Story::default().role("a", Role::Primary, 1).role("b", Role::Standby, 1);
+    let story = story.root("a", true, 1, "", "r1").root("b", false, 1, "", "r1");
+    let story = story.acknowledged("a", "b", "r1").root("a", true, 1, "r1", "r2");
+    story.root("b", false, 1, "r1", "r2")
+}
+
+/// If this fails, a server that lost its disk counts as holding what was on it.
+#[test]
+fn a_wiped_standby_that_is_promoted_has_lost_all() {
+    let check = &lineage::LOSSLESS_FAILOVER;
+    let back = |how: &str| {
+        let story = replicated().event("b", What::Down { how: how.into() });
+        story.event("b", What::Start).role("b", Role::Standby, 1)
+    };
+    holds(check, Arg::None, &back("killed").role("b", Role::Primary, 2));
+    let broken = "b became primary@2 holding nothing of postgres; the last commit was r2";
+    breaks(check, Arg::None, &back(WIPED).role("b", Role::Primary, 2), broken);
+    // What it received anew it has.
+    let filled = back(WIPED).root("b", false, 1, "", "r2");
+    holds(check, Arg::None, &filled.role("b", Role::Primary, 2));
+    let started = back(WIPED).root("b", false, 1, "", "r1");
+    let broken = "holding r1 of postgres; the last commit was r2";
+    breaks(check, Arg::None, &started.role("b", Role::Primary, 2), broken);
+}
+
+/// If this fails, a root that went with the power counts as held. Whether it went, the first commit on top says.
+#[test]
+fn a_standby_that_lost_a_root_in_a_power_cut_and_is_promoted_has_lost_it() {
+    let check = &lineage::LOSSLESS_FAILOVER;
+    let promoted = |story: Story| {
+        let how = "without power".to_owned();
+        let story = story.event("b", What::Down { how }).event("b", What::Start);
+        story.role("b", Role::Standby, 1).role("b", Role::Primary, 2)
+    };
+    let broken = "b became primary and committed to postgres after r1; the last commit before was r2";
+    for story in [replicated, || replicated().acknowledged("a", "b", "r2")] {
+        holds(check, Arg::None, &promoted(story()).root("b", true, 2, "r2", "s3"));
+        breaks(
+            check,
+            Arg::None,
+            &promoted(story()).root("b", true, 2, "r1", "s2"),
+            broken,
+        );
+    }
+    // Only the first stands on what there was, and one of a database that is made anew on nothing.
+    let second = promoted(replicated()).root("b", true, 2, "r2", "s3");
+    holds(check, Arg::None, &second.root("b", true, 2, "s3", "s4"));
+    holds(check, Arg::None, &promoted(replicated()).root("b", true, 2, "000", "s"));
+    // What it received again afterwards it has.
+    let again = promoted(replicated()).role("b", Role::Standby, 3);
+    let again = again.root("b", false, 1, "r1", "r2").role("b", Role::Primary, 4);
+    breaks(
+        check,
+        Arg::None,
+        &again.root("b", true, 4, "r1", "s2"),
+        "committed to postgres after r1",
+    );
+    // A primary may lose a commit of its own that nobody was told of.
+    let own = || {
+        let story = Story::default().role("b", Role::Primary, 1);
+        story.root("b", true, 1, "", "r1").root("b", true, 1, "r1", "r2")
+    };
+    holds(check, Arg::None, &promoted(own()).root("b", true, 2, "r1", "s2"));
+}
