@@ -86,6 +86,9 @@ pub struct How {
     /// Writes every event to this file.
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
+    /// Ends the run at this simulated time; what is judged at the end is not.
+    #[arg(long, value_name = "TIME", value_parser = crate::units::parse_micros)]
+    pub until: Option<crate::units::Micros>,
     /// Prints one line of JSON instead, and keeps nothing: for those who run many.
     #[arg(long, hide = true)]
     pub json: bool,
@@ -113,6 +116,9 @@ pub struct Run {
     /// Keeps the run even if it passes.
     #[arg(long)]
     pub keep: bool,
+    /// Another value in the scenario file, as in network.latency=5ms or workload.bank.rate=40/s; may be said again.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
     #[command(flatten)]
     pub how: How,
 }

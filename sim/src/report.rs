@@ -23,6 +23,9 @@ pub mod exit {
     pub const REFUSED: u8 = 5;
 }
 
+/// How the sentence begins of a run whose simulated time was over before its steps were.
+pub const TIME_IS_UP: &str = "the time limit has passed";
+
 /// The end of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {

@@ -81,6 +81,59 @@ impl Node {
         }
     }
 
+    /// Puts `text` in the place that `path` names: keys with dots between; an entry of a list by its number from 0, by its
+    /// `name`, or by its own first key. A key that is not there yet is added at the end of its mapping.
+    ///
+    /// # Errors
+    /// Says which part of the path leads nowhere, or what is wrong with the text.
+    pub fn set(&mut self, path: &str, text: &str) -> Result<(), String> {
+        let value = Node::parse(&format!("--set {path}"), text).map_err(|complaint| complaint.to_string())?;
+        let mut place = self;
+        let keys: Vec<&str> = path.split('.').collect();
+        for (depth, key) in keys.iter().enumerate() {
+            let last = depth + 1 == keys.len();
+            place = place
+                .below(key, last)
+                .ok_or_else(|| format!("--set {path}: there is no {key:?} in {}", keys[..depth].join(".")))?;
+        }
+        *place = value;
+        Ok(())
+    }
+
+    fn below(&mut self, key: &str, add: bool) -> Option<&mut Node> {
+        match &mut self.value {
+            Value::Scalar(_) => None,
+            Value::Map(entries) => {
+                let found = entries.iter().position(|(known, _)| known == key);
+                let at = match found {
+                    Some(at) => at,
+                    None if add => {
+                        entries.push((key.to_owned(), Node::default()));
+                        entries.len() - 1
+                    }
+                    None => return None,
+                };
+                Some(&mut entries[at].1)
+            }
+            Value::List(entries) => {
+                let is_named = |node: &Node| match &node.value {
+                    Value::Map(entries) => entries
+                        .iter()
+                        .any(|(known, name)| known == "name" && name.text("name").is_ok_and(|name| name == key)),
+                    _ => false,
+                };
+                if let Some(at) = key.parse().ok().or_else(|| entries.iter().position(is_named)) {
+                    return entries.get_mut(at);
+                }
+                let mut first = entries.iter_mut().filter_map(|node| match &mut node.value {
+                    Value::Map(entries) => entries.first_mut(),
+                    _ => None,
+                });
+                first.find(|(known, _)| known == key).map(|(_, node)| node)
+            }
+        }
+    }
+
     pub fn complain(&self, what: impl Into<String>) -> Complaint {
         Complaint {
             file: self.file.clone(),
@@ -265,6 +318,51 @@ impl<'a> Builder<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_is_put_in_the_place_that_is_named() {
+        let mut root = Node::parse(
+            "f",
+            "a: { b: 1 }\nlist:\n  - { kind: { rate: 2 }, name: n }\n  - { other: 3 }\n",
+        )
+        .unwrap();
+        for (path, value) in [
+            ("a.b", "4"),
+            ("a.new", "[x, y]"),
+            ("list.kind.rate", "5"),
+            ("list.n.added", "6"),
+            ("list.1.other", "{ deep: 7 }"),
+            ("list.other.deep", "8"),
+        ] {
+            root.set(path, value).unwrap();
+        }
+        let expected = Node::parse(
+            "f",
+            "a: { b: 4, new: [x, y] }\nlist:\n  - { kind: { rate: 5 }, name: n, added: 6 }\n  - { other: { deep: 8 } }\n",
+        );
+        fn plain(node: &Node) -> String {
+            match &node.value {
+                Value::Scalar(text) => text.clone(),
+                Value::List(entries) => format!("{:?}", entries.iter().map(plain).collect::<Vec<_>>()),
+                Value::Map(entries) => {
+                    format!(
+                        "{:?}",
+                        entries.iter().map(|(key, node)| (key, plain(node))).collect::<Vec<_>>()
+                    )
+                }
+            }
+        }
+        assert_eq!(plain(&root), plain(&expected.unwrap()));
+        for (path, value, part) in [
+            ("a.c.d", "1", "there is no \"c\" in a"),
+            ("list.7", "1", "there is no \"7\" in list"),
+            ("a.b.c", "1", "there is no \"c\" in a.b"),
+            ("a", "{ open", "--set a:"),
+        ] {
+            let error = root.set(path, value).unwrap_err();
+            assert!(error.contains(part), "{path}: {error}");
+        }
+    }
 
     #[test]
     fn nodes_know_their_lines() {

@@ -35,7 +35,7 @@ use crate::history::{FinalState, What};
 use crate::plan::{Link, Plan};
 use crate::process::{Stopwatch, remember};
 use crate::record::Recorder;
-use crate::report::Report;
+use crate::report::{Report, TIME_IS_UP};
 use crate::trace::Trace;
 use crate::units::{Micros, micros_of};
 use crate::workload::client::{Client, Directory};
@@ -192,7 +192,7 @@ async fn play(plan: Arc<Plan>, world: World, recorder: Recorder, names: NodeName
         () = stage.recorder.violated() => return (FinalState::default(), None),
         trouble = steps::carry_out(&stage) => trouble,
         () = runtime::sleep(Duration::from_micros(stage.plan.time_limit)) => {
-            Some(Trouble::Stuck(format!("the time limit has passed; still waiting: {}", steps::pending(&stage))))
+            Some(Trouble::Stuck(format!("{TIME_IS_UP}; still waiting: {}", steps::pending(&stage))))
         }
     };
     if trouble.is_some() {

@@ -11,6 +11,7 @@ use super::observer::NodeNames;
 use crate::history::FinalState;
 use crate::plan::Plan;
 use crate::record::Recorder;
+use crate::report::TIME_IS_UP;
 use crate::storage::drive::{NODE, drive};
 
 pub async fn play(
@@ -27,7 +28,7 @@ pub async fn play(
         () = recorder.violated() => None,
         () = drive(storage, plan.seed, &recorder, || world.arm_sites(&[])) => None,
         () = runtime::sleep(Duration::from_micros(plan.time_limit)) => {
-            Some(Trouble::Stuck("the time limit has passed; the newest events say what it waits for".to_owned()))
+            Some(Trouble::Stuck(format!("{TIME_IS_UP}; the newest events say what it waits for")))
         }
     };
     (FinalState::default(), trouble)

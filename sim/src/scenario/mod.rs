@@ -184,7 +184,11 @@ impl Buggify {
 impl Scenario {
     /// Reads `text`; `file` is named in complaints and must be called like the scenario.
     pub fn parse(file: &str, text: &str) -> Result<Scenario, Complaint> {
-        let root = Node::parse(file, text)?;
+        Scenario::read(file, &Node::parse(file, text)?)
+    }
+
+    /// As [`Scenario::parse`], of a file that was read.
+    pub fn read(file: &str, root: &Node) -> Result<Scenario, Complaint> {
         let fields = root.fields("scenario file", KEYS)?;
         let name_node = fields.require("scenario")?;
         let name = name_node.text("scenario")?.to_owned();
@@ -312,7 +316,7 @@ impl Scenario {
             }
         }
 
-        survivable::judge(fields.get("survivable"), &root, &servers, &steps, &swarm)?;
+        survivable::judge(fields.get("survivable"), root, &servers, &steps, &swarm)?;
 
         if let Some(place) = quiet::first_too_late(steps.iter().map(StepSpec::brief)) {
             return Err(steps_nodes[place].complain(
