@@ -86,6 +86,10 @@ impl Watch for NoInternalError {
                 op,
                 outcome: Outcome::Failed { sqlstate },
             } if sqlstate == INTERNAL => Some(format!("#{op} of {} failed with {INTERNAL}", event.node)),
+            What::Return {
+                op,
+                outcome: Outcome::Unknown { why },
+            } if why.starts_with(INTERNAL) => Some(format!("#{op} of {} ended with {INTERNAL}", event.node)),
             _ => None,
         }
     }

@@ -45,6 +45,11 @@ fn a_client_that_is_told_of_an_internal_error_breaks_every_run() {
             None
         );
     }
+    let unknown = Outcome::Unknown {
+        why: "XX000".to_owned(),
+    };
+    let told = found(&[], &Story::default().append(1, "a", 1, 7, Some(unknown)));
+    assert!(told.is_some_and(|told| told.contains("ended with XX000")));
     let told = found(&[], &Story::default().append(1, "a", 1, 7, failed("XX000")));
     let expected = "no_internal_error: #1 of append.1 failed with XX000 (at 0.000000s)";
     assert_eq!(told.as_deref(), Some(expected));
