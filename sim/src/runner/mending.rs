@@ -13,7 +13,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use understudy::config::Config;
 use understudy::engine::{CheckedStore, check_folder, fetch_missing, repair_store};
-use understudy::replication::cluster::RepairPeer;
+use understudy::replication::cluster::{RepairPeer, RoleStore};
 use understudy::runtime;
 use understudy::runtime::disk::Disk;
 use understudy::runtime::disk::simulated::FaultKind;
@@ -138,6 +138,7 @@ pub async fn mend_all(stage: &Stage) {
 }
 
 async fn repair_folder(config: &Config, disk: &Disk, peers: &[String]) -> Result<(), String> {
+    RoleStore::check(disk).map_err(|error| error.to_string())?;
     let mut told = Vec::new();
     for peer in peers {
         let checked = check_folder(disk, &mut |_, _, _| {}).map_err(|error| error.to_string())?;

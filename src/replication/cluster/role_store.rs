@@ -2,7 +2,8 @@
 //!
 //! One line per key in `<data>/.understudy/cluster_role`, replaced as a whole and synced. Role and epoch are looked up
 //! separately: one that is missing is taken from the configuration and stored at once, one that is there wins over the
-//! configuration, and one that cannot be understood stops the start.
+//! configuration, and one that cannot be understood stops the start. The last line is a checksum of those above it: a flipped
+//! bit makes no other epoch. Whoever corrects the file by hand removes it.
 //!
 //! Must not know: which changes are allowed.
 //!
@@ -25,6 +26,7 @@ const ROLE: &str = "sqlserver.cluster.dolt_cluster_role";
 const EPOCH: &str = "sqlserver.cluster.dolt_cluster_role_epoch";
 const SERVER: &str = "understudy.cluster.server_id";
 const ACCEPTED: &str = "understudy.cluster.accepted_primary";
+const CHECKSUM: &str = "understudy.cluster.checksum";
 
 /// What a server that has nothing stored starts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +49,11 @@ pub enum RoleStoreError {
     },
     #[error("{file}, line {line}: {text:?} is neither a known key with a value nor a comment. Correct or remove it")]
     BadLine { file: String, line: usize, text: String },
+    #[error(
+        "{file} is damaged: what it says does not have the checksum in its line {CHECKSUM}. Correct what is wrong and remove \
+         that line, or remove the file to start from the configuration again"
+    )]
+    Damaged { file: String },
     #[error("{file} cannot be {done}: {source}")]
     Io {
         file: String,
@@ -70,6 +77,11 @@ impl RoleStore {
             store.store(&standing).await.map_err(io_error(disk, "written"))?;
         }
         Ok((store, standing))
+    }
+
+    /// Whether what a data folder has stored can be read.
+    pub fn check(disk: &Disk) -> Result<(), RoleStoreError> {
+        Stored::read(disk).map(drop)
     }
 
     /// The id of the server whose data folder this is, or a new one where it has none. Nothing is stored.
@@ -112,7 +124,13 @@ fn render(standing: &Standing) -> String {
     if let Some(accepted) = &standing.accepted {
         line(ACCEPTED, accepted);
     }
-    text
+    let checksum = checksum(text.as_bytes());
+    text + &format!("{CHECKSUM}: {checksum}\n")
+}
+
+/// CRC-32C in eight digits.
+fn checksum(text: &[u8]) -> String {
+    format!("{:08x}", crc32c::crc32c(text))
 }
 
 /// What the file says; None where it says nothing.
@@ -132,7 +150,13 @@ impl Stored {
         } else {
             Vec::new()
         };
-        Stored::parse(&String::from_utf8_lossy(&bytes), &disk.describe(FILE))
+        let (file, text) = (disk.describe(FILE), String::from_utf8_lossy(&bytes));
+        if let Some(at) = text.rfind(CHECKSUM)
+            && text[at..] != format!("{CHECKSUM}: {}\n", checksum(&text.as_bytes()[..at]))
+        {
+            return Err(RoleStoreError::Damaged { file });
+        }
+        Stored::parse(&text, &file)
     }
 
     fn parse(text: &str, file: &str) -> Result<Stored, RoleStoreError> {
@@ -171,6 +195,8 @@ impl Stored {
                 ACCEPTED => {
                     stored.accepted = Some(value.parse().map_err(|_| bad(ACCEPTED, "<epoch>:<server id>")())?);
                 }
+                // Looked at before.
+                CHECKSUM => {}
                 _ => return Err(bad_line()),
             }
         }
@@ -281,6 +307,28 @@ mod tests {
         assert!(message.contains("line 2") && message.contains("bogus"), "{message}");
         let message = refused(&format!("{EPOCH}: 3\n{ACCEPTED}: 4:{}\n", ServerId([1; 16]))).await;
         assert!(message.contains(ACCEPTED), "{message}");
+    }
+
+    #[tokio::test]
+    async fn every_flipped_bit_is_noticed_and_a_correction_by_hand_is_taken() {
+        let disk = SimDisk::new(6);
+        let (store, standing) = RoleStore::open(&disk.disk(), bootstrap(Role::Primary, 3))
+            .await
+            .unwrap();
+        store.store(&standing).await.unwrap();
+        let text = disk.disk().read(FILE).unwrap();
+        for (at, bit) in (0..text.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            disk.flip_bit(FILE, at as u64, bit).unwrap();
+            let found = RoleStore::check(&disk.disk());
+            assert!(found.is_err(), "bit {bit} at {at}");
+            disk.flip_bit(FILE, at as u64, bit).unwrap();
+        }
+        RoleStore::check(&disk.disk()).unwrap();
+        let by_hand = String::from_utf8(text).unwrap().replace("epoch: 3", "epoch: 5");
+        assert!(refused(&by_hand).await.contains("is damaged"));
+        let (kept, _) = by_hand.split_once(CHECKSUM).unwrap();
+        disk.disk().write_atomically(FILE, kept.as_bytes()).await.unwrap();
+        assert_eq!(open(&disk, Role::Standby, 1).await.epoch.get(), 5);
     }
 
     /// Each of the two is looked up separately.
