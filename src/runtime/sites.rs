@@ -243,6 +243,10 @@ pub const FACTS: &[Fact] = &[
         "replication.newer_primary_accepted",
         "A standby accepted a primary of an epoch above its own.",
     ),
+    rare(
+        "replication.offer_of_another_stream",
+        "A standby refused an offer that a middlebox had sent again.",
+    ),
     fact(
         "replication.root_replaced",
         "A standby replaced a root that its primary does not know.",

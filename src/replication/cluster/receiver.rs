@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rand::RngCore as _;
 use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
 use tracing::{debug, error, info, warn};
@@ -55,6 +56,8 @@ pub struct Receiver {
     role: watch::Receiver<Published>,
     generation: u64,
     admission: Admission,
+    /// Drawn for this stream: an offer must name it.
+    number: u64,
 }
 
 impl Receiver {
@@ -76,6 +79,7 @@ impl Receiver {
             role,
             generation,
             admission,
+            number: runtime::rng("replication stream").next_u64(),
         }
     }
 
@@ -116,7 +120,8 @@ impl Receiver {
             // The stream that brought this root may have ended before it came to that, and the root will not come again.
             self.reconcile().await?;
         }
-        self.answer(Answer::Standing(wire::Standing { root })).await?;
+        let stream = self.number;
+        self.answer(Answer::Standing(wire::Standing { root, stream })).await?;
         Follower {
             database,
             claim,
@@ -238,6 +243,10 @@ impl Follower {
                         },
                     )
                     .await?;
+                }
+                Body::Adopt(offer) if offer.stream != stream.number => {
+                    sometimes!("replication.offer_of_another_stream");
+                    return Err(Status::aborted("this offer was made to another stream"));
                 }
                 Body::Adopt(offer) => {
                     self.ignoring = false;

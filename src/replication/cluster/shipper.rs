@@ -207,6 +207,8 @@ struct Stream<'a> {
     after_cut: bool,
     /// The root that the standby has once it has done what was sent. None until it said what it has.
     sent: Option<Hash>,
+    /// What the standby calls this stream.
+    number: u64,
     /// Sent and not acknowledged, with the moment of sending.
     in_flight: VecDeque<(RootRecord, Instant)>,
     outgoing: Option<Outgoing<LogReader>>,
@@ -237,6 +239,7 @@ impl<'a> Stream<'a> {
             kicks: link.watch_kicks(),
             after_cut: link.state().unfinished,
             sent: None,
+            number: 0,
             in_flight: VecDeque::new(),
             outgoing: None,
             walking: false,
@@ -383,6 +386,7 @@ impl<'a> Stream<'a> {
         self.queue.push_back(Body::Adopt(wire::Adopt {
             root: Some(message::root_message(&record, record.previous)),
             forward,
+            stream: self.number,
         }));
         Ok(())
     }
@@ -410,7 +414,10 @@ impl<'a> Stream<'a> {
             .on_response(message::answer_event(answer.stamp.as_ref()))
             .await;
         match answer.body {
-            Some(Answer::Standing(standing)) if self.sent.is_none() => self.on_standing(hash_or_none(&standing.root)?),
+            Some(Answer::Standing(standing)) if self.sent.is_none() => {
+                self.number = standing.stream;
+                self.on_standing(hash_or_none(&standing.root)?)
+            }
             Some(Answer::Acknowledged(root)) => self.on_acknowledged(root_record(&root)?),
             Some(Answer::Want(want)) if self.walking => self.on_want(&want),
             Some(Answer::Beat(beat)) => self.on_beat(beat.number, hash_or_none(&beat.root)?),

@@ -40,6 +40,8 @@ fn system(server: &Server) -> Database {
 /// The primary's side of a stream, by hand.
 struct Stream {
     standing: Standing,
+    /// What the standby calls it.
+    number: u64,
     to: mpsc::Sender<ToStandby>,
     from: Streaming<ToPrimary>,
 }
@@ -58,6 +60,7 @@ impl Stream {
         let answer = ReplicationClient::new(channel).replicate(request).await.unwrap();
         Stream {
             standing,
+            number: 0,
             to,
             from: answer.into_inner(),
         }
@@ -88,7 +91,10 @@ impl Stream {
         let database_id = id.as_bytes().to_vec().into();
         self.send(Body::Hello(wire::Hello { database_id })).await;
         match self.next().await? {
-            Answer::Standing(standing) => hash_or_none(&standing.root),
+            Answer::Standing(standing) => {
+                self.number = standing.stream;
+                hash_or_none(&standing.root)
+            }
             other => panic!("Hello is answered with {other:?}"),
         }
     }
@@ -97,7 +103,8 @@ impl Stream {
     async fn offer(&self, database: &Database) {
         let record = database.store().published();
         let root = Some(message::root_message(&record, record.previous));
-        self.send(Body::Adopt(wire::Adopt { root, forward: false })).await;
+        let (forward, stream) = (false, self.number);
+        self.send(Body::Adopt(wire::Adopt { root, forward, stream })).await;
     }
 
     async fn supply(&self, database: &Database, want: &wire::Want) {
@@ -150,6 +157,25 @@ async fn the_newer_stream_of_a_primary_ends_the_older_one_and_replicates() {
     let acknowledged = new.until_acknowledged(&system(&a)).await;
     assert_eq!(acknowledged, system(&a).store().published().root);
     assert_eq!(acknowledged, system(&b).store().published().root);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offer_that_was_made_to_another_stream_is_refused() {
+    // What a proxy sends again would lead a standby back that has gone on meanwhile.
+    let (a, b) = a_and_b().await;
+    let mut first = Stream::open(&a, &b).await;
+    first.hello(DatabaseId::SYSTEM).await.unwrap();
+    let number = first.number;
+    let before = system(&b).store().pending();
+    let mut again = Stream::open(&a, &b).await;
+    again.hello(DatabaseId::SYSTEM).await.unwrap();
+    assert_ne!(again.number, number);
+    again.number = number;
+    again.offer(&system(&a)).await;
+    let status = again.next().await.unwrap_err();
+    assert_eq!(status.code(), Code::Aborted);
+    assert!(status.message().contains("another stream"), "{status:?}");
+    assert_eq!(system(&b).store().pending(), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
