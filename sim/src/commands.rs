@@ -318,8 +318,9 @@ fn mutants(what: &Mutants) -> Code {
     if what.list {
         for mutant in chosen {
             println!(
-                "{} ({}, {} seeds)\n    {}",
+                "{} (due {}; {}, {} seeds)\n    {}",
                 mutant.name,
+                mutant.due(),
                 mutant.scenarios.join(", "),
                 mutant.seeds,
                 mutant.breaks

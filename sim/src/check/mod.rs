@@ -168,6 +168,9 @@ pub const CHECKS: &[Check] = &[
 /// What every run is judged by, whatever its plan lists. No scenario can name them, and none can leave them out.
 pub const ALWAYS_ON: &[Check] = &[logs::NO_PANIC, logs::NO_INTERNAL_ERROR];
 
+/// What a broken expectation of a step is called in reports: it is judged where the step is carried out.
+pub const STEP: &str = "step";
+
 /// All that runs along with a plan that has these under `always`: those first, which say more than the names of all runs.
 pub fn monitors(always: &[CheckUse]) -> Vec<Monitor> {
     let listed = always.iter().filter_map(CheckUse::monitor);

@@ -1,17 +1,20 @@
 //! Bugs on purpose, each of which some seed of its scenario must find: the test of the tests.
 //!
-//! A mutant is a patch under `sim/mutants/`, headed by what it breaks, the scenarios that must catch it, and within how
-//! many seeds. The patches are applied together to a copy of the sources, and each of their bugs asks whether it is the
+//! A mutant is a patch under `sim/mutants/`, headed by what it breaks, the check and the scenarios that must catch it, and
+//! within how many seeds. The patches are applied together to a copy of the sources, and each of their bugs asks whether it is the
 //! one of this run: so one build carries all of them, and the sources themselves carry none.
 //!
-//! A mutant counts as caught by a seed that fails with it and passes without it, in the same build.
+//! A mutant counts as caught by a seed that fails with it, by its check if it names one, and passes without it, in the
+//! same build.
 //!
 //! Must not know: what the bugs are.
 
 mod tree;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::check::{ALWAYS_ON, CHECKS, STEP, Section};
 use crate::children::Crew;
 use crate::files;
 use crate::report::{Verdict, exit};
@@ -29,17 +32,20 @@ const WALL_LIMIT_SECS: &str = "120";
 pub struct Mutant {
     pub name: String,
     pub breaks: String,
+    /// Only this one counts as catching it; `None`: whatever fails.
+    pub check: Option<&'static str>,
     pub scenarios: Vec<String>,
     /// Of each scenario, from 1.
     pub seeds: u64,
 }
 
 impl Mutant {
-    /// Reads the lines above the first difference: `breaks:`, `scenarios:` and `seeds:`.
+    /// Reads the lines above the first difference: `breaks:`, `scenarios:` and `seeds:`, and `check:` if it is there.
     fn parse(name: &str, text: &str) -> Result<Mutant, String> {
         let mut mutant = Mutant {
             name: name.to_owned(),
             breaks: String::new(),
+            check: None,
             scenarios: Vec::new(),
             seeds: 0,
         };
@@ -49,9 +55,10 @@ impl Mutant {
             };
             match key {
                 "breaks" => value.clone_into(&mut mutant.breaks),
+                "check" => mutant.check = Some(check_named(value)?),
                 "scenarios" => mutant.scenarios = value.split(", ").map(str::to_owned).collect(),
                 "seeds" => mutant.seeds = value.parse().map_err(|_| format!("{value:?} is not a number"))?,
-                _ => return Err(format!("{key:?} is none of breaks, scenarios, seeds")),
+                _ => return Err(format!("{key:?} is none of breaks, check, scenarios, seeds")),
             }
         }
         if mutant.breaks.is_empty() || mutant.scenarios.is_empty() || mutant.seeds == 0 {
@@ -63,6 +70,33 @@ impl Mutant {
         }
         Ok(mutant)
     }
+
+    /// Whether that is how it must fail.
+    fn is_caught_by(&self, verdict: &Verdict) -> bool {
+        match (self.check, verdict) {
+            (_, Verdict::Passed) => false,
+            (None, _) => true,
+            (Some(due), Verdict::Failed { check, .. }) => check == due,
+            (Some(_), Verdict::Stuck { .. } | Verdict::Died { .. }) => false,
+        }
+    }
+
+    /// What must catch it.
+    pub fn due(&self) -> &'static str {
+        self.check.unwrap_or("any")
+    }
+}
+
+/// A check whose verdict can fail a run.
+fn check_named(name: &str) -> Result<&'static str, String> {
+    let promises = CHECKS.iter().filter(|check| check.section != Section::Sometimes);
+    let names: Vec<&str> = promises
+        .chain(ALWAYS_ON)
+        .map(|check| check.name)
+        .chain([STEP])
+        .collect();
+    let known = names.iter().find(|known| **known == name).copied();
+    known.ok_or_else(|| format!("there is no check {name:?}; there are: {}", names.join(", ")))
 }
 
 /// All of them, by name.
@@ -115,17 +149,27 @@ pub fn hunt(program: &Path, mutants: &[Mutant], seeds: Option<u64>, jobs: usize)
             mutant,
             jobs,
             runs: 0,
+            others: BTreeMap::new(),
         };
         match hunt.find(seeds.unwrap_or(mutant.seeds))? {
             Some(((scenario, seed), verdict)) => println!(
-                "{:<32} caught by {}: {scenario} --seed {seed}, after {} runs",
+                "{:<36} due {:<24} caught by {}: {scenario} --seed {seed}, after {} runs{}",
                 mutant.name,
+                mutant.due(),
                 words(&verdict),
-                hunt.runs
+                hunt.runs,
+                hunt.others()
             ),
             None => {
                 missed += 1;
-                println!("{:<32} MISSED in {} runs: {}", mutant.name, hunt.runs, mutant.breaks);
+                println!(
+                    "{:<36} due {:<24} MISSED in {} runs{}: {}",
+                    mutant.name,
+                    mutant.due(),
+                    hunt.runs,
+                    hunt.others(),
+                    mutant.breaks
+                );
             }
         }
     }
@@ -142,6 +186,8 @@ struct Hunt<'a> {
     mutant: &'a Mutant,
     jobs: usize,
     runs: u64,
+    /// What else failed, and how often: it does not count.
+    others: BTreeMap<String, u64>,
 }
 
 impl Hunt<'_> {
@@ -160,9 +206,24 @@ impl Hunt<'_> {
             };
             self.runs += 1;
             let verdict = finished.verdict();
-            if verdict != Verdict::Passed && self.passes_without(&run)? {
-                return Ok(Some((run, verdict)));
+            if self.mutant.is_caught_by(&verdict) {
+                if self.passes_without(&run)? {
+                    return Ok(Some((run, verdict)));
+                }
+            } else if verdict != Verdict::Passed {
+                *self.others.entry(words(&verdict)).or_default() += 1;
             }
+        }
+    }
+
+    /// In words for the end of a line.
+    fn others(&self) -> String {
+        let others = self.others.iter().map(|(what, count)| format!("{count} by {what}"));
+        let others: Vec<String> = others.collect();
+        if others.is_empty() {
+            String::new()
+        } else {
+            format!(" (not counted: {})", others.join(", "))
         }
     }
 
@@ -194,6 +255,8 @@ fn arguments((scenario, seed): &Run, mutant: Option<&str>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Plan;
+    use crate::scenario::Scenario;
 
     #[test]
     fn every_mutant_of_the_repository_is_read_and_they_apply_together() {
@@ -217,6 +280,55 @@ mod tests {
             ("3", "three"),
         ] {
             assert!(Mutant::parse("m", &good.replace(from, to)).is_err(), "{from}");
+        }
+    }
+
+    #[test]
+    fn only_the_check_that_a_patch_names_catches_it() {
+        let head = "breaks: x\nscenarios: a\nseeds: 3\ndiff --git\n+ if crate::runtime::mutant(\"m\") {\n";
+        let failed = |check: &str| Verdict::Failed {
+            check: check.to_owned(),
+            what: "w".to_owned(),
+        };
+        let stuck = Verdict::Stuck { what: "w".to_owned() };
+        let any = Mutant::parse("m", head).unwrap();
+        assert_eq!((any.check, any.due()), (None, "any"));
+        assert!(any.is_caught_by(&failed("fsck")) && any.is_caught_by(&stuck));
+        assert!(!any.is_caught_by(&Verdict::Passed));
+
+        for name in ["fsck", "no_panic", "step"] {
+            let text = head.replace("scenarios", &format!("check: {name}\nscenarios"));
+            let one = Mutant::parse("m", &text).unwrap();
+            assert_eq!(one.due(), name);
+            assert!(one.is_caught_by(&failed(name)));
+            assert!(!one.is_caught_by(&failed("bounded")) && !one.is_caught_by(&stuck));
+            assert!(!one.is_caught_by(&Verdict::Passed));
+        }
+        for name in ["fsk", "unknown_outcome"] {
+            let text = head.replace("scenarios", &format!("check: {name}\nscenarios"));
+            let refusal = Mutant::parse("m", &text).unwrap_err();
+            assert!(refusal.contains(name) && refusal.contains("whole_values"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn a_scenario_of_a_mutant_judges_its_check() {
+        for mutant in all().unwrap() {
+            let Some(check) = mutant.check.filter(|check| *check != STEP) else {
+                continue;
+            };
+            for name in &mutant.scenarios {
+                let (file, text) = files::read_scenario(name).unwrap();
+                let scenario = Scenario::parse(&file, &text).unwrap();
+                let plan = Plan::new(&scenario, 1);
+                let mut judged = plan.always.iter().chain(&plan.finally).map(|used| used.name);
+                let always_on = ALWAYS_ON.iter().any(|known| known.name == check);
+                assert!(
+                    always_on || judged.any(|known| known == check),
+                    "{}: {name}",
+                    mutant.name
+                );
+            }
         }
     }
 

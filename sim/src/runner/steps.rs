@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use understudy::runtime;
 
 use super::{Stage, Trouble, faults, sleep_until};
-use crate::check::Violation;
+use crate::check::{STEP, Violation};
 use crate::history::What;
 use crate::plan::PlannedStep;
 use crate::scenario::step::{Action, Condition, Expect, Trigger};
@@ -14,8 +14,6 @@ use crate::workload::session::Failure;
 
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(20);
-/// What a broken expectation of a step is called in reports.
-const STEP: &str = "step";
 
 /// Done marks of steps live beside the scenario's own, under names no scenario can use.
 fn done(index: usize) -> String {
