@@ -285,7 +285,7 @@ fn this_build_has_no_bugs_on_purpose() {
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
     let output = sim(&["mutants", "--list"]);
     assert!(
-        text(&output).contains("torn-tail-not-cut (storage-torn, "),
+        text(&output).contains("torn-tail-not-cut (due any; storage-torn, "),
         "{}",
         text(&output)
     );
