@@ -9,12 +9,18 @@
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// The repository that this was built from; nothing, if that is where we are, so that what is printed can be pasted.
+/// The repository that cargo runs this from, else the one that it was built from: clones may share a target folder.
+fn repository_root() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").map_or(env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    package.parent().unwrap_or(Path::new(".")).to_owned()
+}
+
+/// The same; nothing, if that is where we are, so that what is printed can be pasted.
 fn root() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
+    let root = repository_root();
     match std::env::current_dir() {
         Ok(here) if here == root => PathBuf::new(),
-        _ => root.to_owned(),
+        _ => root,
     }
 }
 
@@ -140,8 +146,7 @@ pub fn remove(path: &Path) {
 
 /// The repository as an absolute path.
 pub fn repository() -> Result<PathBuf, String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
-    absolute(root)
+    absolute(&repository_root())
 }
 
 pub fn absolute(path: &Path) -> Result<PathBuf, String> {
