@@ -61,7 +61,8 @@ pub enum What {
     Down {
         how: String,
     },
-    /// Bytes on the server's disk are no longer what was promised. What it holds may be less than it acknowledged.
+    /// Bytes on the server's disk are no longer what was promised, or a read got others. What it holds may be less than it
+    /// acknowledged.
     Damaged,
     /// The operator has checked the server's disk, and what was wrong is right again.
     Mended,

@@ -25,7 +25,7 @@ pub struct Word {
 }
 
 /// The words of faults after which a disk no longer holds what it should.
-const DAMAGING: [&str; 3] = ["lost", "misdirected", "corrupt"];
+pub const DAMAGING: [&str; 3] = ["lost", "misdirected", "corrupt"];
 
 /// Stands for the word `none`.
 pub const NONE: u64 = u64::MAX;

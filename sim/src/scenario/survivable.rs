@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 
 use super::cluster::ServerSpec;
+use super::disk::{DiskSettings, DiskSpec};
 use super::step::{Action, StepSpec};
 use crate::plan::Plan;
 use crate::swarm::SwarmSpec;
@@ -30,14 +31,11 @@ pub fn judge(
         None => true,
     };
     let by_cluster = servers.iter().filter(|server| server.disk.may_damage());
-    let mut damaged: BTreeSet<&str> = by_cluster.map(|server| server.name.as_str()).collect();
-    for action in steps.iter().flat_map(|step| &step.choices) {
-        match action {
-            Action::Disk { server, spec, .. } if spec.may_damage() => drop(damaged.insert(server)),
-            Action::Rot(server) => drop(damaged.insert(server)),
-            _ => {}
-        }
-    }
+    let damaged = damaged(
+        by_cluster.map(|server| server.name.as_str()),
+        steps.iter().flat_map(|step| &step.choices),
+        |spec, _| spec.may_damage(),
+    );
     let place = said.unwrap_or(root);
     let names = || damaged.iter().copied().collect::<Vec<_>>().join(", ");
     if !survivable && damaged.is_empty() {
@@ -62,15 +60,26 @@ pub fn judge(
 /// Whether whatever a plan damages on one disk is right on another.
 pub fn is_so(plan: &Plan) -> bool {
     let by_cluster = plan.servers.iter().filter(|server| server.disk.may_damage());
-    let mut damaged: BTreeSet<&str> = by_cluster.map(|server| server.name.as_str()).collect();
-    for step in &plan.steps {
-        match &step.action {
-            Action::Disk { server, settings, .. } if settings.may_damage() => drop(damaged.insert(server)),
-            Action::Rot(server) => drop(damaged.insert(server)),
-            _ => {}
-        }
-    }
+    let damaged = damaged(
+        by_cluster.map(|server| server.name.as_str()),
+        plan.steps.iter().map(|step| &step.action),
+        |_, settings| settings.may_damage(),
+    );
     is_mendable(damaged.len(), plan.servers.len())
+}
+
+/// Those whose disks are bad from the start, and those that an action makes bad: by what it says, or by what was drawn.
+fn damaged<'a>(
+    by_cluster: impl Iterator<Item = &'a str>,
+    actions: impl Iterator<Item = &'a Action>,
+    may_damage: impl Fn(&DiskSpec, &DiskSettings) -> bool,
+) -> BTreeSet<&'a str> {
+    let by_steps = actions.filter_map(|action| match action {
+        Action::Disk { server, spec, settings } => may_damage(spec, settings).then_some(server.as_str()),
+        Action::Rot(server) => Some(server.as_str()),
+        _ => None,
+    });
+    by_cluster.chain(by_steps).collect()
 }
 
 fn is_mendable(damaged: usize, servers: usize) -> bool {

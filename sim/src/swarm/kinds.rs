@@ -8,7 +8,7 @@ use super::log_uniform;
 use crate::draw::{self, Draw};
 use crate::plan::Plan;
 use crate::scenario::cluster::{MemberSpec, Role};
-use crate::scenario::disk::{DiskSettings, DiskSpec, NONE};
+use crate::scenario::disk::{DAMAGING, DiskSettings, DiskSpec, NONE};
 use crate::scenario::fault::{Fault, LinkChange, Noticed, Operation};
 use crate::scenario::sides::Sides;
 use crate::scenario::step::{Action, Direction, Restart};
@@ -130,10 +130,7 @@ pub const KINDS: &[Kind] = &[
         gentle: true,
         strike: |strike| {
             let Some(sides) = strike.sides() else { return };
-            let direction = match strike.direction(&sides) {
-                Direction::Flapping => Direction::Both,
-                direction => direction,
-            };
+            let direction = strike.steady_direction(&sides);
             let lasts = strike.lasts();
             strike.now(Action::Fault(Fault::Clog {
                 sides,
@@ -155,10 +152,7 @@ pub const KINDS: &[Kind] = &[
                 2 => change.jitter = Some(Draw::One(log_uniform(strike.rng, 10_000, 1_000_000))),
                 _ => change.bandwidth = Some(Draw::One(log_uniform(strike.rng, 2_000, 200_000))),
             }
-            let direction = match strike.direction(&sides) {
-                Direction::Flapping => Direction::Both,
-                direction => direction,
-            };
+            let direction = strike.steady_direction(&sides);
             let lasts = Some(strike.lasts());
             strike.now(Action::Fault(Fault::Slow {
                 sides,
@@ -286,8 +280,7 @@ pub const KINDS: &[Kind] = &[
         strike: |strike| {
             // Always the same one of a seed: then everything that is damaged there is right elsewhere.
             let Some(server) = strike.damaged() else { return };
-            let words = ["lost", "misdirected", "corrupt"];
-            match words.get(strike.rng.random_range(0..=words.len())) {
+            match DAMAGING.get(strike.rng.random_range(0..=DAMAGING.len())) {
                 Some(word) => {
                     let share = log_uniform(strike.rng, 1_000, 100_000);
                     strike.now(disk(&server, word, share));
@@ -426,6 +419,14 @@ impl Strike<'_> {
             }
         }
         (!sides.iter().any(Vec::is_empty)).then_some(sides)
+    }
+
+    /// One that does not come and go.
+    fn steady_direction(&mut self, sides: &Sides) -> Direction {
+        match self.direction(sides) {
+            Direction::Flapping => Direction::Both,
+            direction => direction,
+        }
     }
 
     fn direction(&mut self, sides: &Sides) -> Direction {
