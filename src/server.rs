@@ -18,9 +18,12 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::config::{Config, join_host_port};
-use crate::engine::{AutoCollect, Engine, EngineError, EngineOptions, ReadOnlyReason, Superuser};
+use crate::engine::{
+    AutoCollect, Engine, EngineError, EngineOptions, FolderCheck, FolderProgress, ReadOnlyReason, Remark, Superuser,
+    check_folder,
+};
 use crate::pg::{self, SqlListener, SqlServer};
-use crate::replication::cluster::{Cluster, ClusterStartError, Role, stored_role};
+use crate::replication::cluster::{Cluster, ClusterStartError, Role, check_stored_role, stored_role};
 use crate::runtime::disk::Disk;
 use crate::runtime::net::TcpListener;
 use crate::sql::plan::QueryMemory;
@@ -46,6 +49,21 @@ pub struct Replica {
     engine: Engine,
     cluster: Option<Cluster>,
     first_start: bool,
+}
+
+/// Checks all that a server keeps in its data folder, or a backup of one: the engine's stores, and its role in a cluster.
+///
+/// # Errors
+/// As of [`check_folder`].
+pub fn check_data_folder(disk: &Disk, progress: FolderProgress<'_>) -> Result<FolderCheck, EngineError> {
+    let mut check = check_folder(disk, progress)?;
+    if let Err(error) = check_stored_role(disk) {
+        check.problems.push(Remark {
+            place: "its role in the cluster".to_owned(),
+            detail: error.to_string(),
+        });
+    }
+    Ok(check)
 }
 
 /// Why a server did not start.

@@ -72,6 +72,11 @@ pub enum ChunkError {
 }
 
 impl ChunkError {
+    /// Whether what is on the disk is not what was written.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, ChunkError::Missing { .. } | ChunkError::Corrupt { .. })
+    }
+
     /// Whether the disk, or the share of it that the server may use, is full.
     pub fn is_out_of_space(&self) -> bool {
         let full = |kind| matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);

@@ -205,9 +205,8 @@ impl EngineError {
 
     /// Whether what is on the disk is not what was written.
     pub(super) fn is_damage(&self) -> bool {
-        let chunk = |error: &ChunkError| matches!(error, ChunkError::Missing { .. } | ChunkError::Corrupt { .. });
         match self {
-            EngineError::Store(error) | EngineError::Object(VersionError::Chunk(error)) => chunk(error),
+            EngineError::Store(error) | EngineError::Object(VersionError::Chunk(error)) => error.is_damage(),
             EngineError::Object(_) | EngineError::DamagedFolder { .. } => true,
             _ => false,
         }

@@ -9,11 +9,12 @@ use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use understudy::chunk::{Hash, StoreOptions, looks_like_a_store};
 use understudy::config::Config;
 use understudy::engine::{
-    CheckedStore, Copied, CopyTo, FolderCheck, FolderCopied, Remark, check_folder, check_one_store, copy_folder,
-    fetch_missing, has_databases, repair_store,
+    CheckedStore, Copied, CopyTo, FolderCheck, FolderCopied, check_one_store, copy_folder, fetch_missing,
+    has_databases, repair_store,
 };
-use understudy::replication::cluster::{RepairPeer, RoleStore};
+use understudy::replication::cluster::RepairPeer;
 use understudy::runtime::disk::Disk;
+use understudy::server::check_data_folder;
 
 use crate::say;
 
@@ -96,14 +97,7 @@ fn check(folder: &str) -> anyhow::Result<FolderCheck> {
         };
         check_one_store(&Disk::production(parent)?, name, &mut progress)
     } else {
-        check_folder(&disk, &mut progress).map(|mut checked| {
-            let role = RoleStore::check(&disk).err().map(|error| Remark {
-                place: "its role in the cluster".to_owned(),
-                detail: error.to_string(),
-            });
-            checked.problems.extend(role);
-            checked
-        })
+        check_data_folder(&disk, &mut progress)
     };
     bar.finish_and_clear();
     checked.map_err(|error| anyhow::anyhow!("{error}"))

@@ -90,7 +90,7 @@ fn shown(values: &[Value], null: &str) -> Vec<String> {
 
 fn chunk_kind(error: &ChunkError) -> SqlErrorKind {
     match error {
-        ChunkError::Missing { .. } | ChunkError::Corrupt { .. } => SqlErrorKind::Corrupt,
+        error if error.is_damage() => SqlErrorKind::Corrupt,
         ChunkError::Io { source, .. } => io_kind(source),
         _ => SqlErrorKind::Io,
     }

@@ -246,6 +246,27 @@ fn flip(file: &Path, at: usize) {
     std::fs::write(file, &bytes).unwrap();
 }
 
+#[test]
+fn fsck_reads_the_role_of_a_server_in_its_cluster() {
+    let mut pair = Pair::start();
+    pair.b.kill();
+    let file = pair.b.data_dir().join(".understudy/cluster_role");
+    let epoch = std::fs::read_to_string(&file).unwrap().find("role_epoch: ").unwrap();
+    assert!(run(pair.b.folder(), &["fsck", "data"]).status.success());
+    // Another epoch, and as valid as the one that was written.
+    let digit = epoch + "role_epoch: ".len();
+    let mut text = std::fs::read(&file).unwrap();
+    text[digit] = if text[digit] == b'7' { b'8' } else { b'7' };
+    std::fs::write(&file, text).unwrap();
+    let output = run(pair.b.folder(), &["fsck", "data"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(
+        said(&output).contains("its role in the cluster: DAMAGED"),
+        "{}",
+        said(&output)
+    );
+}
+
 #[tokio::test]
 async fn a_damaged_standby_is_repaired_from_its_running_primary() {
     let mut pair = Pair::start();

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use understudy::engine::check_folder;
 use understudy::runtime;
+use understudy::server::check_data_folder;
 
 use super::{Stage, faults, mending};
 use crate::check::CheckUse;
@@ -168,7 +168,7 @@ fn fsck(stage: &Stage, server: &str) -> Vec<String> {
     if mending::is_damaged(stage, server) {
         return Vec::new();
     }
-    match check_folder(&disk.disk(), &mut |_, _, _| {}) {
+    match check_data_folder(&disk.disk(), &mut |_, _, _| {}) {
         Ok(check) => {
             let broken = check.stores.iter().filter(|store| !store.is_sound());
             let told = broken.map(|store| {

@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use understudy::config::Config;
-use understudy::engine::{CheckedStore, check_folder, fetch_missing, repair_store};
-use understudy::replication::cluster::{RepairPeer, RoleStore};
+use understudy::engine::{CheckedStore, fetch_missing, repair_store};
+use understudy::replication::cluster::RepairPeer;
 use understudy::runtime;
 use understudy::runtime::disk::Disk;
 use understudy::runtime::disk::simulated::FaultKind;
+use understudy::server::check_data_folder;
 
 use super::servers::CLUSTER_PORT;
 use super::{Stage, faults};
@@ -138,10 +139,9 @@ pub async fn mend_all(stage: &Stage) {
 }
 
 async fn repair_folder(config: &Config, disk: &Disk, peers: &[String]) -> Result<(), String> {
-    RoleStore::check(disk).map_err(|error| error.to_string())?;
     let mut told = Vec::new();
     for peer in peers {
-        let checked = check_folder(disk, &mut |_, _, _| {}).map_err(|error| error.to_string())?;
+        let checked = check_data_folder(disk, &mut |_, _, _| {}).map_err(|error| error.to_string())?;
         if let Some(problem) = checked.problems.first() {
             return Err(format!("{}: {}", problem.place, problem.detail));
         }
@@ -154,7 +154,7 @@ async fn repair_folder(config: &Config, disk: &Disk, peers: &[String]) -> Result
         }
         runtime::sleep(NEXT_COMMAND).await;
     }
-    let checked = check_folder(disk, &mut |_, _, _| {}).map_err(|error| error.to_string())?;
+    let checked = check_data_folder(disk, &mut |_, _, _| {}).map_err(|error| error.to_string())?;
     match checked.is_sound() {
         true => Ok(()),
         false => Err(told.join("; ")),

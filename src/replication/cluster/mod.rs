@@ -44,7 +44,7 @@ use crate::runtime::AbortOnDrop;
 
 pub use identity::{AcceptedPrimary, Epoch, Role, ServerId};
 pub use repair::{RepairError, RepairPeer};
-pub use role_store::{RoleStore, RoleStoreError};
+pub use role_store::{RoleStoreError, check_stored_role};
 pub use start::{ClusterStartError, stored_role};
 
 /// A running member of a cluster. Clones are the same; [`Cluster::shutdown`] ends it, and so does dropping the last.

@@ -79,11 +79,6 @@ impl RoleStore {
         Ok((store, standing))
     }
 
-    /// Whether what a data folder has stored can be read.
-    pub fn check(disk: &Disk) -> Result<(), RoleStoreError> {
-        Stored::read(disk).map(drop)
-    }
-
     /// The id of the server whose data folder this is, or a new one where it has none. Nothing is stored.
     pub fn server_of(disk: &Disk) -> Result<ServerId, RoleStoreError> {
         Ok(Stored::read(disk)?.server.unwrap_or_else(new_server_id))
@@ -100,6 +95,11 @@ impl RoleStore {
     pub fn describe(&self) -> String {
         self.disk.describe(FILE)
     }
+}
+
+/// Whether what a data folder has stored can be read; so it can where nothing is stored.
+pub fn check_stored_role(disk: &Disk) -> Result<(), RoleStoreError> {
+    Stored::read(disk).map(drop)
 }
 
 fn io_error(disk: &Disk, done: &'static str) -> impl FnOnce(io::Error) -> RoleStoreError {
@@ -319,11 +319,11 @@ mod tests {
         let text = disk.disk().read(FILE).unwrap();
         for (at, bit) in (0..text.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
             disk.flip_bit(FILE, at as u64, bit).unwrap();
-            let found = RoleStore::check(&disk.disk());
+            let found = check_stored_role(&disk.disk());
             assert!(found.is_err(), "bit {bit} at {at}");
             disk.flip_bit(FILE, at as u64, bit).unwrap();
         }
-        RoleStore::check(&disk.disk()).unwrap();
+        check_stored_role(&disk.disk()).unwrap();
         let by_hand = String::from_utf8(text).unwrap().replace("epoch: 3", "epoch: 5");
         assert!(refused(&by_hand).await.contains("is damaged"));
         let (kept, _) = by_hand.split_once(CHECKSUM).unwrap();
