@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,9 +14,21 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 /// How long anything may take on a busy two-core machine with debug builds.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// A free port of the loopback interface. Another program may take it in between; the tests then fail at start-up.
+/// A free port of the loopback interface that stays free until a server takes it: it lies below the ports the system
+/// hands out by itself (32768 and up on Linux), so no client and no `port: 0` of a test beside this one gets it.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    const PORTS: std::ops::Range<u32> = 12_000..32_000;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    // Processes that test at the same time begin at different places.
+    let first = std::process::id().wrapping_mul(331);
+    for _ in PORTS {
+        let step = first.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(PORTS.start + step % (PORTS.end - PORTS.start)).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port in {PORTS:?} is free");
 }
 
 pub fn binary() -> Command {
@@ -113,15 +126,14 @@ impl Server {
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines() {
                 let Ok(line) = line else { break };
+                // Whoever waits for the ready line finds it in the log.
+                append(&log, &line);
                 if let Some(address) = line.strip_prefix("ready ") {
                     let port = address
                         .split_once("port=")
                         .and_then(|(_, port)| port.trim().parse::<u16>().ok());
                     let _ = ready.send(port);
                 }
-                let mut log = log.lock().unwrap();
-                log.push_str(&line);
-                log.push('\n');
             }
         });
         let log = self.log.clone();
@@ -129,9 +141,7 @@ impl Server {
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines() {
                 let Ok(line) = line else { break };
-                let mut log = log.lock().unwrap();
-                log.push_str(&line);
-                log.push('\n');
+                append(&log, &line);
             }
         });
         self.child = Some(child);
@@ -245,6 +255,12 @@ impl Server {
             .spawn()
             .expect("psql is installed by scripts/test.sh")
     }
+}
+
+fn append(log: &Mutex<String>, line: &str) {
+    let mut log = log.lock().unwrap();
+    log.push_str(line);
+    log.push('\n');
 }
 
 impl Drop for Server {
