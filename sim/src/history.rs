@@ -96,6 +96,10 @@ pub enum What {
     Sometimes {
         fact: String,
     },
+    /// A queue of a server is longer than it may be: its name, its length and the limit.
+    Overflow {
+        queue: String,
+    },
     /// Of a storage engine on its own.
     Storage(StorageEvent),
 }
@@ -239,6 +243,8 @@ pub struct FinalState {
     pub fsck: BTreeMap<String, Vec<String>>,
     /// Server -> ends of connections that its process held when all clients were gone.
     pub connections: BTreeMap<String, usize>,
+    /// Server -> sessions that it still had some time after that.
+    pub sessions: BTreeMap<String, usize>,
     /// The most memory that the process of the run has used, in bytes. Not the same in every run of a seed.
     pub memory_peak: Option<u64>,
 }
@@ -349,6 +355,7 @@ impl What {
             What::Panic { .. } => "panic",
             What::Quiet => "quiet",
             What::Sometimes { .. } => "sometimes",
+            What::Overflow { .. } => "overflow",
             What::Storage(event) => event.kind(),
         }
     }
@@ -422,6 +429,7 @@ impl fmt::Display for Event {
             What::Log { level, message, fields } => write!(f, " {} {message} {fields}", level.word()),
             What::Panic { message } => write!(f, " {message}"),
             What::Sometimes { fact } => write!(f, " {fact}"),
+            What::Overflow { queue } => write!(f, " {queue}"),
             What::Storage(event) => write!(f, "{event}"),
         }
     }

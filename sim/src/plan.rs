@@ -48,6 +48,9 @@ pub struct Plan {
     /// Bytes that fit a connection each way; None is the usual.
     #[serde(default)]
     pub window: Option<u64>,
+    /// How large nodes of trees are, about; None is the usual.
+    #[serde(default)]
+    pub nodes: Option<u64>,
     /// What the swarm chose for this seed, for people.
     #[serde(default)]
     pub swarm: Vec<String>,
@@ -159,7 +162,7 @@ impl Plan {
                 action,
             }
         });
-        let window = scenario.network.window.as_ref();
+        let (window, nodes) = (scenario.network.window.as_ref(), scenario.nodes.as_ref());
         let mut plan = Plan {
             scenario: scenario.name.clone(),
             seed,
@@ -171,6 +174,7 @@ impl Plan {
             servers: servers.collect(),
             links,
             window: window.map(|window| window.draw(&mut draw::stream(seed, "plan/window"))),
+            nodes: nodes.map(|nodes| nodes.draw(&mut draw::stream(seed, "plan/nodes"))),
             swarm: Vec::new(),
             client_link: draw_link(&LinkSpec::default(), &scenario.network.all, seed, "clients"),
             workload: workload.collect(),
@@ -357,6 +361,9 @@ impl fmt::Display for Plan {
         }
         if let Some(window) = self.window {
             writeln!(f, "  window: {window} B")?;
+        }
+        if let Some(nodes) = self.nodes {
+            writeln!(f, "  nodes: {nodes} B")?;
         }
         for ((from, to), link) in &self.links {
             writeln!(f, "  link {from}->{to}: {link}")?;

@@ -123,13 +123,22 @@ static WRITTEN: AtomicUsize = AtomicUsize::new(0);
 /// Keeps a line of the trace for [`watchdog`].
 pub fn remember(line: &str) {
     let start = WRITTEN.load(Ordering::Relaxed);
-    let bytes = line.bytes().take(LINE_BYTES_MAX).chain([b'\n']);
-    let mut at = start;
-    for byte in bytes {
-        NEWEST[at % NEWEST_BYTES].store(byte, Ordering::Relaxed);
-        at += 1;
+    let bytes = &line.as_bytes()[..line.len().min(LINE_BYTES_MAX)];
+    keep(start, bytes);
+    keep(start + bytes.len(), b"\n");
+    WRITTEN.store(start + bytes.len() + 1, Ordering::Relaxed);
+}
+
+/// Writes into the ring, once round its end if need be.
+fn keep(at: usize, bytes: &[u8]) {
+    let at = at % NEWEST_BYTES;
+    let (first, second) = bytes.split_at(bytes.len().min(NEWEST_BYTES - at));
+    for (at, part) in [(at, first), (0, second)] {
+        let ring = NEWEST[at..at + part.len()].as_ptr().cast::<u8>().cast_mut();
+        // SAFETY: the slice has room for the part, atomics may be written to through a shared reference, and the one who
+        // reads beside us is a signal handler of this thread, which takes what it finds.
+        unsafe { std::ptr::copy_nonoverlapping(part.as_ptr(), ring, part.len()) };
     }
-    WRITTEN.store(at, Ordering::Relaxed);
 }
 
 /// Ends the process with exit code 4 when `limit` of wall time has passed: the one stop for a busy loop, in which

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::check::{Monitor, Violation};
 use crate::history::{Event, FinalState, History, What};
 use crate::trace::{Trace, Weight};
-use crate::units::{Micros, show_moment};
+use crate::units::{Micros, Moment};
 
 /// Most details fit.
 const DETAIL_BYTES: usize = 160;
@@ -79,11 +79,15 @@ impl Recorder {
 
     /// A line that only the trace wants: a message on the network, a detail of a server's log.
     pub fn detail(&self, node: &str, kind: &'static str, text: impl fmt::Display) {
-        let at = show_moment((self.clock)());
+        self.detail_at((self.clock)(), node, kind, text);
+    }
+
+    /// As [`Recorder::detail`], of somebody who knows the time.
+    pub fn detail_at(&self, at: Micros, node: &str, kind: &'static str, text: impl fmt::Display) {
         let mut inner = self.inner.lock();
         if !inner.closed {
             let mut line = String::with_capacity(DETAIL_BYTES);
-            write!(line, "{at} {node} {kind} {text}").expect("a string takes everything");
+            write!(line, "{} {node} {kind} {text}", Moment(at)).expect("a string takes everything");
             self.trace(&mut inner, line, Weight::Detail);
         }
     }
@@ -128,7 +132,7 @@ impl Recorder {
 }
 
 fn one_line(text: String) -> String {
-    if text.bytes().any(|byte| byte == b'\n' || byte == b'\r') {
+    if memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_some() {
         text.replace(['\n', '\r'], " ")
     } else {
         text

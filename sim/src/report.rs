@@ -23,9 +23,6 @@ pub mod exit {
     pub const REFUSED: u8 = 5;
 }
 
-/// How the sentence begins of a run whose simulated time was over before its steps were.
-pub const TIME_IS_UP: &str = "the time limit has passed";
-
 /// The end of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
@@ -78,6 +75,20 @@ impl Verdict {
     }
 }
 
+/// How much there was in a queue, and how much there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fill {
+    pub length: u64,
+    pub limit: u64,
+}
+
+impl Fill {
+    /// In thousandths of the limit.
+    pub fn share(self) -> u64 {
+        self.length.saturating_mul(1_000) / self.limit.max(1)
+    }
+}
+
 /// What a run tells the suite that started it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
@@ -86,6 +97,9 @@ pub struct Report {
     /// What follows `cargo sim` to run it again.
     pub command: String,
     pub verdict: Verdict,
+    /// Its simulated time was over before its steps were.
+    #[serde(default)]
+    pub time_is_up: bool,
     /// The moment that the failed check names.
     pub at: Option<Micros>,
     pub hash: String,
@@ -100,6 +114,9 @@ pub struct Report {
     pub fired: BTreeMap<String, u64>,
     #[serde(default)]
     pub facts: BTreeMap<String, u64>,
+    /// How long each queue of a server was when it was nearest to its limit.
+    #[serde(default)]
+    pub longest: BTreeMap<String, Fill>,
     /// When each step was done for the first time, by its label.
     pub reached: BTreeMap<String, Micros>,
     /// The shape of the run, without what changes with every timing.
@@ -156,6 +173,7 @@ impl Report {
             scenario: plan.scenario.clone(),
             seed: plan.seed,
             command: format!("run {} --seed {}", plan.scenario, plan.seed),
+            time_is_up: false,
             at,
             reached: reached(history),
             hash: trace.hash(),
@@ -166,6 +184,7 @@ impl Report {
             missed,
             fired: BTreeMap::new(),
             facts: BTreeMap::new(),
+            longest: BTreeMap::new(),
             summary: summary(history, &verdict),
             tail,
             verdict,
@@ -179,6 +198,7 @@ impl Report {
             scenario: plan.scenario.clone(),
             seed: plan.seed,
             command: format!("run {} --seed {}", plan.scenario, plan.seed),
+            time_is_up: false,
             at: None,
             reached: BTreeMap::new(),
             hash: String::new(),
@@ -189,6 +209,7 @@ impl Report {
             missed: Vec::new(),
             fired: BTreeMap::new(),
             facts: BTreeMap::new(),
+            longest: BTreeMap::new(),
             summary: String::new(),
             tail: last.into_iter().rev().collect(),
             verdict,

@@ -5,6 +5,7 @@
 //!
 //! Must not know: where a value stands in a file.
 
+use std::fmt;
 use std::time::Duration;
 
 /// Microseconds of virtual time, or a length of it.
@@ -164,7 +165,16 @@ pub fn show_micros(micros: i64) -> String {
 
 /// A moment of virtual time, as every line of a trace starts: `12.301482s`.
 pub fn show_moment(micros: Micros) -> String {
-    format!("{}.{:06}s", micros / 1_000_000, micros % 1_000_000)
+    Moment(micros).to_string()
+}
+
+/// A moment as it is shown.
+pub struct Moment(pub Micros);
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:06}s", self.0 / 1_000_000, self.0 % 1_000_000)
+    }
 }
 
 pub fn micros_of(duration: Duration) -> Micros {

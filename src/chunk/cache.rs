@@ -11,7 +11,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::Hash;
-use crate::runtime::LookupMap;
+use crate::runtime::{LookupMap, queue};
 
 /// A cache of chunks with a bound in bytes. Clones share it.
 #[derive(Clone)]
@@ -127,6 +127,7 @@ impl StoreCache {
         let mut shard = self.shard(&hash).lock();
         if shard.make_room((self.store, hash), bytes, bytes_max) {
             shard.insert((self.store, hash), chunk());
+            queue!("chunk.cache", shard.bytes, bytes_max);
         }
     }
 }

@@ -14,8 +14,8 @@ use super::recovery::RootAt;
 use super::seal::{Contents, Sealed};
 use super::store::Inner;
 use super::{Hash, ROOTS_KEPT};
-use crate::runtime::buggify;
 use crate::runtime::disk::{Disk, OpenMode};
+use crate::runtime::{buggify, queue};
 
 /// Writers that never ask for room are refused at this many times the bound.
 const BACKLOG_REFUSED_AT: u64 = 8;
@@ -125,6 +125,7 @@ impl Inner {
             encode_root(&mut piece.bytes, seed, start, record, log.synced);
         }
         self.write_piece(log, piece, &mut shadowed)?;
+        queue!("chunk.backlog", log.backlog_bytes, limit + total);
         if let Some(record) = root {
             for (hash, location) in shadowed {
                 self.index.insert(hash, location);

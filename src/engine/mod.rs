@@ -52,7 +52,10 @@ pub use error::EngineError;
 pub use folder::{CONTROL_FOLDER, FORMAT_VERSION};
 pub use gate::{GateTicket, ReadOnlyReason, WriteGate};
 pub use instance::{DatabaseListing, DatabaseState, Engine, EngineOptions, Superuser};
-pub use repair::{Answer, AskForChunks, FetchError, Fetched, fetch_missing, repair_store};
+pub use repair::{
+    Answer, AskForChunks, FetchError, Fetched, RepairFailed, RepairStep, fetch_missing, repair_from_others,
+    repair_store,
+};
 pub use replicated::{Backfill, ReplicatedBatch};
 pub use scan::{RowScan, TupleScan};
 pub use scram::ScramVerifier;

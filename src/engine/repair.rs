@@ -134,7 +134,7 @@ pub async fn fetch_missing(
     disk: &Disk,
     damaged: &CheckedStore,
     others: &mut impl AskForChunks,
-    progress: &mut dyn FnMut(Copied),
+    progress: &mut (dyn FnMut(Copied) + Send),
 ) -> Result<Fetched, FetchError> {
     let own = &damaged.files;
     let mut fetched = Fetched::new(disk, damaged).await?;
@@ -178,6 +178,46 @@ pub async fn fetch_missing(
         progress(fetched.copied);
         runtime::yield_now().await;
     }
+}
+
+/// What a repair from others is doing.
+#[derive(Debug, Clone, Copy)]
+pub enum RepairStep {
+    Fetching(Copied),
+    /// All that was lacking is here.
+    Fetched(Copied),
+    Copying(Copied),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RepairFailed {
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// Whoever was asked does not have these chunks either.
+    #[error("it does not have {} of the chunks that are lacking", .0.len())]
+    Absent(Vec<Hash>),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// Makes a damaged store again with what others have of what it lacks; gives the folder to which the damaged one was moved.
+///
+/// # Errors
+/// As of [`fetch_missing`] and [`repair_store`]; `Absent`. Nothing was changed then.
+pub async fn repair_from_others(
+    disk: &Disk,
+    damaged: &CheckedStore,
+    others: &mut impl AskForChunks,
+    progress: &mut (dyn FnMut(RepairStep) + Send),
+) -> Result<String, RepairFailed> {
+    let mut fetching = |copied| progress(RepairStep::Fetching(copied));
+    let mut fetched = fetch_missing(disk, damaged, others, &mut fetching).await?;
+    if !fetched.absent.is_empty() {
+        return Err(RepairFailed::Absent(std::mem::take(&mut fetched.absent)));
+    }
+    progress(RepairStep::Fetched(fetched.copied));
+    let mut copying = |copied| progress(RepairStep::Copying(copied));
+    Ok(repair_store(disk, damaged, &[&fetched], &mut copying).await?)
 }
 
 /// What is right in one store, and what others have.

@@ -9,8 +9,8 @@ use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use understudy::chunk::{Hash, StoreOptions, looks_like_a_store};
 use understudy::config::Config;
 use understudy::engine::{
-    CheckedStore, Copied, CopyTo, FolderCheck, FolderCopied, check_one_store, copy_folder, fetch_missing,
-    has_databases, repair_store,
+    CheckedStore, Copied, CopyTo, FolderCheck, FolderCopied, RepairFailed, RepairStep, check_one_store, copy_folder,
+    has_databases, repair_from_others, repair_store,
 };
 use understudy::replication::cluster::RepairPeer;
 use understudy::runtime::disk::Disk;
@@ -50,7 +50,10 @@ pub async fn fsck(
     }
     let damaged = checked.stores.iter().filter(|store| !store.is_sound()).count();
     if damaged == 0 {
-        bail!("{stores} of {stores} stores are sound, but {problems} other things in {folder} are not: see above");
+        bail!(
+            "{stores} of {stores} stores are sound, but in {folder} {}: see above",
+            unsound(problems)
+        );
     }
     let Some(url) = repair_from else {
         bail!(
@@ -62,9 +65,16 @@ pub async fn fsck(
     let mut others = Others::open(&url, &checked.disk, config).await?;
     repair(&checked.disk, &checked.stores, &url, &mut others).await?;
     if problems > 0 {
-        bail!("{problems} other things in {folder} are not sound, which no repair mends: see above");
+        bail!("in {folder} {}, which no repair mends: see above", unsound(problems));
     }
     Ok(())
+}
+
+fn unsound(problems: usize) -> String {
+    match problems {
+        1 => "one other thing is not sound".to_owned(),
+        _ => format!("{problems} other things are not sound"),
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "opening a disk would make the folder")]
@@ -225,13 +235,19 @@ async fn repair_one(
         Others::Folder(source) => repair_store(disk, store, &source.readers(), &mut copying).await,
         Others::Peer(peer) => {
             let what = format!("{place}: fetching");
-            let fetched = fetch_missing(disk, store, &mut **peer, &mut |copied| tell(spinner, &what, copied)).await?;
-            if !fetched.absent.is_empty() {
-                bail!("{}", lacking(url, &fetched.absent));
-            }
-            let (chunks, bytes) = (HumanCount(fetched.copied.chunks), HumanBytes(fetched.copied.bytes));
-            spinner.suspend(|| line(format_args!("{place}: {chunks} chunks ({bytes}) came from {url}")));
-            repair_store(disk, store, &[&fetched], &mut copying).await
+            let mut progress = |step| match step {
+                RepairStep::Fetching(copied) => tell(spinner, &what, copied),
+                RepairStep::Fetched(Copied { chunks, bytes }) => {
+                    let (chunks, bytes) = (HumanCount(chunks), HumanBytes(bytes));
+                    spinner.suspend(|| line(format_args!("{place}: {chunks} chunks ({bytes}) came from {url}")));
+                }
+                RepairStep::Copying(copied) => copying(copied),
+            };
+            let repaired = repair_from_others(disk, store, &mut **peer, &mut progress).await;
+            return repaired.map_err(|failed| match failed {
+                RepairFailed::Absent(absent) => anyhow::anyhow!("{}", lacking(url, &absent)),
+                other => other.into(),
+            });
         }
     };
     Ok(repaired?)

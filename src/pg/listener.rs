@@ -17,7 +17,7 @@ use super::client::{ClientLimits, SHUTDOWN};
 use super::connection::{self, Shared};
 use crate::engine::Engine;
 use crate::runtime::net::{TcpListener, TcpStream};
-use crate::runtime::{self, AbortOnDrop};
+use crate::runtime::{self, AbortOnDrop, queue};
 use crate::sql::ServerSettings;
 
 /// How the SQL port behaves.
@@ -99,6 +99,7 @@ impl Strangers {
             oldest.cancel();
         }
         places.insert(number, sent_away.clone());
+        queue!("pg.strangers", places.len(), STRANGERS_MAX);
         drop(places);
         Stranger {
             all: self.clone(),
@@ -231,6 +232,12 @@ async fn accept(
         };
         let stranger = strangers.enter(count.fetch_add(1, Ordering::Relaxed));
         let (shared, live) = (shared.clone(), Live::new(&live));
+        // Whoever is refused, or had to leave, is there for a moment more.
+        queue!(
+            "pg.connections",
+            *live.0.borrow(),
+            shared.settings.max_connections as usize + 2 * STRANGERS_MAX
+        );
         runtime::spawn("sql connection", async move {
             connection::serve(shared, stream, Some(peer.ip().to_string()), stranger).await;
             drop(live);

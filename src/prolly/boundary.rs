@@ -6,15 +6,24 @@
 //! sizes of the entries since the node began; nothing else, or equal maps would have different shapes. All of it is
 //! integer arithmetic, because the shape of every stored tree depends on each bit of it.
 
-/// log2 of the scale of the distribution.
-const SCALE_BITS: u32 = 12;
+use crate::runtime::Constant;
 
-/// No node takes another entry from here on.
-const NODE_BYTES_MAX: u64 = 16 * 1024;
+/// log2 of the scale of the distribution, in bytes.
+pub const NODE_SCALE_BITS: Constant = Constant {
+    name: "prolly.node_scale_bits",
+    usual: 12,
+    least: 8,
+};
+
+/// No node takes another entry from here on: log2 of how many scales.
+const SCALES_MAX_BITS: u32 = 2;
+
+/// So much of a key's hash is drawn by.
+const HASH_BITS: u32 = 32;
 
 const _: () = assert!(
-    NODE_BYTES_MAX.ilog2() * 4 < u64::BITS,
-    "the fourth power of a size fits 64 bits"
+    (NODE_SCALE_BITS.usual + SCALES_MAX_BITS) * 4 < u64::BITS && NODE_SCALE_BITS.least * 4 >= HASH_BITS,
+    "the fourth power of a size fits 64 bits, and that of the scale has as many as are drawn by"
 );
 
 /// Whether the entry with this key ends its node, which it grows from `before` to `after` bytes.
@@ -22,12 +31,13 @@ const _: () = assert!(
 /// Each level reads other bits of the key's hash: a key that ends a leaf must not for that reason end its parent.
 pub(super) fn ends_node(level: u8, key: &[u8], before: u64, after: u64) -> bool {
     debug_assert!(before < after, "an entry has a size");
-    if after >= NODE_BYTES_MAX {
+    let scale_bits = NODE_SCALE_BITS.get();
+    if after >> (scale_bits + SCALES_MAX_BITS) > 0 {
         return true;
     }
     // The cumulative hazard is (size / scale)^4, so the probability of this entry is about the difference of fourth
     // powers over scale^4; shifted so that it compares with 32 bits of hash.
-    let threshold = (after.pow(4) - before.pow(4)) >> (4 * SCALE_BITS - 32);
+    let threshold = (after.pow(4) - before.pow(4)) >> (4 * scale_bits - HASH_BITS);
     if threshold == 0 {
         return false;
     }
@@ -44,6 +54,8 @@ pub(super) fn ends_node(level: u8, key: &[u8], before: u64, after: u64) -> bool 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NODE_BYTES_MAX: u64 = 16 * 1024;
 
     /// Sizes of nodes made of `entry_bytes` long entries with counted keys.
     fn node_sizes(entry_bytes: u64, entries: u32) -> Vec<u64> {

@@ -30,6 +30,7 @@ mod node;
 mod tests;
 
 pub use attached::{ATTACHED_MARK, Attached};
+pub use boundary::NODE_SCALE_BITS;
 pub use cursor::{Cursor, LeafSpan};
 pub use diff::{DiffIter, Difference};
 pub use error::ProllyError;

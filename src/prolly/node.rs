@@ -230,12 +230,34 @@ impl Node {
 
     fn value_span(&self, index: usize) -> std::ops::Range<usize> {
         debug_assert!(self.is_leaf(), "values are in leaves");
-        let table = HEADER_BYTES + (self.keys_at - HEADER_BYTES) / 2;
-        self.span(table, self.items_at, index)
+        self.span(self.value_table(), self.items_at, index)
+    }
+
+    /// Where the ends of values begin.
+    fn value_table(&self) -> usize {
+        HEADER_BYTES + (self.keys_at - HEADER_BYTES) / 2
     }
 
     pub fn key(&self, index: usize) -> &[u8] {
         &self.bytes[self.key_span(index)]
+    }
+
+    /// All keys in order; the table of ends is read once.
+    fn keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.spans(HEADER_BYTES, self.keys_at)
+    }
+
+    /// All values in order.
+    fn values(&self) -> impl Iterator<Item = &[u8]> {
+        debug_assert!(self.is_leaf(), "values are in leaves");
+        self.spans(self.value_table(), self.items_at)
+    }
+
+    fn spans(&self, table: usize, base: usize) -> impl Iterator<Item = &[u8]> {
+        (0..self.count).scan(base, move |start, index| {
+            let end = base + self.end(table, index);
+            Some(&self.bytes[std::mem::replace(start, end)..end])
+        })
     }
 
     pub fn key_bytes(&self, index: usize) -> Bytes {
@@ -532,19 +554,25 @@ fn validated(bytes: &[u8]) -> Result<Node, ProllyError> {
         detail,
     };
     let node = Node::parse(Bytes::copy_from_slice(bytes)).map_err(corrupt)?;
-    if !(1..node.len()).all(|i| node.key(i - 1) < node.key(i)) {
-        return Err(corrupt("its keys do not ascend"));
-    }
-    if (0..node.len()).any(|i| node.key(i).len() > KEY_BYTES_MAX) {
-        return Err(corrupt("a key is too long"));
+    let mut last: Option<&[u8]> = None;
+    for key in node.keys() {
+        if last.is_some_and(|last| last >= key) {
+            return Err(corrupt("its keys do not ascend"));
+        }
+        if key.len() > KEY_BYTES_MAX {
+            return Err(corrupt("a key is too long"));
+        }
+        last = Some(key);
     }
     let mut has_attached = false;
-    for index in 0..node.len() {
-        has_attached |= match (node.is_leaf(), node.values_are_hashes()) {
-            (true, true) => false,
-            (true, false) => attached::is_attached(node.value(index)).map_err(corrupt)?,
-            (false, _) => node.child(index).attached,
-        };
+    match (node.is_leaf(), node.values_are_hashes()) {
+        (true, true) => {}
+        (true, false) => {
+            for value in node.values() {
+                has_attached |= attached::is_attached(value).map_err(corrupt)?;
+            }
+        }
+        (false, _) => has_attached = (0..node.len()).any(|index| node.child(index).attached),
     }
     if has_attached != node.has_attached() {
         return Err(corrupt("its flags do not say what its values have attached"));

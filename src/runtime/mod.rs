@@ -17,6 +17,7 @@ pub mod disk;
 pub mod net;
 pub mod sites;
 
+mod constant;
 mod entropy;
 mod lookup;
 mod task;
@@ -32,9 +33,10 @@ pub mod simulated;
 #[cfg(madsim)]
 use simulated as platform;
 
+pub use constant::Constant;
 pub use entropy::{Rng, rng};
 pub use lookup::LookupMap;
-pub(crate) use sites::{buggify, sometimes};
+pub(crate) use sites::{buggify, queue, sometimes};
 pub use task::{AbortOnDrop, HyperExecutor, Task, TaskError, spawn};
 pub use time::{Elapsed, Instant, Interval, WallTime, interval, now, sleep, sleep_until, timeout, wall_clock};
 

@@ -5,9 +5,11 @@
 //! simulator a plan arms some sites for a run; those fire now and then, from a stream of their own on each server, so
 //! that a new site changes no other draw. `sometimes!("area.fact")` says that rare code has run. In production it is
 //! nothing; in the simulator it is counted, and a suite that never brings it about tests less than it says.
+//! `queue!("area.queue", length, limit)` says how long something has become that others can fill, and how long it may.
+//! In production it is nothing; in the simulator a queue beyond its limit fails the run.
 //!
-//! Both are listed here and nowhere else: a name that is not listed does not compile, and a test finds what is listed
-//! and used nowhere. So every build knows all of them, the ordinary one too, whose code holds neither.
+//! All are listed here and nowhere else: a name that is not listed does not compile, and a test finds what is listed
+//! and used nowhere. So every build knows all of them, the ordinary one too, whose code holds none.
 //!
 //! Invariants
 //! - All state belongs to the world of one run: nothing survives a run, and a server that is started again goes on with
@@ -33,6 +35,14 @@ pub struct Fact {
     pub about: &'static str,
     /// A suite may miss it.
     pub rare: bool,
+}
+
+/// What others can fill.
+#[derive(Debug, Clone, Copy)]
+pub struct Queue {
+    pub name: &'static str,
+    /// What it holds, and in what it is measured.
+    pub about: &'static str,
 }
 
 const fn point(name: &'static str, percent: u32, about: &'static str) -> Site {
@@ -281,6 +291,30 @@ pub const FACTS: &[Fact] = &[
     ),
 ];
 
+/// Every `queue!`, sorted by name.
+pub const QUEUES: &[Queue] = &[
+    Queue {
+        name: "chunk.backlog",
+        about: "bytes of a log that wait for a sync",
+    },
+    Queue {
+        name: "chunk.cache",
+        about: "bytes of chunks kept in a part of the cache",
+    },
+    Queue {
+        name: "pg.connections",
+        about: "connections of clients that are open",
+    },
+    Queue {
+        name: "pg.strangers",
+        about: "connections that have not proved who they are",
+    },
+    Queue {
+        name: "replication.run",
+        about: "bytes that a standby holds until their root comes",
+    },
+];
+
 /// The place of a site in [`SITES`].
 ///
 /// # Panics
@@ -309,6 +343,21 @@ pub const fn fact_of(name: &str) -> usize {
         at += 1;
     }
     panic!("every fact is listed in FACTS")
+}
+
+/// The place of a queue in [`QUEUES`].
+///
+/// # Panics
+/// As [`site`].
+pub const fn queue_of(name: &str) -> usize {
+    let mut at = 0;
+    while at < QUEUES.len() {
+        if same(QUEUES[at].name, name) {
+            return at;
+        }
+        at += 1;
+    }
+    panic!("every queue is listed in QUEUES")
 }
 
 const fn same(one: &str, other: &str) -> bool {
@@ -353,7 +402,18 @@ macro_rules! sometimes {
     }};
 }
 
-pub(crate) use {buggify, sometimes};
+/// `queue!("area.queue", length, limit)` says how long a queue is now, and how long it may become.
+macro_rules! queue {
+    ($name:literal, $length:expr, $limit:expr) => {{
+        const QUEUE: usize = $crate::runtime::sites::queue_of($name);
+        // Not even counted in production.
+        if cfg!(madsim) {
+            $crate::runtime::sites::measured(QUEUE, $length as u64, $limit as u64);
+        }
+    }};
+}
+
+pub(crate) use {buggify, queue, sometimes};
 
 /// Waits for so many milliseconds of [`buggify!`]'s second form, if it fired.
 pub(crate) async fn pause(millis: Option<u64>) {
@@ -378,12 +438,15 @@ mod choice {
 
     #[inline(always)]
     pub(crate) const fn happened(_: usize) {}
+
+    #[inline(always)]
+    pub(crate) const fn measured(_: usize, _: u64, _: u64) {}
 }
 
 #[cfg(madsim)]
 use super::platform::sites as choice;
 
-pub(crate) use choice::{drawn, fires, happened};
+pub(crate) use choice::{drawn, fires, happened, measured};
 
 #[cfg(test)]
 mod tests {
@@ -416,6 +479,7 @@ mod tests {
         for (call, listed) in [
             ("buggify!(", SITES.iter().map(|site| site.name).collect::<Vec<_>>()),
             ("sometimes!(", FACTS.iter().map(|fact| fact.name).collect()),
+            (" queue!(", QUEUES.iter().map(|queue| queue.name).collect()),
         ] {
             let mut names = BTreeSet::new();
             used(&sources, call, &mut names);

@@ -66,8 +66,8 @@ pub fn find(
     name: &ObjectName,
 ) -> Result<Option<(TableName, Arc<TableSchema>)>, SqlError> {
     let (schema, table) = split(name, database)?;
-    let schemas = match schema {
-        Some(schema) => vec![schema],
+    let schemas = match &schema {
+        Some(schema) => std::slice::from_ref(schema),
         None => settings.search_path(),
     };
     for schema in schemas {
@@ -113,8 +113,9 @@ pub fn place(
         Some(schema) => schema,
         None => settings
             .search_path()
-            .into_iter()
+            .iter()
             .find(|schema| existing.contains(schema))
+            .cloned()
             .ok_or_else(|| {
                 SqlError::new(
                     SqlErrorKind::UndefinedSchema,

@@ -74,7 +74,7 @@ pub const MEMORY_MAX: u64 = 512 << 20;
 
 pub const BOUNDED: Check = Check {
     name: "bounded",
-    about: "When all clients are gone no server holds more than 40 connections, and the run took at most 512 MiB of memory.",
+    about: "When all clients are gone no server holds more than 40 connections, three minutes later none has a session, and the run took at most 512 MiB of memory.",
     needs: Needs::Servers,
     section: Section::End,
     arg: ArgKind::None,
@@ -90,6 +90,9 @@ fn bounded(history: &History) -> Finding {
             None,
             format!("{server} holds {count} connections when all clients are gone"),
         ));
+    }
+    if let Some((server, count)) = end.sessions.iter().find(|(_, count)| **count > 0) {
+        return Some((None, format!("{server} has {count} sessions of clients that are gone")));
     }
     let memory = end.memory_peak.filter(|bytes| *bytes > MEMORY_MAX)?;
     Some((None, format!("the run took {} MiB of memory", memory >> 20)))

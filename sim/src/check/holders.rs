@@ -12,7 +12,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::cluster::Roles;
-use super::writes::WORKLOAD_DATABASE;
 use crate::history::{Acknowledged, History, Origin, Outcome, Root, WIPED, What};
 
 /// Operations by number.
@@ -28,8 +27,8 @@ struct Server {
     damaged: bool,
 }
 
-/// The numbers of the operations that `server` has to hold at the end.
-pub fn owed(history: &History, server: &str) -> Vec<u64> {
+/// The numbers of the operations that `server` has to hold at the end, of those that `database` keeps.
+pub fn owed(history: &History, server: &str, database: &str) -> Vec<u64> {
     let mut servers: BTreeMap<String, Server> = BTreeMap::new();
     // Root -> who committed it last, and which of its roots that was.
     let mut committer: BTreeMap<String, (String, usize)> = BTreeMap::new();
@@ -50,7 +49,7 @@ pub fn owed(history: &History, server: &str) -> Vec<u64> {
                 // Its own root was appended before it was acknowledged; which one it was is not told.
                 server.hold(*op);
             }
-            What::Root(root) if root.database == WORKLOAD_DATABASE => {
+            What::Root(root) if root.database == database => {
                 if root.origin != Origin::Received {
                     let index = servers.get(&event.node).map_or(0, |server| server.roots) + 1;
                     committer.insert(root.root.clone(), (event.node.clone(), index));
@@ -75,7 +74,7 @@ pub fn owed(history: &History, server: &str) -> Vec<u64> {
                 server.holds.clear();
             }
             What::Mended => servers.entry(event.node.clone()).or_default().damaged = false,
-            What::Acknowledged(acknowledged) if acknowledged.database == WORKLOAD_DATABASE => {
+            What::Acknowledged(acknowledged) if acknowledged.database == database => {
                 acknowledge(&mut servers, &event.node, acknowledged);
             }
             _ => {}

@@ -1,7 +1,7 @@
 //! What servers say about themselves, and what no run may come to whatever its scenario lists.
 
 use super::{Arg, ArgKind, Check, Judge, Needs, Section, Watch};
-use crate::history::{Event, Level, Outcome, What};
+use crate::history::{Event, Level, What};
 
 pub const CLEAN_LOGS: Check = Check {
     name: "clean_logs",
@@ -65,31 +65,22 @@ impl Watch for NoPanic {
     }
 }
 
-pub const NO_INTERNAL_ERROR: Check = Check {
-    name: "no_internal_error",
-    about: "No client is told of an internal error, XX000.",
+pub const NO_OVERFLOW: Check = Check {
+    name: "no_overflow",
+    about: "No queue of a server becomes longer than the server says it may.",
     needs: Needs::Nothing,
     section: Section::Promise,
     arg: ArgKind::None,
     arg_optional: false,
-    judge: Judge::Running(|_| Box::new(NoInternalError)),
+    judge: Judge::Running(|_| Box::new(NoOverflow)),
 };
 
-const INTERNAL: &str = "XX000";
+struct NoOverflow;
 
-struct NoInternalError;
-
-impl Watch for NoInternalError {
+impl Watch for NoOverflow {
     fn observe(&mut self, event: &Event) -> Option<String> {
         match &event.what {
-            What::Return {
-                op,
-                outcome: Outcome::Failed { sqlstate },
-            } if sqlstate == INTERNAL => Some(format!("#{op} of {} failed with {INTERNAL}", event.node)),
-            What::Return {
-                op,
-                outcome: Outcome::Unknown { why },
-            } if why.starts_with(INTERNAL) => Some(format!("#{op} of {} ended with {INTERNAL}", event.node)),
+            What::Overflow { queue } => Some(format!("{}: {queue}", event.node)),
             _ => None,
         }
     }

@@ -10,6 +10,7 @@
 //!
 //! Must not know: the simulator's runtime.
 
+pub mod answers;
 pub mod bank;
 pub mod cluster;
 pub mod ends;
@@ -166,7 +167,13 @@ pub const CHECKS: &[Check] = &[
 ];
 
 /// What every run is judged by, whatever its plan lists. No scenario can name them, and none can leave them out.
-pub const ALWAYS_ON: &[Check] = &[logs::NO_PANIC, logs::NO_INTERNAL_ERROR];
+pub const ALWAYS_ON: &[Check] = &[
+    logs::NO_PANIC,
+    logs::NO_OVERFLOW,
+    answers::NO_INTERNAL_ERROR,
+    answers::ANSWERS_ARE_KNOWN,
+    answers::ANSWERS_COME_SOON,
+];
 
 /// What a broken expectation of a step is called in reports: it is judged where the step is carried out.
 pub const STEP: &str = "step";

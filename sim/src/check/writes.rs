@@ -7,7 +7,7 @@ use crate::history::{Content, History, Operation, Outcome, Write};
 use crate::units::{Micros, show_moment};
 use crate::workload::bank::TOTAL;
 use crate::workload::counter;
-use crate::workload::ddl::DROP;
+use crate::workload::ddl::{CREATE_DATABASE, DROP, DROP_DATABASE};
 
 pub const DURABILITY: Check = Check {
     name: "durability",
@@ -21,6 +21,8 @@ pub const DURABILITY: Check = Check {
 
 /// The database that workloads write to.
 pub const WORKLOAD_DATABASE: &str = "postgres";
+/// The store, as servers call it, that says which databases there are.
+pub const SYSTEM_STORE: &str = "\u{1}system";
 
 fn durability(history: &History, arg: &Arg) -> Finding {
     let Some(survivor) = &history.end.primary else {
@@ -35,8 +37,12 @@ fn durability(history: &History, arg: &Arg) -> Finding {
         .filter_map(|op| op.acknowledged_at().map(|at| (op, at)));
     let owed: Box<dyn Fn(&Operation<'_>) -> bool> = match arg {
         Arg::Word("replicated") => {
-            let owed: BTreeSet<u64> = holders::owed(history, survivor).into_iter().collect();
-            Box::new(move |op| owed.contains(&op.invoke.op))
+            let of = |database| -> BTreeSet<u64> { holders::owed(history, survivor, database).into_iter().collect() };
+            let (rows, databases) = (of(WORKLOAD_DATABASE), of(SYSTEM_STORE));
+            Box::new(move |op| match op.invoke.action {
+                CREATE_DATABASE | DROP_DATABASE => databases.contains(&op.invoke.op),
+                _ => rows.contains(&op.invoke.op),
+            })
         }
         _ => Box::new(|_| true),
     };
@@ -47,11 +53,15 @@ fn durability(history: &History, arg: &Arg) -> Finding {
             let (at, by) = (show_moment(at), &op.invoke.server);
             format!("{table}, key {key}, value {value} {what} at {at} by {by} is {how} on {survivor}")
         };
-        let mut writes = op.invoke.writes.iter().filter(|write| !dropped.contains(write));
+        let made = match op.invoke.action {
+            CREATE_DATABASE => &op.invoke.asked,
+            _ => &op.invoke.writes,
+        };
+        let mut writes = made.iter().filter(|write| !dropped.contains(write));
         if let Some(write) = writes.find(|write| !holds(content, write)) {
             return Some((Some(at), told(write, "acknowledged", "absent")));
         }
-        if op.invoke.action == DROP
+        if is_drop(op)
             && let Some(line) = op.invoke.asked.iter().find(|line| holds(content, line))
         {
             return Some((Some(at), told(line, "dropped", "still there")));
@@ -62,8 +72,12 @@ fn durability(history: &History, arg: &Arg) -> Finding {
 
 /// What was or may have been taken away again.
 fn dropped<'a>(operations: &[Operation<'a>]) -> BTreeSet<&'a Write> {
-    let drops = operations.iter().filter(|op| op.invoke.action == DROP && !op.failed());
+    let drops = operations.iter().filter(|op| is_drop(op) && !op.failed());
     drops.flat_map(|op| &op.invoke.asked).collect()
+}
+
+fn is_drop(op: &Operation<'_>) -> bool {
+    [DROP, DROP_DATABASE].contains(&op.invoke.action)
 }
 
 fn holds(content: &Content, write: &Write) -> bool {

@@ -100,7 +100,7 @@ fn calm(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
     for link in plan.links.values_mut().chain([&mut plan.client_link]) {
         *link = CALM;
     }
-    plan.window = None;
+    (plan.window, plan.nodes) = (None, None);
     for life in plan.storage.iter_mut().flat_map(|storage| &mut storage.lives) {
         for word in life.disk.words().filter(|word| *word != "latency").collect::<Vec<_>>() {
             life.disk.forget(word);

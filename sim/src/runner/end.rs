@@ -13,6 +13,7 @@ use understudy::server::check_data_folder;
 
 use super::{Stage, faults, mending};
 use crate::check::CheckUse;
+use crate::check::answers::CALM_AFTER;
 use crate::check::ends::FSCK;
 use crate::history::{Content, FinalState, Invoke, Level, Outcome, What};
 use crate::scenario::cluster::Role;
@@ -20,13 +21,15 @@ use crate::units::{Micros, micros_of};
 use crate::workload::append::parse_list;
 use crate::workload::client::Client;
 use crate::workload::session::{Failure, Session, rows_or_no_table};
-use crate::workload::{Target, WorkloadSpec};
+use crate::workload::{Target, WorkloadSpec, strangers};
 
 /// How long the cluster is watched for recovery; checks may demand less.
 const WATCH: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(50);
 /// A workload that had got something done gets it done again within this.
 const GETS_ON: Duration = Duration::from_secs(20);
+/// Who vanished without a word keeps a session until the server has found that out, two minutes later.
+const MISSED_WITHIN: Duration = Duration::from_secs(180);
 /// Its client comes after all others.
 const LAST_CLIENT: u32 = 999;
 /// And works in this rhythm, until so much was acknowledged.
@@ -41,20 +44,22 @@ pub async fn settle(stage: &Stage) -> FinalState {
             micros_of(stage.world.elapsed())
         }
     };
-    let mut end = FinalState::default();
-    end.writes_again_after = runtime::timeout(WATCH, write_again(stage))
-        .await
-        .ok()
-        .map(|()| since(stage, quiet_at));
-    end.equal_after = runtime::timeout(WATCH, roots_equal(stage))
-        .await
-        .ok()
-        .map(|()| since(stage, quiet_at));
+    let writes_again = runtime::timeout(WATCH, write_again(stage)).await;
+    let writes_again_after = writes_again.ok().map(|()| since(stage, quiet_at));
+    let equal = runtime::timeout(WATCH, roots_equal(stage)).await;
+    let mut end = FinalState {
+        writes_again_after,
+        equal_after: equal.ok().map(|()| since(stage, quiet_at)),
+        ..FinalState::default()
+    };
+    let calm = Duration::from_micros(CALM_AFTER.saturating_sub(since(stage, quiet_at)));
+    runtime::sleep(calm).await;
     end.stuck = stuck(stage).await;
     for server in &stage.plan.servers {
         end.connections
             .insert(server.name.clone(), stage.world.connections(&server.name));
     }
+    end.sessions = sessions_left(stage).await;
     if !stage
         .plan
         .servers
@@ -99,12 +104,13 @@ pub async fn settle(stage: &Stage) -> FinalState {
     end
 }
 
-/// The workloads that had got something done before, and now do not.
+/// The workloads that had got something done before, and now do not. Nothing is owed to strangers.
 async fn stuck(stage: &Stage) -> Vec<String> {
     let mut stuck = Vec::new();
     for workload in &stage.plan.workload {
         let spec = &workload.spec;
-        if acknowledged(stage, |invoke, _| invoke.workload == spec.name) == 0 || asks_a_standby(stage, spec) {
+        let got_on = acknowledged(stage, |invoke, _| invoke.workload == spec.name) > 0;
+        if !got_on || asks_a_standby(stage, spec) || spec.kind == strangers::KIND.name {
             continue;
         }
         let name = format!("{}.last", spec.name);
@@ -118,6 +124,18 @@ async fn stuck(stage: &Stage) -> Vec<String> {
         }
     }
     stuck
+}
+
+/// What sessions there are when every client has had time to be missed.
+async fn sessions_left(stage: &Stage) -> BTreeMap<String, usize> {
+    let none_is_left = async {
+        while stage.servers.sessions().values().any(|count| *count > 0) {
+            runtime::sleep(LOOK).await;
+        }
+    };
+    // What is left after that is told.
+    let _ = runtime::timeout(MISSED_WITHIN, none_is_left).await;
+    stage.servers.sessions()
 }
 
 /// Whether the one server that a workload asks is not primary: what it wants may be refused.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use understudy::config::Config;
-use understudy::engine::{CheckedStore, fetch_missing, repair_store};
+use understudy::engine::{CheckedStore, repair_from_others};
 use understudy::replication::cluster::RepairPeer;
 use understudy::runtime;
 use understudy::runtime::disk::Disk;
@@ -176,16 +176,7 @@ async fn repair_from(
         .map_err(|error| error.to_string())?;
     let mut told = Vec::new();
     for store in damaged {
-        let repaired = async {
-            let fetched = fetch_missing(disk, store, &mut peer, &mut |_| {}).await;
-            let fetched = fetched.map_err(|error| error.to_string())?;
-            if !fetched.absent.is_empty() {
-                return Err(format!("it does not have {} chunks", fetched.absent.len()));
-            }
-            let kept = repair_store(disk, store, &[&fetched], &mut |_| {}).await;
-            kept.map(drop).map_err(|error| error.to_string())
-        };
-        if let Err(error) = repaired.await {
+        if let Err(error) = repair_from_others(disk, store, &mut peer, &mut |_| {}).await {
             told.push(format!("{}: {error}", store.path));
         }
     }

@@ -16,6 +16,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level as TracingLevel, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
+use understudy::runtime::simulated::{REFUSED, is_refused_thread};
 
 use crate::history::{Acknowledged, Level, Origin, Root, What};
 use crate::record::Recorder;
@@ -157,6 +158,13 @@ pub fn record_panics(names: NodeNames, recorder: Recorder) {
     std::panic::set_hook(Box::new(move |info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         let text = info.payload_as_str().unwrap_or("a panic without words");
+        if is_refused_thread(info.location().map_or("", |location| location.file())) {
+            eprintln!(
+                "sim: a thread was started on {}, which no seed repeats",
+                names.current()
+            );
+            std::process::exit(REFUSED);
+        }
         eprintln!("panic on {}: {text} ({place})", names.current());
         recorder.record(
             &names.current(),

@@ -80,6 +80,15 @@ impl Servers {
         roots
     }
 
+    /// Sessions of clients, on all servers that run.
+    pub fn sessions(&self) -> BTreeMap<String, usize> {
+        let engines = self.engines.lock();
+        let counts = engines
+            .iter()
+            .map(|(name, engine)| (name.clone(), engine.sessions().count()));
+        counts.collect()
+    }
+
     /// What clients know.
     pub fn directory(&self, plan: &Plan, recorder: &Recorder) -> Directory {
         let servers = plan

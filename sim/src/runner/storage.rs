@@ -11,7 +11,6 @@ use super::observer::NodeNames;
 use crate::history::FinalState;
 use crate::plan::Plan;
 use crate::record::Recorder;
-use crate::report::TIME_IS_UP;
 use crate::storage::drive::{NODE, drive};
 
 pub async fn play(
@@ -28,7 +27,7 @@ pub async fn play(
         () = recorder.violated() => None,
         () = drive(storage, plan.seed, &recorder, || world.arm_sites(&[])) => None,
         () = runtime::sleep(Duration::from_micros(plan.time_limit)) => {
-            Some(Trouble::Stuck(format!("{TIME_IS_UP}; the newest events say what it waits for")))
+            Some(Trouble::TimeIsUp("the newest events say what it waits for".to_owned()))
         }
     };
     (FinalState::default(), trouble)

@@ -20,11 +20,12 @@ pub mod write;
 
 use std::path::Path;
 
+use understudy::prolly::NODE_SCALE_BITS;
 use understudy::runtime::sites::SITES;
 
 use crate::check::needs::Subject;
 use crate::check::{self, CheckUse};
-use crate::draw::parse_number;
+use crate::draw::{Draw, parse_number};
 use crate::storage::spec::StorageSpec;
 use crate::swarm::SwarmSpec;
 use crate::units::{self, Micros};
@@ -48,6 +49,8 @@ pub struct Scenario {
     /// The groups that `cargo sim suite` runs it with, of [`SUITES`]; [`EVERYTHING`] besides.
     pub suites: Vec<&'static str>,
     pub buggify: Buggify,
+    /// How large nodes of trees are, about, in bytes.
+    pub nodes: Option<Draw<u64>>,
     /// A storage engine on its own, instead of servers and what happens to them.
     pub storage: Option<StorageSpec>,
     /// Whether servers have SQL.
@@ -140,6 +143,7 @@ const KEYS: &[&str] = &[
     "time_limit",
     "survivable",
     "buggify",
+    "nodes",
     "storage",
     "cluster",
     "network",
@@ -220,6 +224,7 @@ impl Scenario {
         let buggify = fields
             .get("buggify")
             .map_or(Ok(Buggify::DrawnBut(Vec::new())), Buggify::parse)?;
+        let nodes = fields.get("nodes").map(parse_nodes).transpose()?;
         let swarm = fields.get("swarm").map_or(Ok(SwarmSpec::default()), SwarmSpec::parse)?;
         let storage = fields.get("storage").map(StorageSpec::parse).transpose()?;
         if storage.is_some()
@@ -350,6 +355,7 @@ impl Scenario {
             buggify,
             seed: seed.transpose()?,
             swarm,
+            nodes,
             storage,
             time_limit,
             sql,
@@ -362,6 +368,15 @@ impl Scenario {
             sometimes,
         })
     }
+}
+
+/// How large nodes of trees are, about: a power of two, so what is between two means the lower one.
+fn parse_nodes(node: &Node) -> Result<Draw<u64>, Complaint> {
+    let nodes = Draw::parse("nodes", node, units::parse_bytes)?;
+    let (least, usual) = (1 << NODE_SCALE_BITS.least, 1 << NODE_SCALE_BITS.usual);
+    let fits = nodes.ends().iter().all(|bytes| (least..=usual).contains(bytes));
+    fits.then_some(nodes)
+        .ok_or_else(|| node.complain(format!("nodes: between {least} and {usual} bytes are due")))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub fn scenario_file(plan: &Plan, name: &str, about: &str) -> Option<String> {
         return None;
     }
     let mut text = format!(
-        "scenario: {name}\nabout: {}\nseed: {}\ntime_limit: {}\n{}buggify: {}\ncluster:\n{}  servers:\n",
+        "scenario: {name}\nabout: {}\nseed: {}\ntime_limit: {}\n{}buggify: {}\n{}cluster:\n{}  servers:\n",
         quoted(about),
         plan.seed,
         time(plan.time_limit),
@@ -31,6 +31,7 @@ pub fn scenario_file(plan: &Plan, name: &str, about: &str) -> Option<String> {
             "survivable: false\n"
         },
         written_sites(&plan.buggify),
+        plan.nodes.map(|bytes| format!("nodes: {bytes}\n")).unwrap_or_default(),
         if plan.sql { "" } else { "  sql: off\n" }
     );
     for server in &plan.servers {

@@ -15,7 +15,7 @@ use understudy::engine::{
 };
 use understudy::runtime;
 use understudy::runtime::disk::Disk;
-use understudy::runtime::disk::simulated::{FaultKind, SimDisk};
+use understudy::runtime::disk::simulated::{DiskEvent, FaultKind, SimDisk};
 use understudy::version::Person;
 
 use super::event::{Refusal, StorageEvent};
@@ -99,8 +99,14 @@ impl Driver<'_> {
         self.disks += 1;
         self.disk = SimDisk::labelled(NODE, key);
         let recorder = self.recorder.clone();
-        self.disk.observe(Box::new(move |word, path, number| {
-            recorder.detail(NODE, word, format_args!("path={path} number={number}"));
+        self.disk.observe(Box::new(move |event| {
+            let DiskEvent {
+                kind: word,
+                path,
+                number,
+                digest,
+            } = event;
+            recorder.detail(NODE, word, format_args!("path={path} number={number} {digest:08x}"));
             if let Some(kind) = FaultKind::from_word(word) {
                 let (path, offset) = (path.to_owned(), number);
                 recorder.record(NODE, What::Storage(StorageEvent::Fault { kind, path, offset }));

@@ -8,10 +8,10 @@ use std::fmt;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
-use understudy::runtime::sites::{FACTS, SITES};
+use understudy::runtime::sites::{FACTS, QUEUES, SITES};
 
 use crate::plan::{Plan, PlannedStep};
-use crate::report::Report;
+use crate::report::{Fill, Report};
 use crate::scenario::Scenario;
 use crate::scenario::disk::DiskSettings;
 use crate::storage::plan::{End, Operation, StoragePlan};
@@ -25,6 +25,9 @@ pub struct Coverage {
     /// In how many runs each site was armed, and in how many it fired.
     armed: BTreeMap<String, u64>,
     fired: BTreeMap<String, Count>,
+    /// Each queue when it was nearest to its limit.
+    #[serde(default)]
+    longest: BTreeMap<String, Fill>,
     scenarios: BTreeMap<String, InScenario>,
 }
 
@@ -51,6 +54,12 @@ impl Coverage {
         self.runs += 1;
         add_counts(&mut self.facts, &report.facts);
         add_counts(&mut self.fired, &report.fired);
+        for (queue, fill) in &report.longest {
+            let longest = self.longest.entry(queue.clone()).or_insert(*fill);
+            if fill.share() > longest.share() {
+                *longest = *fill;
+            }
+        }
         for site in &plan.buggify {
             *self.armed.entry(site.clone()).or_default() += 1;
         }
@@ -76,7 +85,11 @@ impl Coverage {
     /// What the server says must happen, and did not.
     pub fn required_and_never(&self) -> Vec<&'static str> {
         let required = FACTS.iter().filter(|fact| !fact.rare).map(|fact| fact.name);
-        required.filter(|name| !self.facts.contains_key(*name)).collect()
+        let facts = required.filter(|name| !self.facts.contains_key(*name));
+        let queues = QUEUES.iter().map(|queue| queue.name);
+        facts
+            .chain(queues.filter(|name| !self.longest.contains_key(*name)))
+            .collect()
     }
 
     /// The end of a suite: how much there was, and what there was not.
@@ -101,6 +114,9 @@ impl Coverage {
             }
             for site in SITES.iter().filter(|site| !self.fired.contains_key(site.name)) {
                 let _ = writeln!(text, "never fired: {}", site.name);
+            }
+            for queue in QUEUES.iter().filter(|queue| !self.longest.contains_key(queue.name)) {
+                let _ = writeln!(text, "never measured: {}", queue.name);
             }
         }
         for (scenario, here) in &self.scenarios {
@@ -209,6 +225,13 @@ impl fmt::Display for Coverage {
             let note = if runs == 0 { "  NEVER" } else { "" };
             writeln!(f, "  {:<34} {armed:>6} {runs:>6} {times:>8}{note}", site.name)?;
         }
+        writeln!(f, "\nqueues: length when it was nearest to its limit, the limit")?;
+        for queue in QUEUES {
+            match self.longest.get(queue.name) {
+                Some(Fill { length, limit }) => writeln!(f, "  {:<34} {length:>12} {limit:>12}", queue.name)?,
+                None => writeln!(f, "  {:<34} NEVER", queue.name)?,
+            }
+        }
         for (scenario, here) in &self.scenarios {
             writeln!(f, "\n{scenario}: {} runs", here.runs)?;
             for (what, counts) in [("sometimes", &here.sometimes), ("step", &here.steps)] {
@@ -240,6 +263,14 @@ mod tests {
             let plan = Plan::new(&scenario, seed);
             let mut report = report(&plan, Verdict::Passed);
             report.facts = [("chunk.tail_cut".to_owned(), 2)].into();
+            report.longest = [(
+                "chunk.cache".to_owned(),
+                Fill {
+                    length: seed,
+                    limit: 10,
+                },
+            )]
+            .into();
             report.fired = plan.buggify.iter().map(|site| (site.clone(), 3)).collect();
             report.reached = [("cut".to_owned(), 1)].into();
             report.missed = vec!["unknown_outcome".to_owned()];
@@ -255,6 +286,8 @@ mod tests {
         let never = coverage.required_and_never();
         assert!(!never.contains(&"chunk.tail_cut") && never.contains(&"engine.conflict"));
         assert!(!never.contains(&"chunk.read_again"), "it is rare");
+        assert!(!never.contains(&"chunk.cache") && never.contains(&"chunk.backlog"));
+        assert_eq!(coverage.longest["chunk.cache"], Fill { length: 2, limit: 10 });
         let text = coverage.to_string();
         assert!(
             text.contains("engine.conflict                         0        0  NEVER"),

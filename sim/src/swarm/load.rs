@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use rand::Rng as _;
+use understudy::prolly::NODE_SCALE_BITS;
 
 use super::log_uniform;
 use crate::draw::{self, Draw};
@@ -104,7 +105,7 @@ pub fn clients(plan: &mut Plan) {
     }
 }
 
-/// Small segments, caches, queues and buffers, each in half of the seeds.
+/// Small segments, caches, queues, buffers and nodes of trees, each in half of the seeds.
 pub fn knobs(plan: &mut Plan) {
     for server in &mut plan.servers {
         for knob in KNOBS {
@@ -115,6 +116,11 @@ pub fn knobs(plan: &mut Plan) {
                     .or(knob.name, log_uniform(&mut rng, knob.small.0, knob.small.1));
             }
         }
+    }
+    let mut rng = draw::stream(plan.seed, "swarm/nodes");
+    if rng.random_bool(0.5) && plan.nodes.is_none() {
+        let (least, usual) = (1 << NODE_SCALE_BITS.least, 1 << NODE_SCALE_BITS.usual);
+        plan.nodes = Some(log_uniform(&mut rng, least, usual));
     }
     let mut rng = draw::stream(plan.seed, "swarm/window");
     if rng.random_bool(0.3) && plan.window.is_none() {

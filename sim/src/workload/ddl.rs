@@ -29,6 +29,9 @@ pub const CATALOG: &str = "catalog";
 pub const DATABASES: &str = "databases";
 /// The action that takes a table away, as the check of durability knows it: what it asks for is the line that goes.
 pub const DROP: &str = "drop";
+/// The actions that make databases and take them away; what they ask for is the database.
+pub const CREATE_DATABASE: &str = "create_database";
+pub const DROP_DATABASE: &str = "drop_database";
 /// What a client keeps at a time.
 const TABLES_MAX: usize = 4;
 
@@ -158,11 +161,7 @@ impl Ddl {
             value: 1,
         };
         let verb = if old.is_some() { "DROP" } else { "CREATE" };
-        let action = if old.is_some() {
-            "drop_database"
-        } else {
-            "create_database"
-        };
+        let action = if old.is_some() { DROP_DATABASE } else { CREATE_DATABASE };
         client.invoke_asking(action, Vec::new(), vec![entry]);
         let sql = format!("{verb} DATABASE {}_d{number}", self.name);
         match client.session().simple(&sql).await {

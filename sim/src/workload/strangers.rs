@@ -15,6 +15,9 @@ use super::client::Client;
 use super::session::{Failure, Login, Session};
 use super::{CLUSTER_PORT, Kind, Param, Workload};
 
+/// What a stranger does: nobody owes it an answer.
+pub const INTRUDE: &str = "intrude";
+
 pub const KIND: Kind = Kind {
     name: "strangers",
     about: "connections to both ports that say nothing, say nonsense, or show a token or a password that is none",
@@ -42,7 +45,7 @@ impl Workload for Strangers {
     }
 
     async fn operate(&mut self, client: &mut Client) -> Result<(), Failure> {
-        client.invoke_reading("intrude", Vec::new());
+        client.invoke_reading(INTRUDE, Vec::new());
         let stay = client.param("stay");
         let (sql, cluster) = client.ports(CLUSTER_PORT);
         let noise: [u8; 64] = client.rng.random();

@@ -24,6 +24,7 @@ use tracing::{debug, error, info, warn};
 
 use super::controller::Published;
 use super::core::Core;
+use super::core::MESSAGE_BYTES_MAX;
 use super::identity::ServerId;
 use super::link::shown_name;
 use super::message::{self, hash, hash_bytes, hash_or_none, root_message, root_record};
@@ -36,7 +37,7 @@ use super::wire::{self, ToPrimary, ToStandby};
 use crate::chunk::{Hash, RootRecord};
 use crate::engine::{Backfill, Database, DatabaseId, EngineError, ReplicatedBatch};
 use crate::runtime::sites::pause;
-use crate::runtime::{self, buggify, sometimes};
+use crate::runtime::{self, buggify, queue, sometimes};
 
 /// A primary sends a heartbeat every second; one that is silent for this long is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
@@ -269,6 +270,11 @@ impl Follower {
             self.run_bytes += chunk.content.len();
             self.run.push((hash(&chunk.hash)?, chunk.content));
         }
+        queue!(
+            "replication.run",
+            self.run_bytes,
+            RUN_BYTES_MAX + RUN_SLACK_BYTES + MESSAGE_BYTES_MAX
+        );
         match self.run_bytes > RUN_BYTES_MAX + RUN_SLACK_BYTES {
             true => Err(Status::resource_exhausted("more chunks than are held before a root")),
             false => Ok(()),

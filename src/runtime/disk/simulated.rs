@@ -41,8 +41,18 @@ use faults::{Noted, happens};
 use handle::Handle;
 use names::Names;
 
-/// Something that happened, for who watches: a word, the path, and a number: the offset of a fault, the bytes of a sync.
-pub type DiskObserver = Box<dyn Fn(&'static str, &str, u64) + Send + Sync>;
+/// Something that happened, for who watches.
+#[derive(Debug, Clone, Copy)]
+pub struct DiskEvent<'a> {
+    pub kind: &'static str,
+    pub path: &'a str,
+    /// The offset of a fault, the bytes of a sync.
+    pub number: u64,
+    /// Of a sync: depends on what was saved, and where.
+    pub digest: u32,
+}
+
+pub type DiskObserver = Box<dyn Fn(DiskEvent<'_>) + Send + Sync>;
 
 /// One simulated disk. Clones are the same disk.
 #[derive(Clone)]
@@ -271,8 +281,18 @@ impl SimDisk {
 
 impl Shared {
     fn observe(&self, kind: &'static str, path: &str, number: u64) {
+        let digest = 0;
+        self.tell(DiskEvent {
+            kind,
+            path,
+            number,
+            digest,
+        });
+    }
+
+    fn tell(&self, event: DiskEvent<'_>) {
         if let Some(observer) = &*self.observer.lock() {
-            observer(kind, path, number);
+            observer(event);
         }
     }
 }

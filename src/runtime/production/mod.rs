@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use rand::TryRngCore;
 
+use super::constant::Constant;
 use super::time::Instant;
 
 pub(super) use tokio::task::JoinHandle;
@@ -46,6 +47,11 @@ pub(super) fn entropy(_purpose: &'static str) -> [u8; 32] {
         .try_fill_bytes(&mut seed)
         .expect("the operating system gives entropy once it has booted");
     seed
+}
+
+#[inline(always)]
+pub(super) const fn constant(constant: &Constant) -> u32 {
+    constant.usual
 }
 
 pub(super) async fn compute<F: Future>(future: F) -> F::Output {

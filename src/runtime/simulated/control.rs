@@ -9,12 +9,12 @@ use bytes::Bytes;
 use madsim::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 
-use super::SiteCounts;
 use super::network::{Ending, HostId, LinkSettings, NetworkSettings, Trace};
 use super::world::{self, Clock, NodeStart, Process, WorldSim};
+use super::{SiteCounts, constants, sites};
 use crate::runtime::disk::simulated::SimDisk;
 use crate::runtime::task::Task;
-use crate::runtime::{Rng, sleep};
+use crate::runtime::{Constant, Rng, sleep};
 
 /// The handle of a scenario on its world. Clones are the same world. Nodes are called by name, and a name that is not
 /// there is a mistake of the scenario: a panic.
@@ -39,6 +39,8 @@ impl World {
         runtime.block_on(async move {
             let sim = world::current();
             sim.begin(seed);
+            constants::clear();
+            sites::clear();
             madsim::task::spawn(sim.clone().drive());
             let world = World {
                 sim,
@@ -94,6 +96,11 @@ impl World {
             detail: detail.into(),
             payload,
         });
+    }
+
+    /// Gives this world another value of a constant. Before anything is stored.
+    pub fn set_constant(&self, constant: &Constant, value: u32) {
+        constants::set(constant, value);
     }
 
     // Sites: see [`crate::runtime::sites`].

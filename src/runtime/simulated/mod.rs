@@ -15,6 +15,7 @@
 pub(super) mod net;
 pub(super) mod sites;
 
+mod constants;
 mod control;
 mod entropy;
 mod network;
@@ -31,10 +32,11 @@ use rand::TryRngCore as _;
 
 use super::time::Instant;
 
+pub(super) use constants::constant;
 pub use control::World;
 pub use network::{LinkSettings, NetworkSettings, Trace};
-pub use sites::{SiteCounts, mutant};
-pub use system::fix_addresses;
+pub use sites::{Measure, OVERFLOW, SiteCounts, mutant};
+pub use system::{REFUSED, fix_addresses, is_refused_thread};
 pub use world::NodeStart;
 
 pub(super) use madsim::task::JoinHandle;

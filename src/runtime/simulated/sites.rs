@@ -1,5 +1,6 @@
 //! Which sites fire in this run, and which facts it has brought about.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
@@ -9,26 +10,53 @@ use rand_chacha::ChaCha8Rng;
 
 use super::network::{HostId, Trace};
 use super::world::{self, WorldSim};
-use crate::runtime::sites::{FACTS, SITES};
+use crate::runtime::sites::{FACTS, QUEUES, SITES};
 
 /// The part of a world's state that belongs to sites.
 #[derive(Default)]
 pub(super) struct Sites {
-    armed: BTreeSet<usize>,
     /// A stream for each site on each host.
     streams: BTreeMap<(HostId, usize), ChaCha8Rng>,
     fired: BTreeMap<usize, u64>,
     happened: BTreeMap<usize, u64>,
+    /// How long each queue was at most.
+    longest: BTreeMap<usize, Measure>,
+    overflowed: BTreeSet<(HostId, usize)>,
     /// Told once for each host: a fact that is no longer rare would fill the trace.
     told: BTreeSet<(HostId, usize)>,
     mutant: Option<String>,
 }
 
-/// How often each site fired, and each fact happened, by name; those that never did are left out.
+thread_local! {
+    /// The sites of the world of this thread; the next world clears it.
+    static ARMED: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+pub(super) fn clear() {
+    ARMED.with_borrow_mut(Vec::clear);
+}
+
+/// How often each site fired, and each fact happened, and how long each queue was, by name; those that never did are left
+/// out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SiteCounts {
     pub fired: BTreeMap<&'static str, u64>,
     pub happened: BTreeMap<&'static str, u64>,
+    pub longest: BTreeMap<&'static str, Measure>,
+}
+
+/// The length of a queue when it was nearest to its limit, and that limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measure {
+    pub length: u64,
+    pub limit: u64,
+}
+
+impl Measure {
+    /// How much of the limit, in thousandths.
+    pub fn filled(self) -> u64 {
+        self.length.saturating_mul(1_000) / self.limit.max(1)
+    }
 }
 
 impl Sites {
@@ -37,7 +65,8 @@ impl Sites {
             .iter()
             .enumerate()
             .filter(|(_, site)| names.iter().any(|name| name == site.name));
-        self.armed = armed.map(|(at, _)| at).collect();
+        let armed = armed.map(|(at, _)| at).collect();
+        ARMED.with_borrow_mut(|known| *known = armed);
     }
 
     pub fn set_mutant(&mut self, name: Option<String>) {
@@ -51,6 +80,11 @@ impl Sites {
                 .happened
                 .iter()
                 .map(|(at, count)| (FACTS[*at].name, *count))
+                .collect(),
+            longest: self
+                .longest
+                .iter()
+                .map(|(at, measure)| (QUEUES[*at].name, *measure))
                 .collect(),
         }
     }
@@ -70,11 +104,12 @@ pub(crate) fn drawn(at: usize, range: RangeInclusive<u64>) -> Option<u64> {
 }
 
 fn draw<T>(at: usize, value: impl FnOnce(&mut ChaCha8Rng) -> T) -> Option<T> {
+    // Most sites rest in most runs, and some are passed for every chunk.
+    if !ARMED.with_borrow(|armed| armed.contains(&at)) {
+        return None;
+    }
     let (world, host) = here()?;
     let value = world.sites(|sites| {
-        if !sites.armed.contains(&at) {
-            return None;
-        }
         let stream = sites
             .streams
             .entry((host, at))
@@ -101,17 +136,36 @@ pub(crate) fn happened(at: usize) {
     }
 }
 
+pub(crate) fn measured(at: usize, length: u64, limit: u64) {
+    let Some((world, host)) = here() else { return };
+    let measure = Measure { length, limit };
+    let is_news = world.sites(|sites| {
+        let longest = sites.longest.entry(at).or_insert(measure);
+        if measure.filled() > longest.filled() {
+            *longest = measure;
+        }
+        length > limit && sites.overflowed.insert((host, at))
+    });
+    if is_news {
+        let detail = format!("{} {length} of {limit}", QUEUES[at].name);
+        tell(&world, host, OVERFLOW, detail);
+    }
+}
+
 /// Whether this run has the bug of that name: asked only by the patches of `sim/mutants`.
 pub fn mutant(name: &str) -> bool {
     here().is_some_and(|(world, _)| world.sites(|sites| sites.mutant.as_deref() == Some(name)))
 }
 
-fn tell(world: &WorldSim, host: HostId, kind: &'static str, name: &'static str) {
+/// What is told of a queue that became longer than it may.
+pub const OVERFLOW: &str = "overflow";
+
+fn tell(world: &WorldSim, host: HostId, kind: &'static str, detail: impl Into<String>) {
     world.tell(&Trace {
         time: world.elapsed(),
         node: world.node_name(host).as_str().into(),
         kind,
-        detail: name.into(),
+        detail: detail.into(),
         payload: Bytes::new(),
     });
 }

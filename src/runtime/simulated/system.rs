@@ -1,10 +1,10 @@
 //! What a simulated run must keep the operating system from telling it.
 //!
 //! The executor replaces `getrandom` and the clocks; what is left is entropy that libraries ask of the kernel itself by
-//! `syscall` (ring does), and the random addresses of the process, which find their way into hash keys (ahash).
+//! `syscall` (ring does), the random addresses of the process, which find their way into hash keys (ahash), and files.
 #![expect(unsafe_code, reason = "replaces a function of libc and starts the program anew")]
 
-use std::ffi::{c_long, c_void};
+use std::ffi::{CStr, c_char, c_int, c_long, c_void};
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,6 +39,58 @@ unsafe extern "C" fn syscall(n: c_long, a: usize, b: usize, c: usize, d: usize, 
     }
     // SAFETY: whatever the caller promises the kernel.
     unsafe { real_syscall()(n, a, b, c, d, e, f) }
+}
+
+/// The exit code of a run that met something that no seed repeats: addresses that vary, a thread, a real file.
+pub const REFUSED: i32 = 5;
+
+/// Ends the process: a server, or whatever runs in the world, was about to leave it.
+fn refuse(what: &str, name: &CStr) -> ! {
+    let name = name.to_string_lossy();
+    let text = format!("sim: {what} within a run, which no seed repeats: {name}\n");
+    // SAFETY: writes the text, which is there, and ends.
+    unsafe {
+        libc::write(2, text.as_ptr().cast(), text.len());
+        libc::_exit(REFUSED)
+    }
+}
+
+/// Whether a panic in this source file says that a thread was to be started within a run: the executor lets none begin, and
+/// the standard library cannot go on without.
+pub fn is_refused_thread(file: &str) -> bool {
+    file.contains("/std/src/") && file.contains("thread")
+}
+
+/// Where the standard library looks how many processors this process may use. The world has no control groups.
+const CONTROL_GROUP: &CStr = c"/proc/self/cgroup";
+
+/// How the standard library opens files. Within a run there are only those of simulated disks.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn open64(path: *const c_char, flags: c_int, mode: libc::mode_t) -> c_int {
+    // A panic is shown with places from the program's own file.
+    if world::in_task() && !std::thread::panicking() {
+        // SAFETY: the caller gives a path that ends with a zero byte, as open(2) asks for.
+        let name = unsafe { CStr::from_ptr(path) };
+        if name != CONTROL_GROUP {
+            refuse("a real file was opened", name);
+        }
+        // SAFETY: the place of this thread's error number.
+        unsafe { *libc::__errno_location() = libc::ENOENT };
+        return -1;
+    }
+    // SAFETY: whatever the caller promises the kernel; what `open64` of the C library does is openat(2), too.
+    let opened = unsafe {
+        real_syscall()(
+            libc::SYS_openat,
+            libc::AT_FDCWD as usize,
+            path as usize,
+            flags as usize,
+            mode as usize,
+            0,
+            0,
+        )
+    };
+    c_int::try_from(opened).unwrap_or(-1)
 }
 
 /// Makes sure that the process has the same addresses in every run: starts the program anew without address-space

@@ -5,6 +5,7 @@ mod cuts;
 mod nodes;
 mod sites;
 mod stream;
+mod system;
 mod world;
 
 use std::future::pending;

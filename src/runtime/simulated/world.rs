@@ -4,6 +4,7 @@
 //! makes at each boot. Node 0 is the scenario itself: it has an address and a perfect clock, and cannot die.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -23,7 +24,7 @@ use super::network::{Effects, Ending, HostId, Network, Trace};
 use super::sites::Sites;
 use super::timer::Sleep;
 use crate::runtime::disk::Disk;
-use crate::runtime::disk::simulated::SimDisk;
+use crate::runtime::disk::simulated::{DiskEvent, SimDisk};
 
 /// What the process of a node is given when it starts.
 #[derive(Clone, Debug)]
@@ -290,9 +291,18 @@ impl WorldSim {
         let streams = *self.streams.lock();
         let disk = SimDisk::labelled(name, streams.key(name, "disk", 0));
         let (sim, owner) = (Arc::downgrade(self), Arc::<str>::from(name));
-        disk.observe(Box::new(move |kind, path, number| {
+        disk.observe(Box::new(move |event| {
             if let Some(sim) = sim.upgrade() {
-                let detail = format!("path={path} bytes={number}");
+                let DiskEvent {
+                    kind,
+                    path,
+                    number,
+                    digest,
+                } = event;
+                let mut detail = format!("path={path} bytes={number}");
+                if digest != 0 {
+                    let _ = write!(detail, " {digest:08x}");
+                }
                 let payload = bytes::Bytes::new();
                 sim.tell(&Trace {
                     time: sim.elapsed(),

@@ -129,14 +129,9 @@ impl Catalog {
         if self.context.transaction.is_none() {
             return Ok(vec![CLUSTER_DATABASE.to_string()]);
         }
-        let existing = self.objects()?;
-        Ok(self
-            .context
-            .settings
-            .search_path()
-            .into_iter()
-            .filter(|schema| existing.namespace(schema).is_some())
-            .collect())
+        let existing = Objects::schemas(self);
+        let path = self.context.settings.search_path().iter();
+        Ok(path.filter(|schema| existing.contains(*schema)).cloned().collect())
     }
 
     /// What `version()` says.

@@ -64,8 +64,8 @@ pub struct Objects {
 }
 
 impl Objects {
-    pub fn collect(catalog: &Catalog) -> Result<Objects, SqlError> {
-        let mut relations = Vec::new();
+    /// The names of all schemas. A table is always in one of them.
+    pub fn schemas(catalog: &Catalog) -> BTreeSet<String> {
         let mut schemas: BTreeSet<String> = ["pg_catalog", "information_schema"].map(String::from).into();
         if catalog.context().engine.cluster().is_some() {
             schemas.insert(super::CLUSTER_DATABASE.to_string());
@@ -73,8 +73,15 @@ impl Objects {
         if let Some(transaction) = catalog.transaction() {
             schemas.extend(transaction.schemas());
             schemas.extend(["public", "dolt"].map(String::from));
+        }
+        schemas
+    }
+
+    pub fn collect(catalog: &Catalog) -> Result<Objects, SqlError> {
+        let mut relations = Vec::new();
+        let schemas = Objects::schemas(catalog);
+        if let Some(transaction) = catalog.transaction() {
             for name in transaction.tables()? {
-                schemas.insert(name.schema.clone());
                 let Some(table) = transaction.table_schema(&name)? else {
                     continue;
                 };

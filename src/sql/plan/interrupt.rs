@@ -10,20 +10,14 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
-use datafusion::common::alias::AliasGenerator;
-use datafusion::common::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
+use datafusion::common::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
 use datafusion::common::tree_node::Transformed;
 use datafusion::error::Result as PlanResult;
-use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::logical_expr::registry::FunctionRegistry;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
 use super::error::external;
-use super::zoned::in_zone;
 use crate::sql::SqlError;
-use crate::sql::text::Style;
 
 /// Asked whether the statement is to go on; the error says why not. Cheap to clone.
 #[derive(Clone)]
@@ -95,47 +89,5 @@ impl OptimizerRule for Look {
             interrupt.check()?;
         }
         Ok(Transformed::no(plan))
-    }
-}
-
-/// The plan as the session's analyser and optimiser leave it.
-pub fn optimized(
-    state: &SessionState,
-    plan: LogicalPlan,
-    style: &Style,
-    interrupt: &Interrupt,
-) -> PlanResult<LogicalPlan> {
-    let mut options = state.config_options().as_ref().clone();
-    options.extensions.insert(interrupt.clone());
-    let options = Arc::new(options);
-    interrupt.check()?;
-    let analyzed = state.analyzer().execute_and_check(plan, &options, |_, _| {})?;
-    let analyzed = in_zone(analyzed, style)?;
-    interrupt.check()?;
-    let statement = Statement { state, options };
-    state.optimizer().optimize(analyzed, &statement, |_, _| {})
-}
-
-/// The session's configuration with the statement's own options.
-struct Statement<'a> {
-    state: &'a SessionState,
-    options: Arc<ConfigOptions>,
-}
-
-impl OptimizerConfig for Statement<'_> {
-    fn query_execution_start_time(&self) -> Option<DateTime<Utc>> {
-        self.state.query_execution_start_time()
-    }
-
-    fn alias_generator(&self) -> &Arc<AliasGenerator> {
-        self.state.alias_generator()
-    }
-
-    fn options(&self) -> Arc<ConfigOptions> {
-        Arc::clone(&self.options)
-    }
-
-    fn function_registry(&self) -> Option<&dyn FunctionRegistry> {
-        self.state.function_registry()
     }
 }

@@ -30,6 +30,7 @@ mod memory;
 mod moment;
 mod names;
 mod operators;
+mod optimize;
 mod provider;
 mod rewrite;
 pub(in crate::sql) mod row_function;
@@ -50,7 +51,7 @@ use datafusion::arrow::datatypes::Field;
 use datafusion::common::TableReference;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder};
+use datafusion::execution::{SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext};
 use datafusion::logical_expr::{AggregateUDF, Expr as PlanExpr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::optimizer::Optimizer;
 use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
@@ -111,7 +112,13 @@ pub struct PlanContext {
 #[derive(Clone)]
 pub struct Planner {
     memory: QueryMemory,
-    state: Arc<OnceLock<SessionState>>,
+    prepared: Arc<OnceLock<Prepared>>,
+}
+
+/// DataFusion's state, and what running plans take from it: copying that takes longer than many a plan.
+struct Prepared {
+    state: SessionState,
+    task: Arc<TaskContext>,
 }
 
 impl std::fmt::Debug for Planner {
@@ -124,16 +131,21 @@ impl Planner {
     pub fn new(memory: QueryMemory) -> Planner {
         Planner {
             memory,
-            state: Arc::default(),
+            prepared: Arc::default(),
         }
     }
 
-    fn state(&self) -> Result<&SessionState, SqlError> {
-        if let Some(state) = self.state.get() {
-            return Ok(state);
+    fn prepared(&self) -> Result<&Prepared, SqlError> {
+        if let Some(prepared) = self.prepared.get() {
+            return Ok(prepared);
         }
         let state = session_state(&self.memory)?;
-        Ok(self.state.get_or_init(|| state))
+        let task = state.task_ctx();
+        Ok(self.prepared.get_or_init(|| Prepared { state, task }))
+    }
+
+    fn state(&self) -> Result<&SessionState, SqlError> {
+        Ok(&self.prepared()?.state)
     }
 }
 
@@ -148,6 +160,8 @@ fn session_state(memory: &QueryMemory) -> Result<SessionState, SqlError> {
     options.sql_parser.parse_float_as_decimal = true;
     options.execution.time_zone = Some("UTC".to_string());
     options.execution.collect_statistics = false;
+    // Not as many as the machine has processors: plans are made alike everywhere.
+    options.execution.planning_concurrency = 1;
     let no_spilling = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
     let runtime = RuntimeEnvBuilder::new()
         .with_disk_manager_builder(no_spilling)
@@ -182,7 +196,8 @@ pub async fn query(
     param_types: &[PgType],
 ) -> Result<RowStream, SqlError> {
     let catalog = Catalog::new(context.clone());
-    let state = context.planner.state()?;
+    let prepared = context.planner.prepared()?;
+    let state = &prepared.state;
     if let Statement::Explain { statement, analyze, .. } = statement {
         if *analyze {
             return Err(SqlError::unsupported("EXPLAIN ANALYZE"));
@@ -194,7 +209,7 @@ pub async fn query(
     let fields = fields_of(&plan);
     let plan = with_shown_names(&catalog, plan)?;
     let plan = digits::shown(plan).map_err(from_datafusion)?;
-    let stream = runtime::compute(start(context, state, plan)).await?;
+    let stream = runtime::compute(start(context, prepared, plan)).await?;
     let batches = futures::stream::unfold(Some(stream), |stream| async move {
         let mut stream = stream?;
         match runtime::compute(stream.next()).await? {
@@ -210,17 +225,21 @@ pub async fn query(
 
 async fn start(
     context: &PlanContext,
-    state: &SessionState,
+    prepared: &Prepared,
     plan: LogicalPlan,
 ) -> Result<SendableRecordBatchStream, SqlError> {
+    let state = &prepared.state;
     let plan =
-        interrupt::optimized(state, plan, &context.settings.style(), &context.interrupt).map_err(from_datafusion)?;
+        optimize::optimized(state, plan, &context.settings.style(), &context.interrupt).map_err(from_datafusion)?;
     let smaller = with_smaller_batches(state, &plan, &context.planner.memory)?;
     let much_work = smaller.is_some();
-    let state = smaller.as_deref().unwrap_or(state);
+    let (state, task) = match smaller.as_deref() {
+        Some(smaller) => (smaller, smaller.task_ctx()),
+        None => (state, Arc::clone(&prepared.task)),
+    };
     let physical = physical_plan(state, &plan).await?;
     let physical = yielding::yielding(physical, much_work).map_err(from_datafusion)?;
-    execute_stream(physical, state.task_ctx()).map_err(from_datafusion)
+    execute_stream(physical, task).map_err(from_datafusion)
 }
 
 /// The session's state for a plan whose batches must not have as many rows as others. Apart from the future that runs the
@@ -436,7 +455,7 @@ async fn explain(
     let interrupt = &catalog.context().interrupt;
     let style = catalog.style();
     let physical = runtime::compute(async {
-        let plan = interrupt::optimized(state, plan, &style, interrupt).map_err(from_datafusion)?;
+        let plan = optimize::optimized(state, plan, &style, interrupt).map_err(from_datafusion)?;
         physical_plan(state, &plan).await
     })
     .await?;

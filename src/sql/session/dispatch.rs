@@ -147,8 +147,9 @@ impl Session {
         out: Option<&mut dyn ResultSink>,
     ) -> Result<QueryResult, SqlError> {
         self.open(Kind::Implicit);
+        // Each way is put on the heap by itself: one that holds all of them would be moved about with the largest.
         match statement {
-            Statement::Query(query) => self.query(statement, query, parameters, running).await,
+            Statement::Query(query) => Box::pin(self.query(statement, query, parameters, running)).await,
             Statement::Explain {
                 statement: explained, ..
             } => {
@@ -158,29 +159,28 @@ impl Session {
                         statement_name(explained)
                     )));
                 }
-                self.planned(statement, parameters, running, CommandTag::Plain("EXPLAIN"))
-                    .await
+                Box::pin(self.planned(statement, parameters, running, CommandTag::Plain("EXPLAIN"))).await
             }
             Statement::Insert(insert) => {
                 self.check_writable(Scope::Database, "INSERT")?;
-                self.insert(insert, parameters, running).await
+                Box::pin(self.insert(insert, parameters, running)).await
             }
             Statement::Update(update) => {
                 self.check_writable(Scope::Database, "UPDATE")?;
-                self.update(update, parameters, running).await
+                Box::pin(self.update(update, parameters, running)).await
             }
             Statement::Delete(delete) => {
                 self.check_writable(Scope::Database, "DELETE")?;
-                self.delete(delete, parameters, running).await
+                Box::pin(self.delete(delete, parameters, running)).await
             }
             Statement::Truncate(truncate) => {
                 self.check_writable(Scope::Database, "TRUNCATE TABLE")?;
                 let names: Vec<&ObjectName> = truncate.table_names.iter().map(|target| &target.name).collect();
-                self.truncate(&names, running).await
+                Box::pin(self.truncate(&names, running)).await
             }
             Statement::Copy { .. } => {
                 let out = out.ok_or_else(|| SqlError::internal("COPY without anybody to copy with"))?;
-                self.copy(statement, running, out).await
+                Box::pin(self.copy(statement, running, out)).await
             }
             Statement::CreateTable(create) => {
                 self.check_writable(Scope::Database, "CREATE TABLE")?;
@@ -200,21 +200,21 @@ impl Session {
                     _ => Scope::Database,
                 };
                 self.check_writable(scope, "DROP")?;
-                self.drop_objects(object_type, *if_exists, names, *cascade).await
+                Box::pin(self.drop_objects(object_type, *if_exists, names, *cascade)).await
             }
             Statement::CreateDatabase {
                 db_name, if_not_exists, ..
             } => {
                 self.check_writable(Scope::Server, "CREATE DATABASE")?;
-                self.create_database(db_name, *if_not_exists).await
+                Box::pin(self.create_database(db_name, *if_not_exists)).await
             }
             Statement::CreateRole(create) => {
                 self.check_writable(Scope::Server, "CREATE ROLE")?;
-                self.create_role(create).await
+                Box::pin(self.create_role(create)).await
             }
             Statement::AlterRole { name, operation } => {
                 self.check_writable(Scope::Server, "ALTER ROLE")?;
-                self.alter_role(name, operation).await
+                Box::pin(self.alter_role(name, operation)).await
             }
             Statement::Grant { .. } | Statement::Revoke { .. } => {
                 self.check_writable(Scope::Server, "GRANT")?;
@@ -228,7 +228,7 @@ impl Session {
                         format!("procedure {name} does not exist"),
                     )
                 })?;
-                self.acting(call, parameters, running).await
+                Box::pin(self.acting(call, parameters, running)).await
             }
             Statement::Prepare {
                 name,

@@ -7,6 +7,7 @@ use super::table::{Definition, Kind};
 
 const fn accepted(name: &'static str, kind: Kind) -> Definition {
     Definition {
+        key: name,
         name,
         kind,
         reported: false,

@@ -49,6 +49,8 @@ pub struct Settings {
     local: BTreeMap<String, String>,
     /// How often anything was set, reset or taken back.
     changes: u64,
+    /// `search_path` as it is now, taken apart: every statement that names a table asks for it.
+    search_path: Arc<[String]>,
 }
 
 /// What a failed transaction or savepoint goes back to.
@@ -60,7 +62,7 @@ pub struct SettingsMark {
 
 impl Settings {
     pub fn new(engine: Engine, server: Arc<ServerSettings>, user: String, superuser: bool) -> Settings {
-        Settings {
+        let mut settings = Settings {
             engine,
             server,
             user,
@@ -69,14 +71,27 @@ impl Settings {
             session: BTreeMap::new(),
             local: BTreeMap::new(),
             changes: 0,
-        }
+            search_path: Arc::default(),
+        };
+        settings.changed();
+        settings
+    }
+
+    /// Something was set, reset or taken back.
+    fn changed(&mut self) {
+        self.changes += 1;
+        let schemas = split_list(&self.find_text("search_path"));
+        self.search_path = schemas
+            .into_iter()
+            .map(|schema| if schema == "$user" { self.user.clone() } else { schema })
+            .collect();
     }
 
     /// Takes a value from the start-up message, which RESET will restore.
     pub fn set_at_start(&mut self, name: &str, value: &str) -> Result<(), SqlError> {
         let checked = checked_value(name, value, self.engine.cluster().is_some())?;
         self.at_start.insert(name.to_ascii_lowercase(), checked);
-        self.changes += 1;
+        self.changed();
         Ok(())
     }
 
@@ -84,24 +99,23 @@ impl Settings {
     pub fn set(&mut self, name: &str, value: &str, local: bool) -> Result<(), SqlError> {
         let checked = checked_value(name, value, self.engine.cluster().is_some())?;
         let key = name.to_ascii_lowercase();
-        self.changes += 1;
         if local {
             self.local.insert(key, checked);
         } else {
             self.local.remove(&key);
             self.session.insert(key, checked);
         }
+        self.changed();
         Ok(())
     }
 
     /// RESET, and SET ... TO DEFAULT.
     pub fn reset(&mut self, name: &str, local: bool) -> Result<(), SqlError> {
         known(name, self.engine.cluster().is_some())?;
-        if let Some(definition) = definition(name) {
+        let key = name.to_ascii_lowercase();
+        if let Some(definition) = definition(&key) {
             refuse_fixed(definition)?;
         }
-        let key = name.to_ascii_lowercase();
-        self.changes += 1;
         if local {
             let value = self.default_of(&key);
             self.local.insert(key, value);
@@ -109,6 +123,7 @@ impl Settings {
             self.local.remove(&key);
             self.session.remove(&key);
         }
+        self.changed();
         Ok(())
     }
 
@@ -116,7 +131,7 @@ impl Settings {
     pub fn reset_all(&mut self) {
         self.session.clear();
         self.local.clear();
-        self.changes += 1;
+        self.changed();
     }
 
     /// The value as SHOW gives it. 42704 for a name nobody defined.
@@ -136,14 +151,18 @@ impl Settings {
                 }
                 _ => {}
             }
-            return Ok(Some(self.value(&key).unwrap_or_else(|| self.default_of(&key))));
+            return Ok(Some(self.value(&key).unwrap_or_else(|| self.default_as(definition))));
         }
         Ok(self.value(&key))
     }
 
     /// Canonical spelling of a setting's name: what SHOW labels its column.
     pub fn label(name: &str) -> String {
-        definition(name).map_or_else(|| name.to_ascii_lowercase(), |definition| definition.name.to_string())
+        let key = name.to_ascii_lowercase();
+        match definition(&key) {
+            Some(definition) => definition.name.to_string(),
+            None => key,
+        }
     }
 
     /// SHOW ALL and `pg_settings`, by name.
@@ -189,12 +208,8 @@ impl Settings {
     }
 
     /// The schemas of `search_path`, `"$user"` replaced; `pg_catalog` is always looked through first and not listed.
-    pub fn search_path(&self) -> Vec<String> {
-        let text = self.find("search_path").ok().flatten().unwrap_or_default();
-        split_list(&text)
-            .into_iter()
-            .map(|schema| if schema == "$user" { self.user.clone() } else { schema })
-            .collect()
+    pub fn search_path(&self) -> &[String] {
+        &self.search_path
     }
 
     /// The session's time zone.
@@ -230,14 +245,14 @@ impl Settings {
     pub fn restore(&mut self, mark: SettingsMark) {
         self.session = mark.session;
         self.local = mark.local;
-        self.changes += 1;
+        self.changed();
     }
 
     /// The transaction is over: SET LOCAL ends.
     pub fn end_transaction(&mut self) {
         if !self.local.is_empty() {
             self.local.clear();
-            self.changes += 1;
+            self.changed();
         }
         for name in [
             "transaction_isolation",
@@ -257,16 +272,24 @@ impl Settings {
     }
 
     fn default_of(&self, key: &str) -> String {
-        if let Some(value) = self.at_start.get(key) {
+        match definition(key) {
+            Some(definition) => self.default_as(definition),
+            None => self.at_start.get(key).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// What the client said at start-up, or what the table says.
+    fn default_as(&self, definition: &Definition) -> String {
+        if let Some(value) = self.at_start.get(definition.key) {
             return value.clone();
         }
         // The transaction's own settings start from the session's defaults for transactions.
-        match key {
+        match definition.key {
             "transaction_isolation" => return self.find_text("default_transaction_isolation"),
             "transaction_read_only" => return self.find_text("default_transaction_read_only"),
             _ => {}
         }
-        definition(key).map_or_else(String::new, |definition| match definition.kind {
+        match definition.kind {
             Kind::Bool(value)
             | Kind::Word(value, _)
             | Kind::Text(value)
@@ -280,7 +303,7 @@ impl Settings {
             Kind::TimeZone => "UTC".to_string(),
             Kind::Isolation => "repeatable read".to_string(),
             Kind::Live(live) | Kind::Cluster(live) => self.live(live),
-        })
+        }
     }
 
     fn find_text(&self, name: &str) -> String {
@@ -396,7 +419,7 @@ fn invalid(name: &str, value: &str) -> SqlError {
 
 /// The value as it will be shown, or why it may not be.
 fn check(name: &str, value: &str) -> Result<String, SqlError> {
-    let Some(definition) = definition(name) else {
+    let Some(definition) = definition(&name.to_ascii_lowercase()) else {
         return Ok(value.to_string());
     };
     refuse_fixed(definition)?;
@@ -507,14 +530,13 @@ mod tests {
     #[test]
     fn the_table_is_sorted_by_lower_case_name() {
         for table in [DEFINITIONS, accepted::ACCEPTED] {
-            let names: Vec<String> = table.iter().map(|d| d.name.to_ascii_lowercase()).collect();
-            let mut sorted = names.clone();
-            sorted.sort();
-            sorted.dedup();
-            assert_eq!(names, sorted);
+            assert!(table.is_sorted_by(|one, next| one.key < next.key));
         }
-        for name in accepted::ACCEPTED.iter().map(|d| d.name) {
-            assert!(DEFINITIONS.iter().all(|d| d.name != name), "{name} is there twice");
+        for definition in definitions() {
+            assert_eq!(definition.key, definition.name.to_ascii_lowercase());
+        }
+        for key in accepted::ACCEPTED.iter().map(|d| d.key) {
+            assert!(DEFINITIONS.iter().all(|d| d.key != key), "{key} is there twice");
         }
     }
 

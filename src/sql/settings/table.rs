@@ -46,7 +46,9 @@ pub(super) enum Live {
 }
 
 pub(super) struct Definition {
-    /// As SHOW ALL and ParameterStatus spell it; matched without case.
+    /// In lower case.
+    pub key: &'static str,
+    /// As SHOW ALL and ParameterStatus spell it.
     pub name: &'static str,
     pub kind: Kind,
     /// Sent to the client as ParameterStatus when it changes.
@@ -56,6 +58,7 @@ pub(super) struct Definition {
 
 const fn setting(name: &'static str, kind: Kind, description: &'static str) -> Definition {
     Definition {
+        key: name,
         name,
         kind,
         reported: false,
@@ -65,11 +68,14 @@ const fn setting(name: &'static str, kind: Kind, description: &'static str) -> D
 
 const fn reported(name: &'static str, kind: Kind, description: &'static str) -> Definition {
     Definition {
-        name,
-        kind,
         reported: true,
-        description,
+        ..setting(name, kind, description)
     }
+}
+
+/// A setting whose name has capitals.
+const fn spelled(name: &'static str, definition: Definition) -> Definition {
+    Definition { name, ..definition }
 }
 
 pub(super) const ISOLATION_LEVELS: &[&str] = &["serializable", "repeatable read", "read committed", "read uncommitted"];
@@ -109,7 +115,10 @@ pub(super) static DEFINITIONS: &[Definition] = &[
         Kind::Live(Live::DataDirectory),
         "Folder that holds the databases.",
     ),
-    reported("DateStyle", Kind::DateStyle, "How dates are shown (ISO) and read."),
+    spelled(
+        "DateStyle",
+        reported("datestyle", Kind::DateStyle, "How dates are shown (ISO) and read."),
+    ),
     setting(
         "default_transaction_deferrable",
         Kind::Bool("off"),
@@ -190,13 +199,16 @@ pub(super) static DEFINITIONS: &[Definition] = &[
         Kind::Fixed("on"),
         "Times are integers of microseconds.",
     ),
-    reported(
+    spelled(
         "IntervalStyle",
-        Kind::Word(
-            "postgres",
-            &["postgres", "postgres_verbose", "sql_standard", "iso_8601"],
+        reported(
+            "intervalstyle",
+            Kind::Word(
+                "postgres",
+                &["postgres", "postgres_verbose", "sql_standard", "iso_8601"],
+            ),
+            "How intervals are shown.",
         ),
-        "How intervals are shown.",
     ),
     reported(
         "is_superuser",
@@ -268,10 +280,13 @@ pub(super) static DEFINITIONS: &[Definition] = &[
         Kind::Word("on", &["on", "remote_apply", "remote_write", "local", "off"]),
         "Accepted; commits are always synced.",
     ),
-    reported(
+    spelled(
         "TimeZone",
-        Kind::TimeZone,
-        "Zone in which timestamptz is shown and read.",
+        reported(
+            "timezone",
+            Kind::TimeZone,
+            "Zone in which timestamptz is shown and read.",
+        ),
     ),
     setting(
         "transaction_deferrable",
@@ -295,13 +310,10 @@ pub(super) static DEFINITIONS: &[Definition] = &[
     ),
 ];
 
-/// Asked for several settings by every statement, so nothing is copied on the way.
-pub(super) fn definition(name: &str) -> Option<&'static Definition> {
-    fn lower(name: &str) -> impl Iterator<Item = u8> {
-        name.bytes().map(|byte| byte.to_ascii_lowercase())
-    }
+/// Every statement asks for several. By the name in lower case.
+pub(super) fn definition(key: &str) -> Option<&'static Definition> {
     [DEFINITIONS, ACCEPTED].into_iter().find_map(|table| {
-        let found = table.binary_search_by(|definition| lower(definition.name).cmp(lower(name)));
+        let found = table.binary_search_by_key(&key, |definition| definition.key);
         found.ok().map(|index| &table[index])
     })
 }

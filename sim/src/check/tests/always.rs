@@ -55,6 +55,83 @@ fn a_client_that_is_told_of_an_internal_error_breaks_every_run() {
     assert_eq!(told.as_deref(), Some(expected));
 }
 
+#[test]
+fn a_queue_beyond_its_limit_breaks_every_run() {
+    let queue = "chunk.backlog 11 of 10".to_owned();
+    let told = found(&[], &Story::default().event("b", What::Overflow { queue }));
+    let expected = "no_overflow: b: chunk.backlog 11 of 10 (at 0.000000s)";
+    assert_eq!(told.as_deref(), Some(expected));
+}
+
+#[test]
+fn a_client_that_is_told_that_it_is_wrong_breaks_every_run() {
+    let refused = |code: &str| found(&[], &Story::default().append(1, "a", 1, 7, failed(code)));
+    for expected in ["40001", "25006", "57P01", "53100", "08006"] {
+        assert_eq!(refused(expected), None);
+    }
+    for wrong in ["42601", "0A000", "22003", "54000", "28P01"] {
+        let told = refused(wrong).expect("no program expects that");
+        assert!(
+            told.starts_with("answers_are_known: #1 of append.1 was refused with"),
+            "{told}"
+        );
+    }
+    let unknown = |why: &str| {
+        let why = why.to_owned();
+        found(
+            &[],
+            &Story::default().append(1, "a", 1, 7, Some(Outcome::Unknown { why })),
+        )
+    };
+    assert_eq!(unknown("40003").or(unknown("connection lost")), None);
+    assert!(unknown("0A000").is_some());
+}
+
+/// Events at moments, in seconds.
+fn soon(events: &[(u64, What)]) -> Option<String> {
+    let mut watch = match answers::ANSWERS_COME_SOON.judge {
+        Judge::Running(make) => make(&Arg::None),
+        _ => panic!("it runs along"),
+    };
+    events.iter().find_map(|(seconds, what)| {
+        watch.observe(&Event {
+            at: seconds * 1_000_000,
+            node: "append.1".to_owned(),
+            what: what.clone(),
+        })
+    })
+}
+
+#[test]
+fn an_answer_that_is_late_when_all_is_calm_breaks_every_run() {
+    let asked = |op: u64| {
+        let story = Story::default().append(op, "a", 1, 7, None);
+        story.0.events.last().expect("it was asked").what.clone()
+    };
+    let answered = |op: u64| What::Return {
+        op,
+        outcome: Outcome::Unknown {
+            why: "no answer".to_owned(),
+        },
+    };
+    let late = "#1 of append.1 took 6s when all was calm";
+    let calm = [(10, What::Quiet), (20, asked(1)), (26, answered(1))];
+    assert_eq!(soon(&calm).as_deref(), Some(late));
+    assert_eq!(soon(&[(10, What::Quiet), (20, asked(1)), (25, answered(1))]), None);
+    assert_eq!(soon(&[(20, asked(1)), (26, answered(1))]), None, "it was never quiet");
+    assert_eq!(
+        soon(&[(10, What::Quiet), (19, asked(1)), (26, answered(1))]),
+        None,
+        "too soon"
+    );
+    let started = [(10, What::Quiet), (12, What::Start), (21, asked(1)), (30, answered(1))];
+    assert_eq!(soon(&started), None);
+    let meanwhile = [(10, What::Quiet), (20, asked(1)), (22, What::Start), (26, answered(1))];
+    assert_eq!(soon(&meanwhile), None);
+    let again = [(10, What::Quiet), (12, What::Start), (22, asked(1)), (28, answered(1))];
+    assert_eq!(soon(&again).as_deref(), Some(late));
+}
+
 /// Who could name them could believe that they can be left out.
 #[test]
 fn what_is_always_on_is_described_and_cannot_be_listed() {

@@ -6,7 +6,7 @@ use super::{Story, breaks, failed, holds, ok};
 use crate::check::{Arg, cluster, ends, holders, keys, lineage, writes};
 use crate::history::{Content, FinalState, Invoke, Outcome, Read, WIPED, What, Write};
 use crate::scenario::cluster::Role;
-use crate::workload::ddl::DROP;
+use crate::workload::ddl::{CREATE_DATABASE, DROP, DROP_DATABASE};
 
 fn insert(story: Story, op: u64, key: i64, value: i64, outcome: Option<Outcome>) -> Story {
     let node = format!("unique.{op}");
@@ -183,6 +183,90 @@ fn durability_owes_tables_that_were_acknowledged_and_not_dropped() {
     breaks(check, local(), &ended(dropped(failed("40001")), &[]), "acknowledged at");
 }
 
+/// A client makes or drops a database.
+fn database(story: Story, op: u64, server: &str, action: &'static str, outcome: Option<Outcome>) -> Story {
+    let invoke = Invoke {
+        op,
+        workload: "ddl".into(),
+        server: server.into(),
+        action,
+        writes: Vec::new(),
+        asked: vec![Write {
+            table: "ddl_databases".into(),
+            key: 5,
+            value: 1,
+        }],
+        only_reads: false,
+    };
+    let story = story.event("ddl.1", What::Invoke(invoke));
+    match outcome {
+        Some(outcome) => story.event("ddl.1", What::Return { op, outcome }),
+        None => story,
+    }
+}
+
+/// If this fails, a database whose making was acknowledged may be gone, or one that was dropped may be there.
+#[test]
+fn durability_owes_databases_that_were_acknowledged_and_not_dropped() {
+    let check = &writes::DURABILITY;
+    let local = || Arg::Word("local");
+    let ended = |story: Story, is_there: bool| {
+        let rows: &[(i64, &[i64])] = if is_there { &[(5, &[1])] } else { &[] };
+        story.end(end(content("ddl_databases", rows)))
+    };
+    let made = |outcome| database(Story::default(), 1, "a", CREATE_DATABASE, outcome);
+    holds(check, local(), &ended(made(ok()), true));
+    breaks(
+        check,
+        local(),
+        &ended(made(ok()), false),
+        "ddl_databases, key 5, value 1 acknowledged",
+    );
+    holds(check, local(), &ended(made(None), false));
+    let dropped = |outcome| database(made(ok()), 2, "a", DROP_DATABASE, outcome);
+    holds(check, local(), &ended(dropped(ok()), false));
+    breaks(check, local(), &ended(dropped(ok()), true), "dropped at");
+    holds(check, local(), &ended(dropped(None), false));
+    breaks(
+        check,
+        local(),
+        &ended(dropped(failed("55006")), false),
+        "acknowledged at",
+    );
+}
+
+/// If this fails, a forced failover excuses databases that the survivor had.
+#[test]
+fn durability_replicated_owes_the_databases_that_the_survivor_acknowledged() {
+    let check = &writes::DURABILITY;
+    let of_system = |mut story: Story| {
+        for event in &mut story.0.events {
+            match &mut event.what {
+                What::Root(root) => root.database = writes::SYSTEM_STORE.into(),
+                What::Acknowledged(acknowledged) => acknowledged.database = writes::SYSTEM_STORE.into(),
+                _ => {}
+            }
+        }
+        story
+    };
+    let story = |is_acknowledged: bool| {
+        let story = Story::default().root("a", true, 1, "", "r1");
+        let story = database(story, 1, "a", CREATE_DATABASE, ok());
+        let story = match is_acknowledged {
+            true => story.root("b", false, 1, "", "r1").acknowledged("a", "b", "r1"),
+            false => story,
+        };
+        of_system(story).end(FinalState {
+            content: [("b".to_owned(), content("ddl_databases", &[]))].into(),
+            primary: Some("b".into()),
+            ..FinalState::default()
+        })
+    };
+    let replicated = || Arg::Word("replicated");
+    holds(check, replicated(), &story(false));
+    breaks(check, replicated(), &story(true), "acknowledged");
+}
+
 /// If this fails, a forced failover excuses more tables than were lost with the old primary, or fewer.
 #[test]
 fn durability_replicated_owes_the_tables_and_drops_that_the_survivor_acknowledged() {
@@ -338,6 +422,19 @@ fn fsck_and_bounded() {
         Arg::None,
         &held(ends::CONNECTIONS_MAX, ends::MEMORY_MAX),
     );
+    let left = |sessions: usize| {
+        Story::default().end(FinalState {
+            sessions: BTreeMap::from([("a".to_owned(), 0), ("b".to_owned(), sessions)]),
+            ..FinalState::default()
+        })
+    };
+    holds(&ends::BOUNDED, Arg::None, &left(0));
+    breaks(
+        &ends::BOUNDED,
+        Arg::None,
+        &left(2),
+        "b has 2 sessions of clients that are gone",
+    );
     breaks(
         &ends::BOUNDED,
         Arg::None,
@@ -385,10 +482,10 @@ fn a_server_that_lost_its_disk_owes_nothing() {
             .root("b", false, 1, "", "r2")
             .acknowledged("a", "b", "r2")
     };
-    assert_eq!(holders::owed(&story().0, "b"), [1]);
+    assert_eq!(holders::owed(&story().0, "b", "postgres"), [1]);
     let wiped = story().event("b", What::Down { how: WIPED.into() });
-    assert_eq!(holders::owed(&wiped.0, "b"), [0; 0]);
-    assert_eq!(holders::owed(&wiped.0, "a"), [1]);
+    assert_eq!(holders::owed(&wiped.0, "b", "postgres"), [0; 0]);
+    assert_eq!(holders::owed(&wiped.0, "a", "postgres"), [1]);
 }
 
 #[test]

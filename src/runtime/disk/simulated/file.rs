@@ -39,6 +39,22 @@ pub(super) struct FileState {
 /// Where a write that was synced is not what it should be: kind, offset, bytes.
 pub(super) type Hurt = (FaultKind, u64, u64);
 
+/// What a sync saved.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Saved {
+    pub bytes: u64,
+    /// Of the writes, in order, each with its place.
+    pub digest: u32,
+}
+
+impl Saved {
+    fn add(&mut self, offset: u64, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        let place = crc32c::crc32c_append(self.digest, &offset.to_le_bytes());
+        self.digest = crc32c::crc32c_append(place, bytes);
+    }
+}
+
 enum Pending {
     Write { offset: u64, bytes: Vec<u8> },
     SetLen(u64),
@@ -116,13 +132,13 @@ impl FileState {
         self.first_pending + self.pending.len() as u64
     }
 
-    /// Makes durable what was written before the mark, or what the faults make of it; gives its bytes.
-    pub fn sync(&mut self, mark: u64, faults: &DiskFaults, luck: &mut ChaCha8Rng) -> (u64, Vec<Hurt>) {
-        let (mut saved, mut hurt) = (0, Vec::new());
+    /// Makes durable what was written before the mark, or what the faults make of it.
+    pub fn sync(&mut self, mark: u64, faults: &DiskFaults, luck: &mut ChaCha8Rng) -> (Saved, Vec<Hurt>) {
+        let (mut saved, mut hurt) = (Saved::default(), Vec::new());
         for pending in self.take(mark) {
             match pending {
                 Pending::Write { offset, bytes } => {
-                    saved += bytes.len() as u64;
+                    saved.add(offset, &bytes);
                     if faults.hurt_writes() {
                         self.write_with_luck(offset, &bytes, faults, luck, &mut hurt);
                     } else {

@@ -7,9 +7,9 @@ use parking_lot::Mutex;
 use rand::Rng as _;
 
 use super::faults::{FaultKind, Noted, happens};
-use super::file::FileState;
+use super::file::{FileState, Saved};
 use super::names::{Change, Node};
-use super::{Shared, State, dead};
+use super::{DiskEvent, Shared, State, dead};
 use crate::runtime::disk::{Above, Backend, DirEntry, FileBackend, LockGuard, LockOutcome, OpenMode, SyncFuture};
 
 /// Where the rest of the machine lies.
@@ -44,7 +44,7 @@ impl Handle {
         &self,
         kind: &'static str,
         path: String,
-        save: impl FnOnce(&mut State) -> io::Result<u64> + Send + 'static,
+        save: impl FnOnce(&mut State) -> io::Result<Saved> + Send + 'static,
     ) -> SyncFuture {
         let handle = self.clone();
         Box::pin(async move {
@@ -64,7 +64,13 @@ impl Handle {
                 state.syncs += 1;
                 Ok(saved)
             });
-            handle.shared.observe(kind, &path, saved?);
+            let Saved { bytes, digest } = saved?;
+            handle.shared.tell(DiskEvent {
+                kind,
+                path: &path,
+                number: bytes,
+                digest,
+            });
             Ok(())
         })
     }
@@ -190,7 +196,7 @@ impl Backend for Handle {
                         return Err(io::Error::from_raw_os_error(libc::EIO));
                     }
                     state.names.sync_dir(dir, end);
-                    Ok(0)
+                    Ok(Saved::default())
                 })
             }
             Err(error) => Box::pin(std::future::ready(Err(error))),

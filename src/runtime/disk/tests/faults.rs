@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use super::{done, put};
-use crate::runtime::disk::simulated::{DiskFaults, Fault, FaultKind, SimDisk};
+use crate::runtime::disk::simulated::{DiskEvent, DiskFaults, Fault, FaultKind, SimDisk};
 use crate::runtime::disk::{File, OpenMode};
 
 const ALWAYS: u32 = 1_000_000;
@@ -386,7 +386,8 @@ fn faults_repeat_with_the_seed_and_are_told() {
         };
         let (sim, file) = with_faults(seed, faults);
         let log = told.clone();
-        sim.observe(Box::new(move |kind, path, number| {
+        sim.observe(Box::new(move |event| {
+            let DiskEvent { kind, path, number, .. } = event;
             log.lock().push(format!("{kind} {path} {number}"));
         }));
         for i in 0..100u64 {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::{between, idle};
-use crate::runtime::simulated::{SiteCounts, World, mutant};
-use crate::runtime::sites::{drawn, fact_of, fires, happened, site};
+use crate::runtime::Constant;
+use crate::runtime::simulated::{Measure, OVERFLOW, SiteCounts, World, mutant};
+use crate::runtime::sites::{drawn, fact_of, fires, happened, measured, queue_of, site};
 
 const SITE: &str = "chunk.segment_full";
 
@@ -121,4 +122,45 @@ fn what_fires_is_told_each_time_and_what_happens_once_on_each_node() {
         "a buggify replication.small_messages",
     ];
     assert_eq!(*told.lock(), expected);
+}
+
+#[test]
+fn a_queue_is_remembered_at_its_fullest_and_told_once_beyond_its_limit() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let log = told.clone();
+    let counts = between(1, |world| async move {
+        world.on_event(move |event| {
+            if event.kind == OVERFLOW {
+                log.lock().push(format!("{} {}", event.node, event.detail));
+            }
+        });
+        let queue = queue_of("chunk.backlog");
+        let fill = async move {
+            for (length, limit) in [(3, 10), (10, 10), (11, 10), (12, 10), (50, 100)] {
+                measured(queue, length, limit);
+            }
+        };
+        world.spawn_on("a", fill).await.unwrap();
+        world.site_counts()
+    });
+    assert_eq!(*told.lock(), ["a chunk.backlog 11 of 10"]);
+    let longest = Measure { length: 12, limit: 10 };
+    assert_eq!(counts.longest, [("chunk.backlog", longest)].into());
+}
+
+#[test]
+fn a_constant_is_what_its_world_says_and_the_next_world_forgets_it() {
+    const SIZE: Constant = Constant {
+        name: "tests.size",
+        usual: 12,
+        least: 8,
+    };
+    assert_eq!(SIZE.get(), 12);
+    between(1, |world| async move {
+        world.set_constant(&SIZE, 9);
+        let on_a_node = world.spawn_on("a", async { SIZE.get() });
+        assert_eq!((SIZE.get(), on_a_node.await.unwrap()), (9, 9));
+    });
+    assert_eq!(SIZE.get(), 9, "what is left of a world is looked at after its end");
+    between(2, |_| async { assert_eq!(SIZE.get(), 12) });
 }

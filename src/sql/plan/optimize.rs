@@ -1,0 +1,180 @@
+//! A logical plan as DataFusion's rules leave it.
+//!
+//! Invariant: how often the rules are gone through changes how long planning takes, never what a plan means.
+//!
+//! Must not know: where the plan comes from, what runs it.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use datafusion::common::alias::AliasGenerator;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::Result as PlanResult;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::registry::FunctionRegistry;
+use datafusion::optimizer::OptimizerConfig;
+
+use super::interrupt::Interrupt;
+use super::zoned::in_zone;
+use crate::sql::text::Style;
+
+/// The plan as the session's analyser and optimiser leave it.
+pub fn optimized(
+    state: &SessionState,
+    plan: LogicalPlan,
+    style: &Style,
+    interrupt: &Interrupt,
+) -> PlanResult<LogicalPlan> {
+    let mut options = state.config_options().as_ref().clone();
+    options.extensions.insert(interrupt.clone());
+    if is_flat(&plan)? {
+        options.optimizer.max_passes = 1;
+    }
+    let options = Arc::new(options);
+    interrupt.check()?;
+    let analyzed = state.analyzer().execute_and_check(plan, &options, |_, _| {})?;
+    let analyzed = in_zone(analyzed, style)?;
+    interrupt.check()?;
+    let statement = Statement { state, options };
+    state.optimizer().optimize(analyzed, &statement, |_, _| {})
+}
+
+/// Whether the plan is a query of one relation, for which the rules have nothing left to do after one pass: what needs
+/// another are joins, and subqueries that became joins.
+fn is_flat(plan: &LogicalPlan) -> PlanResult<bool> {
+    let mut flat = true;
+    plan.apply(|node| {
+        flat &= matches!(
+            node,
+            LogicalPlan::Projection(_)
+                | LogicalPlan::Filter(_)
+                | LogicalPlan::Aggregate(_)
+                | LogicalPlan::Sort(_)
+                | LogicalPlan::Limit(_)
+                | LogicalPlan::SubqueryAlias(_)
+                | LogicalPlan::TableScan(_)
+                | LogicalPlan::Values(_)
+                | LogicalPlan::EmptyRelation(_)
+        );
+        node.apply_subqueries(|_| {
+            flat = false;
+            Ok(TreeNodeRecursion::Stop)
+        })?;
+        Ok(if flat {
+            TreeNodeRecursion::Continue
+        } else {
+            TreeNodeRecursion::Stop
+        })
+    })?;
+    Ok(flat)
+}
+
+/// The session's configuration with the statement's own options.
+struct Statement<'a> {
+    state: &'a SessionState,
+    options: Arc<ConfigOptions>,
+}
+
+impl OptimizerConfig for Statement<'_> {
+    fn query_execution_start_time(&self) -> Option<DateTime<Utc>> {
+        self.state.query_execution_start_time()
+    }
+
+    fn alias_generator(&self) -> &Arc<AliasGenerator> {
+        self.state.alias_generator()
+    }
+
+    fn options(&self) -> Arc<ConfigOptions> {
+        Arc::clone(&self.options)
+    }
+
+    fn function_registry(&self) -> Option<&dyn FunctionRegistry> {
+        self.state.function_registry()
+    }
+}
+
+#[cfg(all(test, not(madsim)))]
+mod tests {
+    use datafusion::arrow::array::{Int64Array, RecordBatch, StringArray};
+    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::prelude::SessionContext;
+
+    use super::*;
+
+    /// Queries of one relation and, at the end, others.
+    const QUERIES: &[(&str, bool)] = &[
+        ("SELECT count(*), sum(balance) FROM t", true),
+        ("SELECT * FROM t WHERE id = 3 AND 1 = 1", true),
+        (
+            "SELECT id + 1, upper(name) FROM t WHERE balance > 2 * 3 OR false ORDER BY 2, 1 LIMIT 5 OFFSET 2",
+            true,
+        ),
+        (
+            "SELECT name, avg(balance) AS a FROM t WHERE name LIKE 'a%' GROUP BY name HAVING count(*) > 1 ORDER BY a",
+            true,
+        ),
+        (
+            "SELECT x.id FROM (SELECT id, balance AS b FROM t WHERE id > 1) x WHERE x.b BETWEEN 1 AND 3 LIMIT 0",
+            true,
+        ),
+        (
+            "SELECT count(*) FROM (SELECT name, sum(id + id) AS s FROM t GROUP BY name) x WHERE name = 'a' AND s > 1",
+            true,
+        ),
+        (
+            "SELECT coalesce(name, 'none'), id + id AS a, id + id AS b FROM t WHERE NOT (id IS NULL OR balance <> 1)",
+            true,
+        ),
+        ("SELECT 1 + 1 FROM t WHERE 1 = 2", true),
+        ("VALUES (1, 2), (3, 4)", true),
+        ("SELECT * FROM t a JOIN t b ON a.id = b.balance", false),
+        ("SELECT * FROM t WHERE id IN (SELECT balance FROM t)", false),
+        ("SELECT (SELECT max(id) FROM t), id FROM t", false),
+        ("SELECT id FROM t UNION SELECT balance FROM t", false),
+    ];
+
+    #[tokio::test]
+    async fn one_pass_leaves_nothing_to_do_for_a_query_of_one_relation() {
+        let context = SessionContext::new();
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("id", DataType::Int64, false),
+            Field::new("balance", DataType::Int64, true),
+            Field::new("name", DataType::Utf8, true),
+        ]));
+        let batch = RecordBatch::try_new(
+            schema,
+            vec![
+                Arc::new(Int64Array::from(vec![1])),
+                Arc::new(Int64Array::from(vec![2])),
+                Arc::new(StringArray::from(vec!["a"])),
+            ],
+        );
+        context.register_batch("t", batch.unwrap()).unwrap();
+        let state = context.state();
+        let passes = |plan: &LogicalPlan, passes: usize| {
+            let mut options = state.config_options().as_ref().clone();
+            options.optimizer.max_passes = passes;
+            let options = Arc::new(options);
+            let plan = state
+                .analyzer()
+                .execute_and_check(plan.clone(), &options, |_, _| {})
+                .unwrap();
+            let config = Statement { state: &state, options };
+            state.optimizer().optimize(plan, &config, |_, _| {}).unwrap()
+        };
+        for (sql, flat) in QUERIES {
+            let plan = state.create_logical_plan(sql).await.unwrap();
+            assert_eq!(is_flat(&plan).unwrap(), *flat, "{sql}");
+            if *flat {
+                // Names that the optimiser makes are numbered through all plans.
+                let shown = |plan: LogicalPlan| {
+                    let text = plan.display_indent().to_string();
+                    text.replace(|c: char| c.is_ascii_digit(), "")
+                };
+                assert_eq!(shown(passes(&plan, 1)), shown(passes(&plan, 8)), "{sql}");
+            }
+        }
+    }
+}
