@@ -519,3 +519,31 @@ fn nodes_are_golden() {
         "020200000c0000000b00160021002c00370042004d00580063006e0079008400726f773030303038"
     );
 }
+
+/// Within a simulated world, whose plans make nodes small.
+#[cfg(madsim)]
+#[test]
+fn in_a_world_of_small_nodes_trees_are_deep_and_of_one_shape() {
+    use crate::runtime::simulated::World;
+    let depth_with = |bits: Option<u32>| {
+        World::run(1, |world| async move {
+            if let Some(bits) = bits {
+                world.set_constant(&NODE_SCALE_BITS, bits);
+            }
+            let model = numbered(0..500);
+            let mut batch = ChunkBatch::new(&NoChunks);
+            let whole = build(&mut batch, &model);
+            assert_eq!(content(&whole, &batch), model);
+            let half = build(&mut batch, &numbered(0..250));
+            let rest = numbered(250..500);
+            let edits = rest.into_iter().map(|(key, value)| (key, Some(Bytes::from(value))));
+            let grown = half.apply(&mut batch, edits).unwrap();
+            assert_eq!(grown.root(), whole.root(), "one content has one shape");
+            let counting = Counting::new(&batch);
+            whole.get(&counting, b"row00000123").unwrap();
+            counting.reads()
+        })
+    };
+    let (usual, deep) = (depth_with(None), depth_with(Some(NODE_SCALE_BITS.least)));
+    assert!(usual <= 2 && deep >= 4, "{usual} and {deep} nodes deep");
+}

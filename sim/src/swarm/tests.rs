@@ -132,7 +132,7 @@ fn shape_knobs_and_load_are_drawn() {
     let mut servers = BTreeSet::new();
     let mut clients = BTreeSet::new();
     let mut keys = BTreeSet::new();
-    let (mut small, mut windows, mut uneven) = (0, 0, 0);
+    let (mut small, mut windows, mut uneven, mut nodes) = (0, 0, 0, 0);
     for plan in plans("full", 200) {
         // a is named by a step; without a standby it is on its own.
         servers.insert(plan.servers.len());
@@ -146,6 +146,7 @@ fn shape_knobs_and_load_are_drawn() {
         keys.insert(plan.workload[0].spec.shape("keys"));
         small += u32::from(plan.servers[0].knobs.get("segment").is_some_and(|bytes| bytes < 10_000));
         windows += u32::from(plan.window.is_some());
+        nodes += u32::from(plan.nodes.is_some_and(|bytes| bytes < 1_024));
         let jitters: BTreeSet<Micros> = plan.links.values().map(|link| link.jitter).collect();
         uneven += u32::from(plan.servers.len() > 1 && !jitters.contains(&0) && plan.client_link.jitter > 0);
     }
@@ -153,6 +154,7 @@ fn shape_knobs_and_load_are_drawn() {
     assert_eq!(clients, (1..=12).collect());
     assert!(keys.contains(&1) && keys.iter().any(|keys| *keys > 100), "{keys:?}");
     assert!(small >= 5 && windows > 30, "{small} {windows}");
+    assert!((20..100).contains(&nodes), "{nodes} of 200 with nodes below a kibibyte");
     assert!((30..150).contains(&uneven), "{uneven} of 200 with uneven links");
 }
 

@@ -154,6 +154,34 @@ fn a_file_within_a_directory_that_was_never_synced_goes_with_it() {
     assert!(sim.disk().exists("d/e/f").unwrap());
 }
 
+/// Two runs that write the same lengths and other bytes are not the same run.
+#[test]
+fn a_sync_tells_what_it_saved_and_where() {
+    let told = |writes: &[(u64, &[u8])]| {
+        let sim = SimDisk::new(1);
+        let file = sim.disk().open("f", OpenMode::Create).unwrap();
+        for (offset, bytes) in writes {
+            file.write_all_at(bytes, *offset).unwrap();
+        }
+        let last = std::sync::Arc::new(parking_lot::Mutex::new((0, 0)));
+        let log = last.clone();
+        sim.observe(Box::new(move |event| *log.lock() = (event.number, event.digest)));
+        done(file.sync()).unwrap();
+        let told = *last.lock();
+        told
+    };
+    let one = told(&[(0, b"ab"), (7, b"cd")]);
+    assert_eq!(one, told(&[(0, b"ab"), (7, b"cd")]));
+    for other in [
+        [(0, &b"ab"[..]), (7, b"ce")],
+        [(0, b"ab"), (8, b"cd")],
+        [(7, b"cd"), (0, b"ab")],
+    ] {
+        let other = told(&other);
+        assert!(other.0 == one.0 && other.1 != one.1, "{one:?} {other:?}");
+    }
+}
+
 #[test]
 fn a_digest_is_of_names_and_bytes() {
     let digest = |name: &str, bytes: &[u8], flip: bool| {
