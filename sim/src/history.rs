@@ -66,6 +66,10 @@ pub enum What {
     Damaged,
     /// The operator has checked the server's disk, and what was wrong is right again.
     Mended,
+    /// The server's disk was full, or failed a sync, for the first time.
+    DiskFailed {
+        fault: String,
+    },
     /// A step of the plan begins, or is done.
     StepBegins {
         step: String,
@@ -79,6 +83,12 @@ pub enum What {
         role: Role,
         epoch: u64,
         rescue: bool,
+    },
+    /// The order has certainly changed nothing: the server said no, or was not there.
+    Declined {
+        server: String,
+        role: Role,
+        epoch: u64,
     },
     /// A line of a server's log at warn or above, and every line a check asks for by message.
     Log {
@@ -217,6 +227,8 @@ pub enum Outcome {
 /// table -> key -> values, read after the end from one server.
 pub type Content = BTreeMap<String, BTreeMap<i64, Vec<i64>>>;
 
+/// What a client calls it when its connection was lost before it sent COMMIT: no server says that.
+pub const LOST: &str = "lost";
 /// Why a client's session is gone that has vanished itself.
 pub const VANISHED: &str = "the client vanished";
 /// How a server is down that has lost its disk.
@@ -348,9 +360,11 @@ impl What {
             What::Down { .. } => "down",
             What::Damaged => "damaged",
             What::Mended => "mended",
+            What::DiskFailed { .. } => "failing",
             What::StepBegins { .. } => "step",
             What::StepDone { .. } => "done",
             What::Ordered { .. } => "ordered",
+            What::Declined { .. } => "declined",
             What::Log { .. } => "log",
             What::Panic { .. } => "panic",
             What::Quiet => "quiet",
@@ -426,6 +440,8 @@ impl fmt::Display for Event {
                 let why = if *rescue { ", as a rescue" } else { "" };
                 write!(f, " {server}: assume {} at {epoch}{why}", role.word())
             }
+            What::Declined { server, role, epoch } => write!(f, " {server}: assume {} at {epoch}", role.word()),
+            What::DiskFailed { fault } => write!(f, " {fault}"),
             What::Log { level, message, fields } => write!(f, " {} {message} {fields}", level.word()),
             What::Panic { message } => write!(f, " {message}"),
             What::Sometimes { fact } => write!(f, " {fact}"),

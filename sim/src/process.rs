@@ -16,9 +16,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Set in the process that was started again, so that a system that ignores the call cannot make it loop.
 const MARK: &str = "UNDERSTUDY_SIM_FIXED_ADDRESSES";
-/// How the C library's allocator is told to take its memory in large pages, unless somebody tells it otherwise: a run is a
-/// sixth faster so.
-const ALLOCATOR: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
 
 /// Returns in a process with fixed addresses; starts this program again if need be.
 #[cfg(target_os = "linux")]
@@ -44,12 +41,10 @@ pub fn fix_addresses() -> Result<(), String> {
         return refuse(&io::Error::last_os_error().to_string());
     }
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let mut again = Command::new(program);
-    again.args(std::env::args_os().skip(1)).env(MARK, "1");
-    if std::env::var_os(ALLOCATOR.0).is_none() {
-        again.env(ALLOCATOR.0, ALLOCATOR.1);
-    }
-    let error = again.exec();
+    let error = Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .env(MARK, "1")
+        .exec();
     Err(format!("could not start again with fixed addresses: {error}"))
 }
 
@@ -126,6 +121,8 @@ pub fn remember(line: &str) {
     let bytes = &line.as_bytes()[..line.len().min(LINE_BYTES_MAX)];
     keep(start, bytes);
     keep(start + bytes.len(), b"\n");
+    // The handler, which may come at any place of this thread, must not find a length without its bytes.
+    std::sync::atomic::compiler_fence(Ordering::Release);
     WRITTEN.store(start + bytes.len() + 1, Ordering::Relaxed);
 }
 

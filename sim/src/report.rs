@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
+use understudy::runtime::sites::Measure;
 
 use crate::check::Violation;
 use crate::history::{History, Outcome, What};
@@ -75,20 +76,6 @@ impl Verdict {
     }
 }
 
-/// How much there was in a queue, and how much there may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fill {
-    pub length: u64,
-    pub limit: u64,
-}
-
-impl Fill {
-    /// In thousandths of the limit.
-    pub fn share(self) -> u64 {
-        self.length.saturating_mul(1_000) / self.limit.max(1)
-    }
-}
-
 /// What a run tells the suite that started it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
@@ -116,7 +103,7 @@ pub struct Report {
     pub facts: BTreeMap<String, u64>,
     /// How long each queue of a server was when it was nearest to its limit.
     #[serde(default)]
-    pub longest: BTreeMap<String, Fill>,
+    pub longest: BTreeMap<String, Measure>,
     /// When each step was done for the first time, by its label.
     pub reached: BTreeMap<String, Micros>,
     /// The shape of the run, without what changes with every timing.

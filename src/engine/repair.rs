@@ -203,7 +203,7 @@ pub enum RepairFailed {
 /// Makes a damaged store again with what others have of what it lacks; gives the folder to which the damaged one was moved.
 ///
 /// # Errors
-/// As of [`fetch_missing`] and [`repair_store`]; `Absent`. Nothing was changed then.
+/// As of [`fetch_missing`] and [`repair_store`]; `Absent`, and nothing was changed then.
 pub async fn repair_from_others(
     disk: &Disk,
     damaged: &CheckedStore,

@@ -4,7 +4,8 @@
 //! four and a scale of 4 KiB, which gives nodes of 3.7 KiB on average, few small ones and hardly any above 8 KiB. A
 //! plain "hash below threshold" rule would spread sizes exponentially. The decision takes the entry's key, and the
 //! sizes of the entries since the node began; nothing else, or equal maps would have different shapes. All of it is
-//! integer arithmetic, because the shape of every stored tree depends on each bit of it.
+//! integer arithmetic, because the shape of every stored tree depends on each bit of it. The scale is a constant of the
+//! format; a simulated world may have another one from its beginning to its end.
 
 use crate::runtime::Constant;
 
@@ -55,7 +56,7 @@ pub(super) fn ends_node(level: u8, key: &[u8], before: u64, after: u64) -> bool 
 mod tests {
     use super::*;
 
-    const NODE_BYTES_MAX: u64 = 16 * 1024;
+    const NODE_BYTES_MAX: u64 = 1 << (NODE_SCALE_BITS.usual + SCALES_MAX_BITS);
 
     /// Sizes of nodes made of `entry_bytes` long entries with counted keys.
     fn node_sizes(entry_bytes: u64, entries: u32) -> Vec<u64> {

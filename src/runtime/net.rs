@@ -1,8 +1,9 @@
 //! Streams of bytes between servers and clients.
 //!
 //! TCP as programs see it, with `TCP_NODELAY` and keepalive on every stream: the end of a machine that went away without
-//! a word is noticed within two minutes. Names are resolved by the platform: the system's
-//! resolver in production, the names of the nodes in the simulator.
+//! a word is noticed within two minutes, or, if something is on its way to it, when that has been sent for the last time.
+//! (`TCP_USER_TIMEOUT` would make that sooner, and would end those who only read slowly.) Names are resolved by the
+//! platform: the system's resolver in production, the names of the nodes in the simulator.
 //!
 //! Must not know: TLS, HTTP, PostgreSQL.
 

@@ -12,10 +12,12 @@
 //! and used nowhere. So every build knows all of them, the ordinary one too, whose code holds none.
 //!
 //! Invariants
-//! - All state belongs to the world of one run: nothing survives a run, and a server that is started again goes on with
-//!   its streams.
+//! - All state belongs to the world of one run: what is armed ends with the next world at the latest, and a server that is
+//!   started again goes on with its streams.
 //!
 //! Must not know: what a site is for; the words here are for people.
+
+use serde::{Deserialize, Serialize};
 
 /// A place where the simulator may choose.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +45,20 @@ pub struct Queue {
     pub name: &'static str,
     /// What it holds, and in what it is measured.
     pub about: &'static str,
+}
+
+/// The length of a queue when it was nearest to its limit, and that limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measure {
+    pub length: u64,
+    pub limit: u64,
+}
+
+impl Measure {
+    /// How much of the limit, in thousandths.
+    pub fn filled(self) -> u64 {
+        self.length.saturating_mul(1_000) / self.limit.max(1)
+    }
 }
 
 const fn point(name: &'static str, percent: u32, about: &'static str) -> Site {
@@ -315,49 +331,37 @@ pub const QUEUES: &[Queue] = &[
     },
 ];
 
-/// The place of a site in [`SITES`].
-///
-/// # Panics
-/// For a name that is not listed; in a constant, where the macros ask, that is an error of the compiler.
-pub const fn site(name: &str) -> usize {
-    let mut at = 0;
-    while at < SITES.len() {
-        if same(SITES[at].name, name) {
-            return at;
+/// Makes the function that finds the place of a name in a table.
+macro_rules! place_in {
+    ($(#[$about:meta])* $find:ident, $table:ident) => {
+        $(#[$about])*
+        ///
+        /// # Panics
+        /// For a name that is not listed; in a constant, where the macros ask, that is an error of the compiler.
+        pub const fn $find(name: &str) -> usize {
+            let mut at = 0;
+            while at < $table.len() {
+                if same($table[at].name, name) {
+                    return at;
+                }
+                at += 1;
+            }
+            panic!(concat!("every name is listed in ", stringify!($table)))
         }
-        at += 1;
-    }
-    panic!("every site is listed in SITES")
+    };
 }
 
-/// The place of a fact in [`FACTS`].
-///
-/// # Panics
-/// As [`site`].
-pub const fn fact_of(name: &str) -> usize {
-    let mut at = 0;
-    while at < FACTS.len() {
-        if same(FACTS[at].name, name) {
-            return at;
-        }
-        at += 1;
-    }
-    panic!("every fact is listed in FACTS")
+place_in! {
+    /// The place of a site in [`SITES`].
+    site, SITES
 }
-
-/// The place of a queue in [`QUEUES`].
-///
-/// # Panics
-/// As [`site`].
-pub const fn queue_of(name: &str) -> usize {
-    let mut at = 0;
-    while at < QUEUES.len() {
-        if same(QUEUES[at].name, name) {
-            return at;
-        }
-        at += 1;
-    }
-    panic!("every queue is listed in QUEUES")
+place_in! {
+    /// The place of a fact in [`FACTS`].
+    fact_of, FACTS
+}
+place_in! {
+    /// The place of a queue in [`QUEUES`].
+    queue_of, QUEUES
 }
 
 const fn same(one: &str, other: &str) -> bool {

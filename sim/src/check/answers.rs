@@ -1,11 +1,36 @@
 //! What clients are told, and how soon.
+//!
+//! A refusal has a reason that the history knows: a role that moved, a disk that failed, another client. One without is a
+//! bug of the server, however harmless the code looks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{ArgKind, Check, Judge, Needs, Section, Watch};
-use crate::history::{Event, Outcome, What};
+use crate::history::{Event, Invoke, LOST, Origin, Outcome, WIPED, What};
+use crate::scenario::cluster::Role;
 use crate::units::{Micros, show_micros};
+use crate::workload::ddl::{DROP, DROP_DATABASE};
 use crate::workload::strangers::INTRUDE;
+
+/// An operation as it returned: the number, and the code if it is one that a server gave.
+fn refused(event: &Event) -> Option<(u64, &str)> {
+    let What::Return { op, outcome } = &event.what else {
+        return None;
+    };
+    match outcome {
+        Outcome::Ok { .. } => None,
+        Outcome::Failed { sqlstate } => (sqlstate != LOST).then_some((*op, sqlstate)),
+        // What is no code the client says itself: the connection is gone, no answer came in time.
+        Outcome::Unknown { why } => is_code(why).then_some((*op, why)),
+    }
+}
+
+fn is_code(why: &str) -> bool {
+    why.len() == 5
+        && why
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+}
 
 pub const NO_INTERNAL_ERROR: Check = Check {
     name: "no_internal_error",
@@ -23,80 +48,183 @@ struct NoInternalError;
 
 impl Watch for NoInternalError {
     fn observe(&mut self, event: &Event) -> Option<String> {
-        match &event.what {
-            What::Return {
-                op,
-                outcome: Outcome::Failed { sqlstate },
-            } if sqlstate == INTERNAL => Some(format!("#{op} of {} failed with {INTERNAL}", event.node)),
-            What::Return {
-                op,
-                outcome: Outcome::Unknown { why },
-            } if why.starts_with(INTERNAL) => Some(format!("#{op} of {} ended with {INTERNAL}", event.node)),
-            _ => None,
-        }
+        let (op, code) = refused(event)?;
+        (code == INTERNAL).then(|| format!("#{op} of {} was refused with {INTERNAL}", event.node))
     }
 }
 
-pub const ANSWERS_ARE_KNOWN: Check = Check {
-    name: "answers_are_known",
-    about: "A client that is refused is told one of the codes that a program has to expect, and never that what it sent is wrong.",
+/// The SQLSTATE of damaged data.
+pub const DAMAGED: &str = "XX001";
+
+/// The SQLSTATE of a server that takes no writes.
+const READ_ONLY: &str = "25006";
+
+/// Whose disk is damaged, and was not mended.
+#[derive(Default)]
+pub struct Damaged(BTreeSet<String>);
+
+impl Damaged {
+    pub fn observe(&mut self, event: &Event) {
+        match &event.what {
+            What::Damaged => drop(self.0.insert(event.node.clone())),
+            What::Mended => drop(self.0.remove(&event.node)),
+            _ => {}
+        }
+    }
+
+    pub fn is(&self, server: &str) -> bool {
+        self.0.contains(server)
+    }
+}
+
+pub const REFUSALS_HAVE_REASONS: Check = Check {
+    name: "refusals_have_reasons",
+    about: "A client is refused only with codes that a program has to expect, each only where it has a reason: damaged data of a damaged disk, a full disk that is full, a table that is not there where it has not been, nothing but writes on a server that is no primary.",
     needs: Needs::Nothing,
     section: Section::Promise,
     arg: ArgKind::None,
     arg_optional: false,
-    judge: Judge::Running(|_| Box::new(AnswersAreKnown)),
+    judge: Judge::Running(|_| Box::<RefusalsHaveReasons>::default()),
 };
 
-/// What an operation of a workload may be refused with, and when. All workloads write what the server understands, so that
-/// codes of syntax, types and limits of statements are not among these.
-const EXPECTED: &[(&[&str], &str)] = &[
-    (
-        &["08006"],
-        "the client's own word: the connection was lost before it sent COMMIT",
-    ),
-    (&["25006", "57P01"], "the server is no primary, or becomes none"),
-    (&["57P03"], "the server starts or stops"),
-    (&["40001", "40003"], "another transaction came first; nobody knows"),
-    (&["53100", "58030"], "the disk is full, or fails"),
-    (&["XX001"], "the disk holds damage, as `damage_is_named` judges"),
-    (&["23505"], "the key is taken"),
-    (&["55000"], "there is nothing to make a version of"),
-    (
-        &["42P01", "3D000"],
-        "what was to be used or dropped is gone, or not there yet",
-    ),
-];
+/// So long after an operator's order a server may still be between two roles.
+const ORDER_LASTS: Micros = 60_000_000;
+/// A server that is no primary any more says so within this time; its clients are refused first.
+const ROLE_TOLD_WITHIN: Micros = 10_000_000;
 
-struct AnswersAreKnown;
+#[derive(Default)]
+struct RefusalsHaveReasons {
+    asked: BTreeMap<u64, (Micros, Invoke)>,
+    damaged: Damaged,
+    /// Servers whose disk was full once, or failed a sync.
+    failing: BTreeSet<String>,
+    /// Since when each server has the role it has; None: it is in no cluster.
+    roles: BTreeMap<String, (Micros, Option<Role>)>,
+    /// When the operator last had a server change its role.
+    ordered: Option<Micros>,
+    /// (server, workload) whose tables were seen, in the history that the server has.
+    seen: BTreeSet<(String, String)>,
+    /// Servers whose newest root is their own, which a primary's history may replace.
+    own_way: BTreeSet<String>,
+    /// Refusals by primaries, of which the reason may still come: when, by whom, and what to say if it does not.
+    unexplained: Vec<(Micros, String, String)>,
+}
 
-impl Watch for AnswersAreKnown {
-    fn observe(&mut self, event: &Event) -> Option<String> {
-        let What::Return { op, outcome } = &event.what else {
-            return None;
+impl RefusalsHaveReasons {
+    /// What would explain it, and is not there.
+    fn lacks(&self, code: &str, asked_at: Micros, invoke: &Invoke) -> Option<&'static str> {
+        let server = invoke.server.as_str();
+        let action = invoke.action;
+        let (has_reason, reason) = match code {
+            // Another transaction came first, or nobody knows; the session was ended for a change of role.
+            "40001" | "40003" | "57P01" => return None,
+            READ_ONLY => (!self.was_primary(server, asked_at), "it was primary all the time"),
+            "53100" | "58030" => (
+                self.failing.contains(server) || self.damaged.is(server),
+                "its disk neither was full nor failed",
+            ),
+            DAMAGED => (self.damaged.is(server), "its disk is right"),
+            "23505" => (action == "insert", "nobody else wants its keys"),
+            "55000" => (action == "version", "there is always something to do for it"),
+            "42P01" => (
+                action == DROP || !self.seen.contains(&(invoke.server.clone(), invoke.workload.clone())),
+                "the table was there",
+            ),
+            "3D000" => (action == DROP_DATABASE, "its database is always there"),
+            _ => (false, "no program expects that"),
         };
-        let code = match outcome {
-            Outcome::Ok { .. } => return None,
-            Outcome::Failed { sqlstate } => sqlstate,
-            Outcome::Unknown { why } if is_code(why) => why,
-            // What the client says itself: the connection is gone, no answer came in time.
-            Outcome::Unknown { .. } => return None,
-        };
-        let known = EXPECTED.iter().any(|(codes, _)| codes.contains(&code.as_str()));
-        (!known).then(|| format!("#{op} of {} was refused with {code}", event.node))
+        (!has_reason).then_some(reason)
+    }
+
+    /// Whether nothing kept the server from taking writes since then.
+    fn was_primary(&self, server: &str, asked_at: Micros) -> bool {
+        let is_ordered = self.ordered.is_some_and(|at| at + ORDER_LASTS >= asked_at);
+        match self.roles.get(server) {
+            Some((since, Some(Role::Primary))) => *since <= asked_at && !is_ordered,
+            Some((since, None)) => *since <= asked_at,
+            _ => false,
+        }
+    }
+
+    fn forget_tables(&mut self, server: &str) {
+        self.seen.retain(|(name, _)| name != server);
     }
 }
 
-fn is_code(why: &str) -> bool {
-    why.len() == 5
-        && why
-            .bytes()
-            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+impl Watch for RefusalsHaveReasons {
+    fn observe(&mut self, event: &Event) -> Option<String> {
+        self.damaged.observe(event);
+        let late = |(at, ..): &&(Micros, String, String)| event.at >= at + ROLE_TOLD_WITHIN;
+        if let Some((.., what)) = self.unexplained.iter().find(late) {
+            return Some(what.clone());
+        }
+        if let What::Role { .. } | What::Down { .. } | What::Start = &event.what {
+            self.unexplained.retain(|(_, server, _)| *server != event.node);
+        }
+        match &event.what {
+            What::Invoke(invoke) => {
+                self.asked.insert(invoke.op, (event.at, invoke.clone()));
+            }
+            What::Return { op, outcome } => {
+                let (asked_at, invoke) = self.asked.remove(op)?;
+                if matches!(outcome, Outcome::Ok { .. }) {
+                    self.seen.insert((invoke.server.clone(), invoke.workload.clone()));
+                }
+                let (_, code) = refused(event)?;
+                let why = self.lacks(code, asked_at, &invoke)?;
+                let server = invoke.server;
+                let what = format!("#{op} of {} was refused with {code} by {server}: {why}", event.node);
+                if code != READ_ONLY {
+                    return Some(what);
+                }
+                self.unexplained.push((event.at, server, what));
+            }
+            What::Root(root) => match root.origin {
+                Origin::Received if self.own_way.remove(&event.node) => self.forget_tables(&event.node),
+                Origin::Received => {}
+                Origin::Committed | Origin::First => drop(self.own_way.insert(event.node.clone())),
+            },
+            What::DiskFailed { .. } => drop(self.failing.insert(event.node.clone())),
+            What::Role { role, .. } => {
+                let before = self.roles.insert(event.node.clone(), (event.at, Some(*role)));
+                // It may have to take another history than its own.
+                if before.is_none_or(|(_, before)| before != Some(*role)) {
+                    self.forget_tables(&event.node);
+                }
+            }
+            What::Ready { role: None } => drop(self.roles.insert(event.node.clone(), (event.at, None))),
+            What::Start => drop(self.roles.remove(&event.node)),
+            What::Down { how } if how == WIPED => self.forget_tables(&event.node),
+            What::Damaged | What::Mended => self.forget_tables(&event.node),
+            What::Ordered { .. } => self.ordered = Some(event.at),
+            What::StepBegins { step } if step.contains("dolt_assume") => self.ordered = Some(event.at),
+            _ => {}
+        }
+        None
+    }
 }
 
 /// So long after the last disturbance nothing is an excuse any more.
 pub const CALM_AFTER: Micros = 10_000_000;
 /// The longest that an operation may take then, of a few statements and as many syncs.
 const ANSWER_MAX: Micros = 5_000_000;
+
+/// Whether an answer may be late for it.
+pub fn disturbs(what: &What) -> bool {
+    matches!(
+        what,
+        What::Quiet
+            | What::Start
+            | What::Ready { .. }
+            | What::Down { .. }
+            | What::Damaged
+            | What::Mended
+            | What::StepBegins { .. }
+            | What::StepDone { .. }
+            | What::Ordered { .. }
+            | What::Role { .. }
+    )
+}
 
 pub const ANSWERS_COME_SOON: Check = Check {
     name: "answers_come_soon",
@@ -110,43 +238,34 @@ pub const ANSWERS_COME_SOON: Check = Check {
 
 #[derive(Default)]
 struct AnswersComeSoon {
-    /// Since when nothing has disturbed anybody; None: it is not quiet.
-    calm_since: Option<Micros>,
+    is_quiet: bool,
+    /// Since when nothing has disturbed anybody.
+    calm_since: Micros,
     asked: BTreeMap<u64, Micros>,
 }
 
 impl Watch for AnswersComeSoon {
     fn observe(&mut self, event: &Event) -> Option<String> {
+        if disturbs(&event.what) {
+            self.is_quiet |= matches!(event.what, What::Quiet);
+            self.calm_since = event.at;
+            self.asked.clear();
+            return None;
+        }
         match &event.what {
-            What::Quiet => self.calm_since = Some(event.at),
-            What::Start
-            | What::Ready { .. }
-            | What::Down { .. }
-            | What::Damaged
-            | What::Mended
-            | What::StepBegins { .. }
-            | What::StepDone { .. }
-            | What::Ordered { .. }
-            | What::Role { .. } => {
-                self.asked.clear();
-                if let Some(since) = &mut self.calm_since {
-                    *since = event.at;
-                }
-            }
             What::Invoke(invoke) => {
-                let is_calm = self.calm_since.is_some_and(|since| event.at >= since + CALM_AFTER);
+                let is_calm = self.is_quiet && event.at >= self.calm_since + CALM_AFTER;
                 if is_calm && invoke.action != INTRUDE {
                     self.asked.insert(invoke.op, event.at);
                 }
+                None
             }
             What::Return { op, .. } => {
                 let took = event.at - self.asked.remove(op)?;
                 let show = |micros: Micros| show_micros(i64::try_from(micros).unwrap_or(i64::MAX));
-                return (took > ANSWER_MAX)
-                    .then(|| format!("#{op} of {} took {} when all was calm", event.node, show(took)));
+                (took > ANSWER_MAX).then(|| format!("#{op} of {} took {} when all was calm", event.node, show(took)))
             }
-            _ => {}
+            _ => None,
         }
-        None
     }
 }

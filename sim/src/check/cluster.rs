@@ -47,20 +47,25 @@ impl Watch for OneWriter {
     }
 }
 
-/// Whom the operator has ordered to be primary. Who orders two to be it at one epoch has two.
+/// Whom the operator has ordered to be primary, and who did not say no. Who orders two to be it at one epoch has two.
 #[derive(Default)]
 pub(super) struct Orders(BTreeMap<u64, BTreeSet<String>>);
 
 impl Orders {
     pub fn observe(&mut self, event: &Event) {
-        if let What::Ordered {
-            server,
-            role: Role::Primary,
-            epoch,
-            ..
-        } = &event.what
-        {
-            self.0.entry(*epoch).or_default().insert(server.clone());
+        match &event.what {
+            What::Ordered {
+                server,
+                role: Role::Primary,
+                epoch,
+                ..
+            } => drop(self.0.entry(*epoch).or_default().insert(server.clone())),
+            What::Declined {
+                server,
+                role: Role::Primary,
+                epoch,
+            } => drop(self.0.entry(*epoch).or_default().remove(server)),
+            _ => {}
         }
     }
 

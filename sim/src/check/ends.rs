@@ -1,9 +1,8 @@
 //! What must be so when everything is over: disks that are whole, and nothing that has grown without end.
 
-use std::collections::{BTreeMap, BTreeSet};
-
+use super::answers::{DAMAGED, Damaged};
 use super::{ArgKind, Check, Finding, Judge, Needs, Section};
-use crate::history::{History, Outcome, What};
+use crate::history::History;
 
 pub const FSCK: Check = Check {
     name: "fsck",
@@ -18,12 +17,9 @@ pub const FSCK: Check = Check {
     }),
 };
 
-/// The SQLSTATE of damaged data.
-const DAMAGED: &str = "XX001";
-
 pub const DAMAGE_IS_NAMED: Check = Check {
     name: "damage_is_named",
-    about: "Whoever is refused for damaged data asked a server whose disk was damaged, and who cannot be read at the end says so.",
+    about: "Who cannot be read at the end has a damaged disk, and says so.",
     section: Section::End,
     arg: ArgKind::None,
     arg_optional: false,
@@ -32,35 +28,17 @@ pub const DAMAGE_IS_NAMED: Check = Check {
 };
 
 fn damage_is_named(history: &History) -> Finding {
-    let mut damaged: BTreeSet<&str> = BTreeSet::new();
-    let mut asked: BTreeMap<u64, &str> = BTreeMap::new();
+    let mut damaged = Damaged::default();
     for event in &history.events {
-        match &event.what {
-            What::Damaged => drop(damaged.insert(&event.node)),
-            What::Mended => drop(damaged.remove(event.node.as_str())),
-            What::Invoke(invoke) => drop(asked.insert(invoke.op, &invoke.server)),
-            What::Return {
-                op,
-                outcome: Outcome::Failed { sqlstate },
-            } if sqlstate == DAMAGED => {
-                let server = asked.get(op).copied().unwrap_or_default();
-                if !damaged.contains(server) {
-                    let what = format!("#{op} was refused with {DAMAGED} by {server}, whose disk is right");
-                    return Some((Some(event.at), what));
-                }
-            }
-            _ => {}
-        }
+        damaged.observe(event);
     }
-    let unreadable = history.end.unreadable.iter();
-    let mut unexplained =
-        unreadable.filter(|(server, error)| !damaged.contains(server.as_str()) || !error.contains(DAMAGED));
+    let mut unexplained = history
+        .end
+        .unreadable
+        .iter()
+        .filter(|(server, error)| !damaged.is(server) || !error.contains(DAMAGED));
     let (server, error) = unexplained.next()?;
-    let disk = if damaged.contains(server.as_str()) {
-        "damaged"
-    } else {
-        "right"
-    };
+    let disk = if damaged.is(server) { "damaged" } else { "right" };
     Some((
         None,
         format!("{server} cannot be read at the end, and its disk is {disk}: {error}"),
@@ -74,7 +52,7 @@ pub const MEMORY_MAX: u64 = 512 << 20;
 
 pub const BOUNDED: Check = Check {
     name: "bounded",
-    about: "When all clients are gone no server holds more than 40 connections, three minutes later none has a session, and the run took at most 512 MiB of memory.",
+    about: "When all clients are gone no server holds more than 40 connections, twenty minutes later none has a session, and the run took at most 512 MiB of memory.",
     needs: Needs::Servers,
     section: Section::End,
     arg: ArgKind::None,

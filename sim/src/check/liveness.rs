@@ -30,7 +30,7 @@ pub const ROOTS_EQUAL: Check = Check {
 
 pub const LIVENESS: Check = Check {
     name: "liveness",
-    about: "Within a time after quiet (30s if not said) a write succeeds again; every workload that writes got a write done, and whoever got something done before does so again.",
+    about: "Within a time after quiet (30s if not said) a write succeeds again; every workload that writes got a write done, and each gets something done when all is quiet, those on standbys if they did before.",
     needs: Needs::Servers,
     section: Section::End,
     arg: ArgKind::Time,
@@ -48,7 +48,7 @@ fn liveness(history: &History, arg: &Arg) -> Finding {
     if let Some(workload) = history.end.stuck.first() {
         return Some((
             None,
-            format!("the workload {workload} got on before, and gets nothing done when all is quiet"),
+            format!("the workload {workload} gets nothing done when all is quiet"),
         ));
     }
     let mut done: std::collections::BTreeMap<&str, (u64, u64)> = std::collections::BTreeMap::new();

@@ -171,7 +171,7 @@ pub const ALWAYS_ON: &[Check] = &[
     logs::NO_PANIC,
     logs::NO_OVERFLOW,
     answers::NO_INTERNAL_ERROR,
-    answers::ANSWERS_ARE_KNOWN,
+    answers::REFUSALS_HAVE_REASONS,
     answers::ANSWERS_COME_SOON,
 ];
 

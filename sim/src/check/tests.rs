@@ -630,12 +630,7 @@ fn roots_equal_and_liveness() {
     holds(&liveness::LIVENESS, Arg::None, &counters);
     let mut stuck = good();
     stuck.0.end.stuck.push("watch".to_owned());
-    breaks(
-        &liveness::LIVENESS,
-        Arg::None,
-        &stuck,
-        "watch got on before, and gets nothing done",
-    );
+    breaks(&liveness::LIVENESS, Arg::None, &stuck, "watch gets nothing done");
     let mut unreadable = good();
     unreadable.0.end.unreadable.insert("b".to_owned(), "58030".to_owned());
     breaks(

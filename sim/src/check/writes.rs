@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use understudy::engine::SYSTEM_DATABASE;
+
 use super::{Arg, ArgKind, Check, Finding, Judge, Needs, Section, WRITERS, holders};
 use crate::history::{Content, History, Operation, Outcome, Write};
 use crate::units::{Micros, show_moment};
@@ -21,8 +23,6 @@ pub const DURABILITY: Check = Check {
 
 /// The database that workloads write to.
 pub const WORKLOAD_DATABASE: &str = "postgres";
-/// The store, as servers call it, that says which databases there are.
-pub const SYSTEM_STORE: &str = "\u{1}system";
 
 fn durability(history: &History, arg: &Arg) -> Finding {
     let Some(survivor) = &history.end.primary else {
@@ -38,7 +38,7 @@ fn durability(history: &History, arg: &Arg) -> Finding {
     let owed: Box<dyn Fn(&Operation<'_>) -> bool> = match arg {
         Arg::Word("replicated") => {
             let of = |database| -> BTreeSet<u64> { holders::owed(history, survivor, database).into_iter().collect() };
-            let (rows, databases) = (of(WORKLOAD_DATABASE), of(SYSTEM_STORE));
+            let (rows, databases) = (of(WORKLOAD_DATABASE), of(SYSTEM_DATABASE));
             Box::new(move |op| match op.invoke.action {
                 CREATE_DATABASE | DROP_DATABASE => databases.contains(&op.invoke.op),
                 _ => rows.contains(&op.invoke.op),
@@ -53,11 +53,7 @@ fn durability(history: &History, arg: &Arg) -> Finding {
             let (at, by) = (show_moment(at), &op.invoke.server);
             format!("{table}, key {key}, value {value} {what} at {at} by {by} is {how} on {survivor}")
         };
-        let made = match op.invoke.action {
-            CREATE_DATABASE => &op.invoke.asked,
-            _ => &op.invoke.writes,
-        };
-        let mut writes = made.iter().filter(|write| !dropped.contains(write));
+        let mut writes = made(op).iter().filter(|write| !dropped.contains(write));
         if let Some(write) = writes.find(|write| !holds(content, write)) {
             return Some((Some(at), told(write, "acknowledged", "absent")));
         }
@@ -74,6 +70,14 @@ fn durability(history: &History, arg: &Arg) -> Finding {
 fn dropped<'a>(operations: &[Operation<'a>]) -> BTreeSet<&'a Write> {
     let drops = operations.iter().filter(|op| is_drop(op) && !op.failed());
     drops.flat_map(|op| &op.invoke.asked).collect()
+}
+
+/// What there is if it succeeds.
+fn made<'a>(op: &Operation<'a>) -> &'a [Write] {
+    match op.invoke.action {
+        CREATE_DATABASE => &op.invoke.asked,
+        _ => &op.invoke.writes,
+    }
 }
 
 fn is_drop(op: &Operation<'_>) -> bool {
@@ -101,7 +105,7 @@ fn no_aborted_read(history: &History) -> Finding {
     let operations = history.operations();
     let mut aborted: BTreeMap<(&str, i64, i64), Micros> = BTreeMap::new();
     for op in operations.iter().filter(|op| op.failed()) {
-        for write in &op.invoke.writes {
+        for write in made(op) {
             aborted.insert((&write.table, write.key, write.value), op.invoked_at);
         }
     }

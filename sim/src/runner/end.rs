@@ -13,7 +13,7 @@ use understudy::server::check_data_folder;
 
 use super::{Stage, faults, mending};
 use crate::check::CheckUse;
-use crate::check::answers::CALM_AFTER;
+use crate::check::answers::{CALM_AFTER, disturbs};
 use crate::check::ends::FSCK;
 use crate::history::{Content, FinalState, Invoke, Level, Outcome, What};
 use crate::scenario::cluster::Role;
@@ -28,8 +28,9 @@ const WATCH: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(50);
 /// A workload that had got something done gets it done again within this.
 const GETS_ON: Duration = Duration::from_secs(20);
-/// Who vanished without a word keeps a session until the server has found that out, two minutes later.
-const MISSED_WITHIN: Duration = Duration::from_secs(180);
+/// Who vanished without a word keeps a session until the server has found that out: two minutes later, or, when an answer
+/// was on its way, when that was sent for the last time.
+const MISSED_WITHIN: Duration = Duration::from_secs(1_200);
 /// Its client comes after all others.
 const LAST_CLIENT: u32 = 999;
 /// And works in this rhythm, until so much was acknowledged.
@@ -52,8 +53,7 @@ pub async fn settle(stage: &Stage) -> FinalState {
         equal_after: equal.ok().map(|()| since(stage, quiet_at)),
         ..FinalState::default()
     };
-    let calm = Duration::from_micros(CALM_AFTER.saturating_sub(since(stage, quiet_at)));
-    runtime::sleep(calm).await;
+    wait_for_calm(stage).await;
     end.stuck = stuck(stage).await;
     for server in &stage.plan.servers {
         end.connections
@@ -104,13 +104,18 @@ pub async fn settle(stage: &Stage) -> FinalState {
     end
 }
 
-/// The workloads that had got something done before, and now do not. Nothing is owed to strangers.
+/// The workloads that get nothing done. Those on standbys, of which there may be none, need only do what they did before;
+/// nothing is owed to strangers.
 async fn stuck(stage: &Stage) -> Vec<String> {
     let mut stuck = Vec::new();
     for workload in &stage.plan.workload {
         let spec = &workload.spec;
-        let got_on = acknowledged(stage, |invoke, _| invoke.workload == spec.name) > 0;
-        if !got_on || asks_a_standby(stage, spec) || spec.kind == strangers::KIND.name {
+        let got_on = || acknowledged(stage, |invoke, _| invoke.workload == spec.name) > 0;
+        let is_owed = match spec.on {
+            Target::Standby => got_on(),
+            _ => !asks_a_standby(stage, spec) && spec.kind != strangers::KIND.name,
+        };
+        if !is_owed {
             continue;
         }
         let name = format!("{}.last", spec.name);
@@ -124,6 +129,17 @@ async fn stuck(stage: &Stage) -> Vec<String> {
         }
     }
     stuck
+}
+
+/// From then on what clients are told is judged for time, too.
+async fn wait_for_calm(stage: &Stage) {
+    let disturbed_at = stage.recorder.look(|history| {
+        let mut newest_first = history.events.iter().rev();
+        newest_first.find(|event| disturbs(&event.what)).map(|event| event.at)
+    });
+    let calm = disturbed_at.unwrap_or(0) + CALM_AFTER;
+    let wait = calm.saturating_sub(micros_of(stage.world.elapsed()));
+    runtime::sleep(Duration::from_micros(wait)).await;
 }
 
 /// What sessions there are when every client has had time to be missed.
@@ -165,13 +181,16 @@ fn acknowledged(stage: &Stage, of: impl Fn(&Invoke, &str) -> bool) -> usize {
     })
 }
 
-/// All servers lose power at once, and are given the time to be equal again.
+/// All servers lose power at once, and are given the time to take writes and be equal again.
 async fn lose_power(stage: &Stage, end: &mut FinalState) {
     for server in &stage.plan.servers {
         faults::power_off(stage, &server.name);
     }
     for server in &stage.plan.servers {
         stage.world.restart(&server.name);
+    }
+    if runtime::timeout(WATCH, write_again(stage)).await.is_err() {
+        end.writes_again_after = None;
     }
     if runtime::timeout(WATCH, roots_equal(stage)).await.is_err() {
         end.equal_after = None;
@@ -278,8 +297,19 @@ async fn roots_equal(stage: &Stage) {
     }
 }
 
+/// What a server holds; an error if any of its databases cannot be used.
 async fn read_content(stage: &Stage, server: &str) -> Result<Content, Failure> {
-    let session = stage.directory.open_patiently(server, "audit at the end").await?;
+    const AUDIT: &str = "audit at the end";
+    let session = stage.directory.open_patiently(server, AUDIT).await?;
+    if session.line().is_none() {
+        let databases = session
+            .simple("SELECT datname FROM pg_database WHERE datallowconn")
+            .await?;
+        for database in databases.into_iter().filter_map(|row| row.into_iter().next().flatten()) {
+            let session = stage.directory.open_database(server, &database, AUDIT).await?;
+            session.simple("SELECT count(*) FROM pg_class").await?;
+        }
+    }
     let mut content = Content::new();
     for workload in &stage.plan.workload {
         let workload = workload.spec.make();

@@ -19,8 +19,9 @@ mod servers;
 mod steps;
 mod storage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::hash::{DefaultHasher, Hasher as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,14 +29,14 @@ use std::time::Duration;
 use understudy::prolly::NODE_SCALE_BITS;
 use understudy::runtime;
 use understudy::runtime::disk::simulated::FaultKind;
-use understudy::runtime::simulated::{LinkSettings, Measure, NetworkSettings, OVERFLOW, SiteCounts, World};
+use understudy::runtime::simulated::{LinkSettings, NetworkSettings, OVERFLOW, SiteCounts, World};
 
 use crate::check::{self, Violation};
 use crate::history::{FinalState, What};
 use crate::plan::{Link, Plan};
 use crate::process::{Stopwatch, remember};
 use crate::record::Recorder;
-use crate::report::{Fill, Report};
+use crate::report::Report;
 use crate::trace::Trace;
 use crate::units::{Micros, micros_of};
 use crate::workload::client::{Client, Directory};
@@ -137,7 +138,7 @@ pub fn run(plan: &Plan, trace: Trace) -> Result<Report, String> {
         longest: counts
             .longest
             .into_iter()
-            .map(|(queue, Measure { length, limit })| (queue.to_owned(), Fill { length, limit }))
+            .map(|(queue, measure)| (queue.to_owned(), measure))
             .collect(),
         ..Report::new(&plan, &history, &trace, broken, stuck, micros_of(watch.elapsed()))
     })
@@ -169,6 +170,7 @@ fn virtual_time() -> Micros {
 /// Everything that the world tells goes into the trace, and what servers say of themselves into the history.
 fn listen(world: &World, recorder: &Recorder) {
     let recorder = recorder.clone();
+    let mut troubled = BTreeSet::new();
     world.on_event(move |event| {
         if event.kind == SOMETIMES {
             let fact = event.detail.clone();
@@ -183,8 +185,16 @@ fn listen(world: &World, recorder: &Recorder) {
         let at = micros_of(event.time);
         let digest = DigestOf(&event.payload);
         recorder.detail_at(at, &event.node, event.kind, format_args!("{} {digest}", event.detail));
-        if FaultKind::from_word(event.kind).is_some_and(FaultKind::is_damage) {
-            recorder.record(&event.node, What::Damaged);
+        match FaultKind::from_word(event.kind) {
+            Some(kind) if kind.is_damage() => recorder.record(&event.node, What::Damaged),
+            Some(FaultKind::DiskFull | FaultKind::FailedSync) => {
+                // Once is enough to expect what comes of it, and a full disk refuses each write.
+                if troubled.insert((event.node.clone(), event.kind)) {
+                    let fault = event.kind.to_owned();
+                    recorder.record(&event.node, What::DiskFailed { fault });
+                }
+            }
+            _ => {}
         }
     });
 }
@@ -354,6 +364,8 @@ impl fmt::Display for DigestOf<'_> {
             return Ok(());
         }
         // Runs of one seed are to be alike, and nobody tries to make them look so.
-        write!(f, "{:08x}", crc32c::crc32c(self.0))
+        let mut hasher = DefaultHasher::new();
+        hasher.write(self.0);
+        write!(f, "{:016x}", hasher.finish())
     }
 }

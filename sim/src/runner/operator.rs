@@ -8,6 +8,7 @@ use super::Stage;
 use crate::history::What;
 use crate::scenario::cluster::Role;
 use crate::scenario::fault::Operation;
+use crate::workload::session::Failure;
 
 /// How long a repair goes on, and how often it looks.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -76,10 +77,24 @@ async fn order(stage: &Stage, label: &str, server: &str, role: Role, epoch: u64,
         Ok(session) => session.assume_role(role, epoch).await,
         Err(failure) => Err(failure),
     };
+    if answer.as_ref().is_err_and(changed_nothing) {
+        let server = server.to_owned();
+        stage
+            .recorder
+            .record("operator", What::Declined { server, role, epoch });
+    }
     let answer = answer.unwrap_or_else(|failure| failure.to_string());
     stage
         .recorder
         .detail("operator", "answered", format_args!("{server}: {answer}"));
+}
+
+/// Whether the server has said no. Of a lost connection nobody knows, so that who could not be reached counts as asked.
+fn changed_nothing(failure: &Failure) -> bool {
+    let Failure::Refused { sqlstate, .. } = failure else {
+        return false;
+    };
+    ["55000", "22023", "25006"].contains(&sqlstate.as_str())
 }
 
 /// The highest epoch that any server has said.

@@ -106,7 +106,7 @@ impl Driver<'_> {
                 number,
                 digest,
             } = event;
-            recorder.detail(NODE, word, format_args!("path={path} number={number} {digest:08x}"));
+            recorder.detail(NODE, word, format_args!("path={path} number={number} {digest:x?}"));
             if let Some(kind) = FaultKind::from_word(word) {
                 let (path, offset) = (path.to_owned(), number);
                 recorder.record(NODE, What::Storage(StorageEvent::Fault { kind, path, offset }));

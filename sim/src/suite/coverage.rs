@@ -8,10 +8,10 @@ use std::fmt;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
-use understudy::runtime::sites::{FACTS, QUEUES, SITES};
+use understudy::runtime::sites::{FACTS, Measure, QUEUES, SITES};
 
 use crate::plan::{Plan, PlannedStep};
-use crate::report::{Fill, Report};
+use crate::report::Report;
 use crate::scenario::Scenario;
 use crate::scenario::disk::DiskSettings;
 use crate::storage::plan::{End, Operation, StoragePlan};
@@ -27,7 +27,7 @@ pub struct Coverage {
     fired: BTreeMap<String, Count>,
     /// Each queue when it was nearest to its limit.
     #[serde(default)]
-    longest: BTreeMap<String, Fill>,
+    longest: BTreeMap<String, Measure>,
     scenarios: BTreeMap<String, InScenario>,
 }
 
@@ -54,10 +54,10 @@ impl Coverage {
         self.runs += 1;
         add_counts(&mut self.facts, &report.facts);
         add_counts(&mut self.fired, &report.fired);
-        for (queue, fill) in &report.longest {
-            let longest = self.longest.entry(queue.clone()).or_insert(*fill);
-            if fill.share() > longest.share() {
-                *longest = *fill;
+        for (queue, measure) in &report.longest {
+            let longest = self.longest.entry(queue.clone()).or_insert(*measure);
+            if measure.filled() > longest.filled() {
+                *longest = *measure;
             }
         }
         for site in &plan.buggify {
@@ -228,7 +228,7 @@ impl fmt::Display for Coverage {
         writeln!(f, "\nqueues: length when it was nearest to its limit, the limit")?;
         for queue in QUEUES {
             match self.longest.get(queue.name) {
-                Some(Fill { length, limit }) => writeln!(f, "  {:<34} {length:>12} {limit:>12}", queue.name)?,
+                Some(Measure { length, limit }) => writeln!(f, "  {:<34} {length:>12} {limit:>12}", queue.name)?,
                 None => writeln!(f, "  {:<34} NEVER", queue.name)?,
             }
         }
@@ -265,7 +265,7 @@ mod tests {
             report.facts = [("chunk.tail_cut".to_owned(), 2)].into();
             report.longest = [(
                 "chunk.cache".to_owned(),
-                Fill {
+                Measure {
                     length: seed,
                     limit: 10,
                 },
@@ -287,7 +287,7 @@ mod tests {
         assert!(!never.contains(&"chunk.tail_cut") && never.contains(&"engine.conflict"));
         assert!(!never.contains(&"chunk.read_again"), "it is rare");
         assert!(!never.contains(&"chunk.cache") && never.contains(&"chunk.backlog"));
-        assert_eq!(coverage.longest["chunk.cache"], Fill { length: 2, limit: 10 });
+        assert_eq!(coverage.longest["chunk.cache"], Measure { length: 2, limit: 10 });
         let text = coverage.to_string();
         assert!(
             text.contains("engine.conflict                         0        0  NEVER"),

@@ -47,6 +47,15 @@ impl Directory {
         }
     }
 
+    /// The same, in another database.
+    pub async fn open_database(&self, server: &str, database: &str, application: &str) -> Result<Session, Failure> {
+        let login = Login {
+            database: database.to_owned(),
+            ..self.login.clone()
+        };
+        Session::open_patiently(self.address(server), &login, application).await
+    }
+
     fn address(&self, server: &str) -> &str {
         let found = self.servers.iter().find(|(name, _)| name == server);
         &found.expect("the parser took only known servers").1

@@ -10,7 +10,7 @@ use understudy::runtime;
 use understudy::runtime::net::TcpStream;
 
 use super::direct::Line;
-use crate::history::Outcome;
+use crate::history::{LOST, Outcome};
 use crate::scenario::cluster::Role;
 
 /// How long a client waits for a connection and for an answer before it gives up.
@@ -39,7 +39,7 @@ impl Failure {
             },
             Failure::Refused { sqlstate, .. } => Outcome::Unknown { why: sqlstate.clone() },
             Failure::Lost(_) if !commit_sent => Outcome::Failed {
-                sqlstate: "08006".to_owned(),
+                sqlstate: LOST.to_owned(),
             },
             Failure::Lost(why) => Outcome::Unknown { why: why.clone() },
         }

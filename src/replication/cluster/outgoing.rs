@@ -21,6 +21,14 @@ const RUN_BYTES: usize = 1 << 20;
 /// What a standby holds in memory of one run. A commit larger than this is walked instead.
 pub const RUN_BYTES_MAX: usize = 64 << 20;
 
+/// What a chunk counts beside its content, which may be next to nothing.
+const CHUNK_OVERHEAD: usize = 64;
+
+/// What a standby holds for a chunk until its root comes.
+pub fn held_bytes(content: &[u8]) -> usize {
+    content.len() + CHUNK_OVERHEAD
+}
+
 pub struct Outgoing<R> {
     log: R,
     /// The root that the standby has after what was sent so far.
@@ -65,7 +73,7 @@ impl<R: Iterator<Item = Result<LogEntry, ChunkError>>> Outgoing<R> {
                         return Ok(Next::TooLarge);
                     }
                     bytes += content.len();
-                    self.run_bytes += content.len();
+                    self.run_bytes += held_bytes(&content);
                     batch.push(chunk_message(hash, content));
                 }
                 Some(LogEntry::Root(record)) => {

@@ -23,12 +23,11 @@ use tonic::{Status, Streaming};
 use tracing::{debug, error, info, warn};
 
 use super::controller::Published;
-use super::core::Core;
-use super::core::MESSAGE_BYTES_MAX;
+use super::core::{Core, MESSAGE_BYTES_MAX};
 use super::identity::ServerId;
 use super::link::shown_name;
 use super::message::{self, hash, hash_bytes, hash_or_none, root_message, root_record};
-use super::outgoing::RUN_BYTES_MAX;
+use super::outgoing::{RUN_BYTES_MAX, held_bytes};
 use super::role::Event;
 use super::streams::{Admission, Claim, Displaced};
 use super::wire::to_primary::Body as Answer;
@@ -267,7 +266,7 @@ impl Follower {
 
     fn take(&mut self, chunks: wire::Chunks) -> Result<(), Status> {
         for chunk in chunks.chunks {
-            self.run_bytes += chunk.content.len();
+            self.run_bytes += held_bytes(&chunk.content);
             self.run.push((hash(&chunk.hash)?, chunk.content));
         }
         queue!(

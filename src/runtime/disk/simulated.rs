@@ -48,8 +48,8 @@ pub struct DiskEvent<'a> {
     pub path: &'a str,
     /// The offset of a fault, the bytes of a sync.
     pub number: u64,
-    /// Of a sync: depends on what was saved, and where.
-    pub digest: u32,
+    /// Of a sync of a file: depends on what was saved, and where.
+    pub digest: Option<u64>,
 }
 
 pub type DiskObserver = Box<dyn Fn(DiskEvent<'_>) + Send + Sync>;
@@ -281,7 +281,7 @@ impl SimDisk {
 
 impl Shared {
     fn observe(&self, kind: &'static str, path: &str, number: u64) {
-        let digest = 0;
+        let digest = None;
         self.tell(DiskEvent {
             kind,
             path,

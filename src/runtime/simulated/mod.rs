@@ -35,8 +35,8 @@ use super::time::Instant;
 pub(super) use constants::constant;
 pub use control::World;
 pub use network::{LinkSettings, NetworkSettings, Trace};
-pub use sites::{Measure, OVERFLOW, SiteCounts, mutant};
-pub use system::{REFUSED, fix_addresses, is_refused_thread};
+pub use sites::{OVERFLOW, SiteCounts, mutant};
+pub use system::{REFUSED, is_refused_thread};
 pub use world::NodeStart;
 
 pub(super) use madsim::task::JoinHandle;

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::network::{HostId, Trace};
 use super::world::{self, WorldSim};
-use crate::runtime::sites::{FACTS, QUEUES, SITES};
+use crate::runtime::sites::{FACTS, Measure, QUEUES, SITES};
 
 /// The part of a world's state that belongs to sites.
 #[derive(Default)]
@@ -43,20 +43,6 @@ pub struct SiteCounts {
     pub fired: BTreeMap<&'static str, u64>,
     pub happened: BTreeMap<&'static str, u64>,
     pub longest: BTreeMap<&'static str, Measure>,
-}
-
-/// The length of a queue when it was nearest to its limit, and that limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Measure {
-    pub length: u64,
-    pub limit: u64,
-}
-
-impl Measure {
-    /// How much of the limit, in thousandths.
-    pub fn filled(self) -> u64 {
-        self.length.saturating_mul(1_000) / self.limit.max(1)
-    }
 }
 
 impl Sites {

@@ -1,12 +1,11 @@
 //! What a simulated run must keep the operating system from telling it.
 //!
 //! The executor replaces `getrandom` and the clocks; what is left is entropy that libraries ask of the kernel itself by
-//! `syscall` (ring does), the random addresses of the process, which find their way into hash keys (ahash), and files.
-#![expect(unsafe_code, reason = "replaces a function of libc and starts the program anew")]
+//! `syscall` (ring does), and files, which are opened by `open64` (the standard library) or by `syscall`. Folders that are
+//! read, and files that are only asked about, are kept out by the lints of `clippy.toml` alone.
+#![expect(unsafe_code, reason = "replaces functions of libc")]
 
 use std::ffi::{CStr, c_char, c_int, c_long, c_void};
-use std::io;
-use std::os::unix::process::CommandExt as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::world;
@@ -37,6 +36,14 @@ unsafe extern "C" fn syscall(n: c_long, a: usize, b: usize, c: usize, d: usize, 
         world::current().fill_entropy(bytes);
         return b as c_long;
     }
+    // The C library's own calls do not come by here.
+    if [libc::SYS_open, libc::SYS_openat, libc::SYS_openat2].contains(&n) && world::in_task() {
+        let path = if n == libc::SYS_open { a } else { b };
+        // SAFETY: the caller passes a path that ends with a zero byte, as these calls ask for.
+        refuse("a real file was opened", unsafe {
+            CStr::from_ptr(path as *const c_char)
+        });
+    }
     // SAFETY: whatever the caller promises the kernel.
     unsafe { real_syscall()(n, a, b, c, d, e, f) }
 }
@@ -56,9 +63,9 @@ fn refuse(what: &str, name: &CStr) -> ! {
 }
 
 /// Whether a panic in this source file says that a thread was to be started within a run: the executor lets none begin, and
-/// the standard library cannot go on without.
+/// the standard library cannot go on without. Nothing else there panics.
 pub fn is_refused_thread(file: &str) -> bool {
-    file.contains("/std/src/") && file.contains("thread")
+    file.contains("/std/src/sys/thread/")
 }
 
 /// Where the standard library looks how many processors this process may use. The world has no control groups.
@@ -91,45 +98,6 @@ unsafe extern "C" fn open64(path: *const c_char, flags: c_int, mode: libc::mode_
         )
     };
     c_int::try_from(opened).unwrap_or(-1)
-}
-
-/// Makes sure that the process has the same addresses in every run: starts the program anew without address-space
-/// randomisation when it has it. An error means that runs cannot be repeated, and must not go on.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "passes on the program's own arguments and environment"
-)]
-pub fn fix_addresses() -> io::Result<()> {
-    const AGAIN: &str = "UNDERSTUDY_SIMULATION_REEXECUTED";
-    const ASK: libc::c_ulong = 0xffff_ffff;
-    // SAFETY: asks for the flags, changes nothing.
-    let flags = unsafe { libc::personality(ASK) };
-    if flags < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    if flags & libc::ADDR_NO_RANDOMIZE != 0 {
-        return Ok(());
-    }
-    if std::env::var(AGAIN).is_ok() {
-        return Err(io::Error::other(
-            "address-space randomisation is still on after personality(ADDR_NO_RANDOMIZE): allow that call (container \
-             profiles often forbid it), or start with `setarch -R`",
-        ));
-    }
-    // SAFETY: changes a flag of this process, which counts from the next execve on.
-    if unsafe { libc::personality((flags | libc::ADDR_NO_RANDOMIZE) as libc::c_ulong) } < 0 {
-        let cause = io::Error::last_os_error();
-        return Err(io::Error::other(format!(
-            "cannot switch address-space randomisation off ({cause}): allow personality(2), or start with `setarch -R`"
-        )));
-    }
-    let mut arguments = std::env::args_os();
-    let name = arguments.next().unwrap_or_default();
-    Err(std::process::Command::new("/proc/self/exe")
-        .arg0(name)
-        .args(arguments)
-        .env(AGAIN, "1")
-        .exec())
 }
 
 const _: () = assert!(size_of::<usize>() == size_of::<*mut c_void>());

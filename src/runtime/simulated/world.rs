@@ -300,8 +300,8 @@ impl WorldSim {
                     digest,
                 } = event;
                 let mut detail = format!("path={path} bytes={number}");
-                if digest != 0 {
-                    let _ = write!(detail, " {digest:08x}");
+                if let Some(digest) = digest {
+                    let _ = write!(detail, " {digest:016x}");
                 }
                 let payload = bytes::Bytes::new();
                 sim.tell(&Trace {

@@ -82,6 +82,7 @@ impl Objects {
         let schemas = Objects::schemas(catalog);
         if let Some(transaction) = catalog.transaction() {
             for name in transaction.tables()? {
+                debug_assert!(schemas.contains(&name.schema), "{name:?} is in no schema");
                 let Some(table) = transaction.table_schema(&name)? else {
                     continue;
                 };

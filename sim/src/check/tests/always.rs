@@ -1,8 +1,10 @@
 //! What every run is judged by, whatever its plan lists.
 
 use super::*;
+use crate::history::{LOST, WIPED};
 use crate::record::Recorder;
 use crate::trace::Trace;
+use crate::workload::ddl::{DROP, DROP_DATABASE};
 
 /// What the recorder of a run finds whose plan lists these checks.
 fn found(always: &[CheckUse], story: &Story) -> Option<String> {
@@ -39,20 +41,14 @@ fn a_panic_breaks_every_run() {
 
 #[test]
 fn a_client_that_is_told_of_an_internal_error_breaks_every_run() {
-    for harmless in ["40001", "XX001", "57P01"] {
-        assert_eq!(
-            found(&[], &Story::default().append(1, "a", 1, 7, failed(harmless))),
-            None
-        );
-    }
     let unknown = Outcome::Unknown {
         why: "XX000".to_owned(),
     };
-    let told = found(&[], &Story::default().append(1, "a", 1, 7, Some(unknown)));
-    assert!(told.is_some_and(|told| told.contains("ended with XX000")));
-    let told = found(&[], &Story::default().append(1, "a", 1, 7, failed("XX000")));
-    let expected = "no_internal_error: #1 of append.1 failed with XX000 (at 0.000000s)";
-    assert_eq!(told.as_deref(), Some(expected));
+    let expected = "no_internal_error: #1 of append.1 was refused with XX000 (at 0.000000s)";
+    for outcome in [failed("XX000"), Some(unknown)] {
+        let told = found(&[], &Story::default().append(1, "a", 1, 7, outcome));
+        assert_eq!(told.as_deref(), Some(expected));
+    }
 }
 
 #[test]
@@ -63,43 +59,169 @@ fn a_queue_beyond_its_limit_breaks_every_run() {
     assert_eq!(told.as_deref(), Some(expected));
 }
 
-#[test]
-fn a_client_that_is_told_that_it_is_wrong_breaks_every_run() {
-    let refused = |code: &str| found(&[], &Story::default().append(1, "a", 1, 7, failed(code)));
-    for expected in ["40001", "25006", "57P01", "53100", "08006"] {
-        assert_eq!(refused(expected), None);
-    }
-    for wrong in ["42601", "0A000", "22003", "54000", "28P01"] {
-        let told = refused(wrong).expect("no program expects that");
-        assert!(
-            told.starts_with("answers_are_known: #1 of append.1 was refused with"),
-            "{told}"
-        );
-    }
-    let unknown = |why: &str| {
-        let why = why.to_owned();
-        found(
-            &[],
-            &Story::default().append(1, "a", 1, 7, Some(Outcome::Unknown { why })),
-        )
-    };
-    assert_eq!(unknown("40003").or(unknown("connection lost")), None);
-    assert!(unknown("0A000").is_some());
+/// What a run finds that ends with an operation of this action on `a`, which was refused with this code.
+fn refused(story: Story, action: &'static str, code: &str) -> Option<String> {
+    let refused = |outcome| found(&[], &asking(&story, action, Some(outcome)));
+    let sqlstate = code.to_owned();
+    let certain = refused(Outcome::Failed { sqlstate });
+    let unknown = refused(Outcome::Unknown { why: code.to_owned() });
+    assert_eq!(certain, unknown, "both say no");
+    certain
 }
 
-/// Events at moments, in seconds.
-fn soon(events: &[(u64, What)]) -> Option<String> {
-    let mut watch = match answers::ANSWERS_COME_SOON.judge {
+/// The story, and an operation on `a`.
+fn asking(story: &Story, action: &'static str, outcome: Option<Outcome>) -> Story {
+    let mut all = Story(story.0.clone());
+    let op = all.0.operations().len() as u64 + 1;
+    all = all.append(op, "a", 1, 7, outcome);
+    for event in &mut all.0.events {
+        if let What::Invoke(invoke) = &mut event.what
+            && invoke.op == op
+        {
+            invoke.action = action;
+        }
+    }
+    all
+}
+
+#[track_caller]
+fn without_reason(told: Option<String>, why: &str) {
+    let told = told.expect("it has no reason");
+    assert!(told.starts_with("refusals_have_reasons: #"), "{told}");
+    assert!(told.contains(why), "{told}");
+}
+
+#[test]
+fn a_client_that_is_told_that_it_is_wrong_breaks_every_run() {
+    for expected in ["40001", "40003", "57P01"] {
+        assert_eq!(refused(Story::default(), "append", expected), None);
+    }
+    // A server's own 08006 is none of the client's.
+    for wrong in ["42601", "0A000", "22003", "54000", "28P01", "57P03", "08006"] {
+        without_reason(refused(Story::default(), "append", wrong), "no program expects that");
+    }
+    for outcome in [
+        failed(LOST),
+        Some(Outcome::Unknown {
+            why: "connection lost".to_owned(),
+        }),
+    ] {
+        assert_eq!(found(&[], &asking(&Story::default(), "append", outcome)), None);
+    }
+    // Codes that belong to what was asked.
+    for (code, action) in [("23505", "insert"), ("55000", "version"), ("3D000", DROP_DATABASE)] {
+        assert_eq!(refused(Story::default(), action, code), None);
+        without_reason(refused(Story::default(), "append", code), code);
+    }
+}
+
+#[test]
+fn a_refusal_for_a_disk_that_is_well_breaks_every_run() {
+    let full = || {
+        Story::default().event(
+            "a",
+            What::DiskFailed {
+                fault: "full".to_owned(),
+            },
+        )
+    };
+    for code in ["53100", "58030"] {
+        assert_eq!(refused(full(), "append", code), None);
+        let elsewhere = Story::default().event(
+            "b",
+            What::DiskFailed {
+                fault: "full".to_owned(),
+            },
+        );
+        without_reason(
+            refused(elsewhere, "append", code),
+            "its disk neither was full nor failed",
+        );
+    }
+    let damaged = || Story::default().event("a", What::Damaged);
+    assert_eq!(refused(damaged(), "append", "XX001"), None);
+    without_reason(
+        refused(damaged().event("a", What::Mended), "append", "XX001"),
+        "its disk is right",
+    );
+    without_reason(refused(full(), "append", "XX001"), "its disk is right");
+}
+
+#[test]
+fn a_primary_that_takes_no_writes_breaks_every_run() {
+    let role = |role| What::Role { role, epoch: 1 };
+    // A write at 20 s that is refused at once, what was before, and what comes later.
+    let refused = |before: What, between: What, after: (u64, What)| {
+        let asked = Story::default().append(1, "a", 1, 7, failed("25006"));
+        let events: Vec<What> = asked.0.events.into_iter().map(|event| event.what).collect();
+        let [invoke, returned] = <[What; 2]>::try_from(events).expect("it asks, and is refused");
+        let story = [
+            (1, before),
+            (2, between),
+            (20, invoke),
+            (20, returned),
+            after,
+            (40, What::Quiet),
+        ];
+        over_time(&answers::REFUSALS_HAVE_REASONS, "a", &story)
+    };
+    let nothing = || What::Quiet;
+    let why = "#1 of a was refused with 25006 by a: it was primary all the time";
+    for before in [role(Role::Primary), What::Ready { role: None }] {
+        assert_eq!(refused(before, nothing(), (21, nothing())).as_deref(), Some(why));
+    }
+    assert_eq!(refused(role(Role::Primary), role(Role::Standby), (21, nothing())), None);
+    // It is told a moment later.
+    assert_eq!(refused(role(Role::Primary), nothing(), (21, role(Role::Standby))), None);
+    assert!(refused(role(Role::Primary), nothing(), (31, role(Role::Standby))).is_some());
+    let step = "demote: SELECT dolt_assume_cluster_role('standby', 2) on a".to_owned();
+    assert_eq!(
+        refused(role(Role::Primary), What::StepBegins { step }, (21, nothing())),
+        None
+    );
+}
+
+#[test]
+fn a_table_that_was_there_and_is_not_breaks_every_run() {
+    let there = || Story::default().role("a", Role::Standby, 1).append(1, "a", 1, 7, ok());
+    assert_eq!(
+        refused(Story::default().append(1, "b", 1, 7, ok()), "append", "42P01"),
+        None
+    );
+    without_reason(refused(there(), "append", "42P01"), "the table was there");
+    without_reason(
+        refused(there().event("a", What::Start), "append", "42P01"),
+        "the table was there",
+    );
+    assert_eq!(refused(there(), DROP, "42P01"), None);
+    let wiped = What::Down { how: WIPED.to_owned() };
+    assert_eq!(refused(there().event("a", wiped), "append", "42P01"), None);
+    // Another history takes the place of its own.
+    let followed = there().root("a", false, 1, "r1", "r2");
+    without_reason(refused(followed, "append", "42P01"), "the table was there");
+    let replaced = there().root("a", true, 1, "", "own").root("a", false, 1, "own", "r1");
+    assert_eq!(refused(replaced, "append", "42P01"), None);
+    let led_on = there().role("a", Role::Primary, 2);
+    assert_eq!(refused(led_on, "append", "42P01"), None);
+}
+
+/// What a check says of events at moments, in seconds, all of one node.
+fn over_time(check: &Check, node: &str, events: &[(u64, What)]) -> Option<String> {
+    let mut watch = match check.judge {
         Judge::Running(make) => make(&Arg::None),
         _ => panic!("it runs along"),
     };
     events.iter().find_map(|(seconds, what)| {
         watch.observe(&Event {
             at: seconds * 1_000_000,
-            node: "append.1".to_owned(),
+            node: node.to_owned(),
             what: what.clone(),
         })
     })
+}
+
+fn soon(events: &[(u64, What)]) -> Option<String> {
+    over_time(&answers::ANSWERS_COME_SOON, "append.1", events)
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! One file of the simulated disk: what is durable, and what is on its way.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
 use std::mem;
 
@@ -43,15 +44,34 @@ pub(super) type Hurt = (FaultKind, u64, u64);
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Saved {
     pub bytes: u64,
-    /// Of the writes, in order, each with its place.
-    pub digest: u32,
+    pub digest: Option<u64>,
 }
 
-impl Saved {
-    fn add(&mut self, offset: u64, bytes: &[u8]) {
-        self.bytes += bytes.len() as u64;
-        let place = crc32c::crc32c_append(self.digest, &offset.to_le_bytes());
-        self.digest = crc32c::crc32c_append(place, bytes);
+/// Makes the digest of a sync: of each change to a file in order. What is written ends in checksums of its own, and a
+/// checksum of the same kind would be blind to all that they cover.
+#[derive(Default)]
+struct Digest {
+    bytes: u64,
+    hasher: DefaultHasher,
+}
+
+impl Digest {
+    fn add(&mut self, pending: &Pending) {
+        match pending {
+            Pending::Write { offset, bytes } => {
+                self.bytes += bytes.len() as u64;
+                (0u8, offset).hash(&mut self.hasher);
+                self.hasher.write(bytes);
+            }
+            Pending::SetLen(len) => (1u8, len).hash(&mut self.hasher),
+        }
+    }
+
+    fn saved(&self) -> Saved {
+        Saved {
+            bytes: self.bytes,
+            digest: Some(self.hasher.finish()),
+        }
     }
 }
 
@@ -134,11 +154,11 @@ impl FileState {
 
     /// Makes durable what was written before the mark, or what the faults make of it.
     pub fn sync(&mut self, mark: u64, faults: &DiskFaults, luck: &mut ChaCha8Rng) -> (Saved, Vec<Hurt>) {
-        let (mut saved, mut hurt) = (Saved::default(), Vec::new());
+        let (mut digest, mut hurt) = (Digest::default(), Vec::new());
         for pending in self.take(mark) {
+            digest.add(&pending);
             match pending {
                 Pending::Write { offset, bytes } => {
-                    saved.add(offset, &bytes);
                     if faults.hurt_writes() {
                         self.write_with_luck(offset, &bytes, faults, luck, &mut hurt);
                     } else {
@@ -154,7 +174,7 @@ impl FileState {
                 pending.apply(&mut self.current);
             }
         }
-        (saved, hurt)
+        (digest.saved(), hurt)
     }
 
     /// Brings one write to the medium. The length of the file, which is kept elsewhere, comes out right.

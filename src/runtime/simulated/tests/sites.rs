@@ -6,8 +6,8 @@ use parking_lot::Mutex;
 
 use super::{between, idle};
 use crate::runtime::Constant;
-use crate::runtime::simulated::{Measure, OVERFLOW, SiteCounts, World, mutant};
-use crate::runtime::sites::{drawn, fact_of, fires, happened, measured, queue_of, site};
+use crate::runtime::simulated::{OVERFLOW, SiteCounts, World, mutant};
+use crate::runtime::sites::{Measure, drawn, fact_of, fires, happened, measured, queue_of, site};
 
 const SITE: &str = "chunk.segment_full";
 
