@@ -425,7 +425,7 @@ fn said(verdict: &Verdict) -> String {
 
 fn diff(first: &Path, second: &Path) -> Code {
     let (first, second) = (files::read(first).or_else(usage)?, files::read(second).or_else(usage)?);
-    match first_difference(&first, &second) {
+    match first_difference(&first, &second).or_else(usage)? {
         Some(difference) => {
             print!("{difference}");
             Ok(exit::FAILED)
@@ -462,9 +462,13 @@ fn timeline(file: &Path, output: &Path) -> Code {
                 "sim: this build comes to another end than the one that was kept; what is drawn is this build's run"
             );
         }
-        Timeline::new(&text).of_run(&failure.plan, &verdict, at)
+        Timeline::new(&text)
+            .or_else(refuse)?
+            .of_run(&failure.plan, &verdict, at)
     } else {
         Timeline::new(&files::read(file).or_else(usage)?)
+            .map_err(|error| format!("{}: {error}", file.display()))
+            .or_else(usage)?
     };
     if timeline.is_empty() {
         return usage(format!("{}: not a line in it is an event of a trace", file.display()));

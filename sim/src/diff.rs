@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::trace::CHECKPOINT_MARK;
+use crate::trace;
 
 /// Lines of context.
 const BEFORE: usize = 5;
@@ -24,25 +24,26 @@ pub struct Difference {
     pub lines: (usize, usize),
 }
 
-/// None: the traces say the same.
-pub fn first_difference(first: &str, second: &str) -> Option<Difference> {
-    let lines = |text| -> Vec<&str> {
-        str::lines(text)
-            .filter(|line| !line.starts_with(CHECKPOINT_MARK))
-            .collect()
-    };
-    let (first, second) = (lines(first), lines(second));
+/// Of the texts of two trace files. None: the traces say the same.
+///
+/// # Errors
+/// As of [`trace::events`].
+pub fn first_difference(first: &str, second: &str) -> Result<Option<Difference>, String> {
+    let lines = |text| trace::events(text).map(|lines| lines.collect::<Vec<&str>>());
+    let (first, second) = (lines(first)?, lines(second)?);
     let length = first.len().max(second.len());
-    let index = (0..length).find(|index| first.get(*index) != second.get(*index))?;
+    let Some(index) = (0..length).find(|index| first.get(*index) != second.get(*index)) else {
+        return Ok(None);
+    };
     let owned = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect();
     let from = |lines: &[&str]| owned(&lines[index.min(lines.len())..lines.len().min(index + 1 + AFTER)]);
-    Some(Difference {
+    Ok(Some(Difference {
         line: index + 1,
         before: owned(&first[index.saturating_sub(BEFORE)..index]),
         first: from(&first),
         second: from(&second),
         lines: (first.len(), second.len()),
-    })
+    }))
 }
 
 impl fmt::Display for Difference {
@@ -81,9 +82,14 @@ fn common(first: &str, second: &str) -> usize {
 mod tests {
     use super::*;
 
+    fn parted(first: &str, second: &str) -> Option<Difference> {
+        let trace = |lines: &str| format!("# trace 1\n{lines}");
+        first_difference(&trace(first), &trace(second)).unwrap()
+    }
+
     #[test]
     fn the_first_difference_is_found_with_what_came_before_and_after() {
-        let difference = first_difference("a\nb\nc1\nd\n", "a\nb\nc2\ny\nz\n").unwrap();
+        let difference = parted("a\nb\nc1\nd\n", "a\nb\nc2\ny\nz\n").unwrap();
         assert_eq!((difference.line, difference.lines), (3, (4, 5)));
         assert_eq!(difference.before, ["a", "b"]);
         assert_eq!(
@@ -100,18 +106,18 @@ mod tests {
 
     #[test]
     fn a_trace_that_ends_first_differs_and_checkpoints_do_not() {
-        let difference = first_difference("a\n", "a\nb\n").unwrap();
+        let difference = parted("a\n", "a\nb\n").unwrap();
         assert_eq!((difference.line, difference.first.len()), (2, 0));
         assert!(difference.to_string().contains("first: ended, after 1 lines"));
-        assert_eq!(first_difference("a\n", "a\n"), None);
-        assert_eq!(first_difference("a\n# checkpoint 1024 x\nb\n", "a\nb\n"), None);
-        assert_eq!(first_difference("", ""), None);
+        assert_eq!(parted("a\n", "a\n"), None);
+        assert_eq!(parted("a\n# checkpoint 1024 x\nb\n", "a\nb\n"), None);
+        assert_eq!(parted("", ""), None);
     }
 
     #[test]
     fn a_long_trace_shows_only_what_is_near() {
         let long = |last: &str| (0..100).map(|n| format!("{n}\n")).collect::<String>() + last;
-        let difference = first_difference(&long("x\n"), &long("y\n")).unwrap();
+        let difference = parted(&long("x\n"), &long("y\n")).unwrap();
         assert_eq!((difference.line, difference.before.len()), (101, BEFORE));
         assert_eq!(difference.before[0], "95");
     }

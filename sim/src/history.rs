@@ -12,6 +12,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use understudy::engine::SYSTEM_DATABASE;
+
 use crate::scenario::cluster::Role;
 use crate::storage::event::StorageEvent;
 use crate::units::{Micros, show_moment};
@@ -226,6 +228,16 @@ pub enum Outcome {
 
 /// table -> key -> values, read after the end from one server.
 pub type Content = BTreeMap<String, BTreeMap<i64, Vec<i64>>>;
+
+/// A name without what cannot be printed, as events have it.
+pub fn printable(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).collect()
+}
+
+/// The store that says which databases there are, as events call it.
+pub fn system_store() -> String {
+    printable(SYSTEM_DATABASE)
+}
 
 /// What a client calls it when its connection was lost before it sent COMMIT: no server says that.
 pub const LOST: &str = "lost";

@@ -30,7 +30,7 @@ pub fn meta(scenario: &str, seed: u64) -> Result<u8, String> {
         println!("equal");
     } else {
         println!("NOT DETERMINISTIC");
-        match first_difference(&files::read(first_file)?, &files::read(second_file)?) {
+        match first_difference(&files::read(first_file)?, &files::read(second_file)?)? {
             Some(difference) => print!("{difference}"),
             None => println!("the traces agree and the verdicts do not"),
         }

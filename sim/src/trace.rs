@@ -17,6 +17,27 @@ const TAIL_LINES: usize = 40;
 
 /// How a checkpoint line of a trace file begins.
 pub const CHECKPOINT_MARK: &str = "# checkpoint";
+/// How the first line of a trace file begins; the number of the format follows.
+const FORMAT_MARK: &str = "# trace ";
+/// A line is TIME NODE KIND and what the kind says, of which the first three are the same in every format of this number.
+/// Lines that begin with `#` are no events.
+const FORMAT: u32 = 1;
+
+/// The events of a trace file, as lines.
+///
+/// # Errors
+/// For a file that is no trace, or one of another format.
+pub fn events(text: &str) -> Result<impl Iterator<Item = &str>, String> {
+    let first = text.lines().next().unwrap_or_default();
+    let number = first.strip_prefix(FORMAT_MARK).map(str::trim);
+    match number {
+        Some(number) if number == FORMAT.to_string() => Ok(text.lines().filter(|line| !line.starts_with('#'))),
+        Some(number) => Err(format!(
+            "a trace of format {number}, and this build reads {FORMAT}: take the build that wrote it"
+        )),
+        None => Err(format!("no trace: the first line of one is `{FORMAT_MARK}{FORMAT}`")),
+    }
+}
 
 /// Whether a line is worth a person's first look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,10 +59,12 @@ pub struct Trace {
 impl Trace {
     /// A trace that is also written to `file`.
     pub fn new(file: Option<Box<dyn Write + Send>>) -> Trace {
-        Trace {
+        let mut trace = Trace {
             file,
             ..Trace::default()
-        }
+        };
+        trace.write(&format!("{FORMAT_MARK}{FORMAT}"));
+        trace
     }
 
     /// Adds one line. A detail is not among the newest lines that a failure shows.
@@ -146,11 +169,18 @@ mod tests {
         let marks: Vec<&str> = text.lines().filter(|line| line.starts_with(CHECKPOINT_MARK)).collect();
         assert_eq!(marks.len(), 2);
         assert!(marks[0].starts_with("# checkpoint 1024 "));
-        let plain: String = text
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .map(|line| format!("{line}\n"))
-            .collect();
-        assert_eq!(crate::diff::first_difference(&text, &plain), None);
+        let lines: Vec<String> = events(&text).expect("it is a trace").map(str::to_owned).collect();
+        assert_eq!(
+            lines,
+            (0..2_100).map(|number| format!("line {number}")).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_no_trace_or_one_of_another_format_is_refused() {
+        let told = |text: &str| events(text).err().unwrap_or_default();
+        assert_eq!(told("# trace 1\n0.1s a start\n"), "");
+        assert!(told("# trace 2\n0.1s a start\n").starts_with("a trace of format 2, and this build reads 1"));
+        assert!(told("0.1s a start\n").starts_with("no trace") && told("").starts_with("no trace"));
     }
 }

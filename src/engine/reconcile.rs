@@ -6,11 +6,14 @@ use super::{DatabaseId, Engine, EngineError, folder};
 use crate::chunk::ChunkStore;
 use crate::runtime::sometimes;
 
+/// What clients of a database are told that is given up.
+const GIVEN_UP: &str = "terminating connection because the primary does not have this database any more";
+
 impl Engine {
     /// Opens, makes and gives up local databases so that they are those the system database lists.
     ///
     /// For a standby: when it starts, and after each root of the system database. A database that is made here is empty
-    /// and hidden until replication brings its first root. One that is given up disappears for clients at once; what
+    /// and hidden until replication brings its first root. One that is given up disappears at once, and the sessions in it end; what
     /// it held is moved to the `dropped` part of the control folder. Idempotent; continue by calling again.
     pub async fn reconcile_databases(&self) -> Result<(), EngineError> {
         let _definitions = self.inner.definitions.lock().await;
@@ -99,6 +102,8 @@ impl Engine {
         let disk = &self.inner.disk;
         self.inner.databases.lock().remove(name);
         self.inner.shared.databases_changed();
+        // Who comes from now on finds another database of this name, or none.
+        self.sessions().end_in(name, GIVEN_UP);
         let holds_something = match &entry.opened {
             Ok(database) => {
                 database.retire().await;

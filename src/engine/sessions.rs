@@ -156,6 +156,13 @@ impl SessionRegistry {
         }
     }
 
+    /// Tells the sessions of a database to end; `why` is what their clients are told. Does not wait for it.
+    pub fn end_in(&self, database: &str, why: &'static str) {
+        let sessions = self.shared.sessions.lock();
+        let of_database = sessions.live.values().filter(|session| session.database == database);
+        of_database.for_each(|session| session.terminate(why));
+    }
+
     /// Ends every session but `spare` and waits until they are gone, [`KILL_LIMIT`] at most; gives how many there were.
     ///
     /// Running statements are cancelled; `why` is what their clients are told. Sessions that register meanwhile are

@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::writes::WORKLOAD_DATABASE;
 use super::{ArgKind, Check, Judge, Needs, Section, Watch};
-use crate::history::{Event, Invoke, LOST, Origin, Outcome, WIPED, What};
+use crate::history::{Event, Invoke, LOST, Origin, Outcome, Read, WIPED, What};
 use crate::scenario::cluster::Role;
 use crate::units::{Micros, show_micros};
 use crate::workload::ddl::{DROP, DROP_DATABASE};
@@ -167,7 +168,9 @@ impl Watch for RefusalsHaveReasons {
             }
             What::Return { op, outcome } => {
                 let (asked_at, invoke) = self.asked.remove(op)?;
-                if matches!(outcome, Outcome::Ok { .. }) {
+                // What reads nothing may have found no table, which is for other checks to judge.
+                let found = |reads: &[Read]| reads.iter().any(|read| !read.values.is_empty());
+                if matches!(outcome, Outcome::Ok { reads } if found(reads) || !invoke.writes.is_empty()) {
                     self.seen.insert((invoke.server.clone(), invoke.workload.clone()));
                 }
                 let (_, code) = refused(event)?;
@@ -179,7 +182,7 @@ impl Watch for RefusalsHaveReasons {
                 }
                 self.unexplained.push((event.at, server, what));
             }
-            What::Root(root) => match root.origin {
+            What::Root(root) if root.database == WORKLOAD_DATABASE => match root.origin {
                 Origin::Received if self.own_way.remove(&event.node) => self.forget_tables(&event.node),
                 Origin::Received => {}
                 Origin::Committed | Origin::First => drop(self.own_way.insert(event.node.clone())),

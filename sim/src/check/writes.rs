@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use understudy::engine::SYSTEM_DATABASE;
-
 use super::{Arg, ArgKind, Check, Finding, Judge, Needs, Section, WRITERS, holders};
-use crate::history::{Content, History, Operation, Outcome, Write};
+use crate::history::{Content, History, Operation, Outcome, What, Write, system_store};
 use crate::units::{Micros, show_moment};
 use crate::workload::bank::TOTAL;
 use crate::workload::counter;
-use crate::workload::ddl::{CREATE_DATABASE, DROP, DROP_DATABASE};
+use crate::workload::ddl::{CREATE_DATABASE, DROP, DROP_DATABASE, database_name};
 
 pub const DURABILITY: Check = Check {
     name: "durability",
@@ -37,10 +35,17 @@ fn durability(history: &History, arg: &Arg) -> Finding {
         .filter_map(|op| op.acknowledged_at().map(|at| (op, at)));
     let owed: Box<dyn Fn(&Operation<'_>) -> bool> = match arg {
         Arg::Word("replicated") => {
-            let of = |database| -> BTreeSet<u64> { holders::owed(history, survivor, database).into_iter().collect() };
-            let (rows, databases) = (of(WORKLOAD_DATABASE), of(SYSTEM_DATABASE));
+            let of =
+                |database: &str| -> BTreeSet<u64> { holders::owed(history, survivor, database).into_iter().collect() };
+            let (rows, databases) = (of(WORKLOAD_DATABASE), of(&system_store()));
+            let came = came(history, survivor);
             Box::new(move |op| match op.invoke.action {
-                CREATE_DATABASE | DROP_DATABASE => databases.contains(&op.invoke.op),
+                // Its name may have come and it itself not: a standby that is promoted then forgets it.
+                CREATE_DATABASE => {
+                    let has_come = |entry: &Write| came.contains(&database_name(entry));
+                    databases.contains(&op.invoke.op) && op.invoke.asked.iter().all(has_come)
+                }
+                DROP_DATABASE => databases.contains(&op.invoke.op),
                 _ => rows.contains(&op.invoke.op),
             })
         }
@@ -64,6 +69,16 @@ fn durability(history: &History, arg: &Arg) -> Finding {
         }
     }
     None
+}
+
+/// The databases of which a server has had a root.
+fn came(history: &History, server: &str) -> BTreeSet<String> {
+    let of_server = history.events.iter().filter(|event| event.node == server);
+    let roots = of_server.filter_map(|event| match &event.what {
+        What::Root(root) => Some(root.database.clone()),
+        _ => None,
+    });
+    roots.collect()
 }
 
 /// What was or may have been taken away again.

@@ -18,7 +18,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
 use understudy::runtime::simulated::{REFUSED, is_refused_thread};
 
-use crate::history::{Acknowledged, Level, Origin, Root, What};
+use crate::history::{Acknowledged, Level, Origin, Root, What, printable};
 use crate::record::Recorder;
 use crate::scenario::cluster::Role;
 
@@ -112,7 +112,7 @@ impl Fields {
             return;
         }
         let value = match value.contains(char::is_control) {
-            true => value.chars().filter(|c| !c.is_control()).collect(),
+            true => printable(&value),
             false => value,
         };
         let _ = write!(self.text, "{name}={value} ");

@@ -15,7 +15,7 @@ use understudy::server::{Replica, Server, StartError};
 
 use super::Stage;
 use super::mending::Repairs;
-use crate::history::{Level, What};
+use crate::history::{Level, What, printable};
 use crate::plan::{Plan, PlannedServer};
 use crate::record::Recorder;
 use crate::scenario::cluster::Role;
@@ -73,7 +73,7 @@ impl Servers {
         let mut roots = BTreeMap::new();
         for (name, engine) in self.engines.lock().iter() {
             for database in engine.all_stores() {
-                let shown = database.name().chars().filter(|c| !c.is_control()).collect();
+                let shown = printable(database.name());
                 roots.insert((name.clone(), shown), database.store().published().root.to_string());
             }
         }

@@ -120,6 +120,10 @@ pub const SUITES: &[(&str, &str)] = &[
         "strangers at the ports and clocks that are off: members that are kept out, tokens that are taken out of their time",
     ),
     (
+        "remotes",
+        "push and pull between servers and a remote that fails: no scenario yet, since there are no remotes",
+    ),
+    (
         "upgrade",
         "an old format or protocol beside the new one: no scenario yet, since there is one of each",
     ),

@@ -72,8 +72,12 @@ pub struct Span {
 }
 
 impl Timeline {
-    pub fn new(trace: &str) -> Timeline {
-        let events: Vec<Line<'_>> = trace.lines().filter_map(Line::parse).collect();
+    /// Of the text of a trace file.
+    ///
+    /// # Errors
+    /// As of [`crate::trace::events`].
+    pub fn new(trace: &str) -> Result<Timeline, String> {
+        let events: Vec<Line<'_>> = crate::trace::events(trace)?.filter_map(Line::parse).collect();
         let lanes = Lanes::of(&events);
         let end = events.last().map_or(0, |line| line.at);
         let is_long = events.len() > LINES_MAX;
@@ -113,7 +117,7 @@ impl Timeline {
         (timeline.arrows, timeline.arrows_within) = messages.finish(end, ARROWS_MAX);
         timeline.spans = spans.finish();
         timeline.lanes = lanes.finish();
-        timeline
+        Ok(timeline)
     }
 
     /// Adds what the trace does not say.

@@ -4,6 +4,7 @@ use super::*;
 use crate::scenario::tests::parse_example;
 
 const TRACE: &str = "\
+# trace 1
 0.000000s a start  
 0.000000s a clock ahead=0us drift=47ppm 
 0.000000s b start  
@@ -62,7 +63,7 @@ fn bands<'a>(timeline: &'a Timeline, lane: &str) -> Vec<(&'a str, &'a str, Micro
 
 #[test]
 fn lanes_are_the_operator_servers_and_clients() {
-    let timeline = Timeline::new(TRACE);
+    let timeline = Timeline::new(TRACE).unwrap();
     let lanes: Vec<_> = timeline
         .lanes
         .iter()
@@ -82,7 +83,7 @@ fn lanes_are_the_operator_servers_and_clients() {
 
 #[test]
 fn bands_say_what_was_so_and_for_how_long() {
-    let timeline = Timeline::new(TRACE);
+    let timeline = Timeline::new(TRACE).unwrap();
     assert_eq!(
         bands(&timeline, "a"),
         [
@@ -108,9 +109,10 @@ fn bands_say_what_was_so_and_for_how_long() {
 #[test]
 fn a_store_lives_from_opening_to_its_end() {
     let timeline = Timeline::new(
-        "0.100000s store opened and created\n0.200000s store commit 7: t0[1]=7000/3\n0.210000s store committed 7 as root 3\n\
+        "# trace 1\n0.100000s store opened and created\n0.200000s store commit 7: t0[1]=7000/3\n0.210000s store committed 7 as root 3\n\
          0.300000s store kill path= number=0\n0.300000s store ended killed\n0.400000s store opened\n0.500000s store done\n",
-    );
+    )
+    .unwrap();
     assert_eq!(
         bands(&timeline, "store"),
         [
@@ -128,7 +130,7 @@ fn a_store_lives_from_opening_to_its_end() {
 
 #[test]
 fn messages_go_from_who_sent_them_to_who_got_them_or_to_a_cross() {
-    let timeline = Timeline::new(TRACE);
+    let timeline = Timeline::new(TRACE).unwrap();
     let arrows = timeline.arrows.iter();
     let arrows: Vec<_> = arrows
         .map(|arrow| {
@@ -160,7 +162,7 @@ fn messages_go_from_who_sent_them_to_who_got_them_or_to_a_cross() {
 
 #[test]
 fn statements_and_steps_have_a_beginning_an_end_and_an_outcome() {
-    let timeline = Timeline::new(TRACE);
+    let timeline = Timeline::new(TRACE).unwrap();
     let spans: Vec<_> = timeline
         .spans
         .iter()
@@ -233,7 +235,7 @@ fn the_page_needs_nothing_else_and_nothing_in_a_trace_can_leave_its_place() {
         check: "durability".to_owned(),
         what: "value 41 is absent".to_owned(),
     };
-    let timeline = Timeline::new(TRACE).of_run(&plan, &verdict, Some(1_000));
+    let timeline = Timeline::new(TRACE).unwrap().of_run(&plan, &verdict, Some(1_000));
     assert_eq!(timeline.failed_at, Some(1_000));
     let page = timeline.page();
     for placeholder in ["{{style}}", "{{script}}", "{{data}}"] {
@@ -263,6 +265,6 @@ fn the_page_needs_nothing_else_and_nothing_in_a_trace_can_leave_its_place() {
 
 #[test]
 fn what_is_no_trace_draws_nothing() {
-    assert!(Timeline::new("plan: x\nhello\n").is_empty());
-    assert!(!Timeline::new(TRACE).is_empty());
+    assert!(Timeline::new("# trace 1\nplan: x\nhello\n").unwrap().is_empty() && Timeline::new("hello").is_err());
+    assert!(!Timeline::new(TRACE).unwrap().is_empty());
 }

@@ -32,6 +32,12 @@ pub const DROP: &str = "drop";
 /// The actions that make databases and take them away; what they ask for is the database.
 pub const CREATE_DATABASE: &str = "create_database";
 pub const DROP_DATABASE: &str = "drop_database";
+/// The name of the database that a write of [`DATABASES`] stands for.
+pub fn database_name(entry: &Write) -> String {
+    let workload = entry.table.strip_suffix(DATABASES).unwrap_or(&entry.table);
+    format!("{workload}d{}", entry.key)
+}
+
 /// What a client keeps at a time.
 const TABLES_MAX: usize = 4;
 
@@ -162,8 +168,8 @@ impl Ddl {
         };
         let verb = if old.is_some() { "DROP" } else { "CREATE" };
         let action = if old.is_some() { DROP_DATABASE } else { CREATE_DATABASE };
-        client.invoke_asking(action, Vec::new(), vec![entry]);
-        let sql = format!("{verb} DATABASE {}_d{number}", self.name);
+        client.invoke_asking(action, Vec::new(), vec![entry.clone()]);
+        let sql = format!("{verb} DATABASE {}", database_name(&entry));
         match client.session().simple(&sql).await {
             Ok(_) => {
                 client.ok(Vec::new());

@@ -347,8 +347,12 @@ async fn dropped_and_recreated_databases_follow_the_list() {
     let again = primary.create_database("shop").await.unwrap();
     primary.create_database("other").await.unwrap();
     backfill(primary.system().database(), standby.system().database()).await;
+    let reader = standby.sessions().register("app", "shop");
+    let elsewhere = standby.sessions().register("app", "postgres");
     standby.reconcile_databases().await.unwrap();
     assert!(there.is_dropped());
+    assert!(reader.why_terminated().is_some(), "it would read what nobody else sees");
+    assert_eq!(elsewhere.why_terminated(), None);
     assert!(standby.databases().is_empty(), "the new ones are awaited");
     let ids: Vec<DatabaseId> = standby.listing().iter().map(|listed| listed.id).collect();
     assert_eq!(

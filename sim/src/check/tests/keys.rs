@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{Story, breaks, failed, holds, ok};
 use crate::check::{Arg, cluster, ends, holders, keys, lineage, writes};
-use crate::history::{Content, FinalState, Invoke, Outcome, Read, WIPED, What, Write};
+use crate::history::{Content, FinalState, Invoke, Outcome, Read, WIPED, What, Write, system_store};
 use crate::scenario::cluster::Role;
 use crate::workload::ddl::{CREATE_DATABASE, DROP, DROP_DATABASE};
-use understudy::engine::SYSTEM_DATABASE;
 
 fn insert(story: Story, op: u64, key: i64, value: i64, outcome: Option<Outcome>) -> Story {
     let node = format!("unique.{op}");
@@ -237,32 +236,36 @@ fn durability_owes_databases_that_were_acknowledged_and_not_dropped() {
 #[test]
 fn durability_replicated_owes_the_databases_that_the_survivor_acknowledged() {
     let check = &writes::DURABILITY;
-    let of_system = |mut story: Story| {
-        for event in &mut story.0.events {
-            match &mut event.what {
-                What::Root(root) => root.database = SYSTEM_DATABASE.into(),
-                What::Acknowledged(acknowledged) => acknowledged.database = SYSTEM_DATABASE.into(),
-                _ => {}
-            }
+    // The newest root is one of this database.
+    let of = |mut story: Story, name: &str| {
+        match &mut story.0.events.last_mut().expect("there is one").what {
+            What::Root(root) => root.database = name.into(),
+            What::Acknowledged(acknowledged) => acknowledged.database = name.into(),
+            other => panic!("{other:?} is of no database"),
         }
         story
     };
-    let story = |is_acknowledged: bool| {
-        let story = Story::default().root("a", true, 1, "", "r1");
-        let story = database(story, 1, "a", CREATE_DATABASE, ok());
-        let story = match is_acknowledged {
-            true => story.root("b", false, 1, "", "r1").acknowledged("a", "b", "r1"),
-            false => story,
-        };
-        of_system(story).end(FinalState {
+    let story = |is_acknowledged: bool, has_come: bool| {
+        let story = of(Story::default().root("a", true, 1, "", "r1"), &system_store());
+        let mut story = database(story, 1, "a", CREATE_DATABASE, ok());
+        if is_acknowledged {
+            story = of(story.root("b", false, 1, "", "r1"), &system_store());
+            story = of(story.acknowledged("a", "b", "r1"), &system_store());
+        }
+        if has_come {
+            story = of(story.root("b", false, 1, "", "s1"), "ddl_d5");
+        }
+        story.end(FinalState {
             content: [("b".to_owned(), content("ddl_databases", &[]))].into(),
             primary: Some("b".into()),
             ..FinalState::default()
         })
     };
     let replicated = || Arg::Word("replicated");
-    holds(check, replicated(), &story(false));
-    breaks(check, replicated(), &story(true), "acknowledged");
+    holds(check, replicated(), &story(false, true));
+    holds(check, replicated(), &story(true, false));
+    breaks(check, replicated(), &story(true, true), "acknowledged");
+    assert_eq!(system_store(), "system", "as the log of a server calls it");
 }
 
 /// If this fails, a forced failover excuses more tables than were lost with the old primary, or fewer.
