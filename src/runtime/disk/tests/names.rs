@@ -157,7 +157,7 @@ fn a_file_within_a_directory_that_was_never_synced_goes_with_it() {
 /// Two runs that write the same lengths and other bytes are not the same run.
 #[test]
 fn a_sync_tells_what_it_saved_and_where() {
-    let told = |writes: &[(u64, &[u8])]| {
+    let told = |writes: &[(u64, &[u8])]| -> (u64, Option<u64>) {
         let sim = SimDisk::new(1);
         let file = sim.disk().open("f", OpenMode::Create).unwrap();
         for (offset, bytes) in writes {
@@ -167,8 +167,7 @@ fn a_sync_tells_what_it_saved_and_where() {
         let log = last.clone();
         sim.observe(Box::new(move |event| *log.lock() = (event.number, event.digest)));
         done(file.sync()).unwrap();
-        let told = *last.lock();
-        told
+        *last.lock()
     };
     let one = told(&[(0, b"ab"), (7, b"cd")]);
     assert_eq!(one, told(&[(0, b"ab"), (7, b"cd")]));
