@@ -13,7 +13,7 @@ use crate::report::{Report, Verdict, exit};
 use crate::scenario::{self, Scenario, write};
 use crate::suite::SuiteOptions;
 use crate::timeline::Timeline;
-use crate::trace::Trace;
+use crate::trace::{Trace, events};
 use crate::units::{Micros, show_moment};
 use crate::yaml::Node;
 use crate::{children, files, list, meta, mutants, process, suite};
@@ -424,7 +424,14 @@ fn said(verdict: &Verdict) -> String {
 }
 
 fn diff(first: &Path, second: &Path) -> Code {
-    let (first, second) = (files::read(first).or_else(usage)?, files::read(second).or_else(usage)?);
+    let read = |path: &Path| -> Result<String, String> {
+        let text = files::read(path)?;
+        let checked = events(&text).map(drop);
+        checked
+            .map(|()| text)
+            .map_err(|error| format!("{}: {error}", path.display()))
+    };
+    let (first, second) = (read(first).or_else(usage)?, read(second).or_else(usage)?);
     match first_difference(&first, &second).or_else(usage)? {
         Some(difference) => {
             print!("{difference}");

@@ -311,7 +311,11 @@ fn a_store_that_is_refused_without_leave_fails_the_run() {
 fn a_suite_counts_and_names_its_failures() {
     let folder = tempfile::tempdir().unwrap();
     let report = folder.path().to_str().unwrap();
-    let scenario = altered(folder.path(), "power-loss", &[("liveness, fsck, bounded]", "{ liveness: 0s }]")]);
+    let scenario = altered(
+        folder.path(),
+        "power-loss",
+        &[("liveness, fsck, bounded]", "{ liveness: 0s }]")],
+    );
     let output = suite(&[&scenario], 2, report);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     assert!(
