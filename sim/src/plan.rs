@@ -187,6 +187,16 @@ impl Plan {
         plan
     }
 
+    /// How long a sync takes on the slowest disk.
+    pub fn slowest_sync(&self) -> Micros {
+        let in_steps = self.steps.iter().filter_map(|step| match &step.action {
+            Action::Disk { settings, .. } => Some(settings),
+            _ => None,
+        });
+        let disks = self.servers.iter().map(|server| &server.disk).chain(in_steps);
+        disks.map(DiskSettings::latency).max().unwrap_or(0)
+    }
+
     /// Those of a partition's side: a workload stands for all its clients.
     pub fn nodes_of(&self, side: &[String]) -> Vec<String> {
         let mut nodes = Vec::new();

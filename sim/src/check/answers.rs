@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::writes::WORKLOAD_DATABASE;
-use super::{ArgKind, Check, Judge, Needs, Section, Watch};
+use super::{Arg, ArgKind, Check, Judge, Needs, Section, Watch};
 use crate::history::{Event, Invoke, LOST, Origin, Outcome, Read, WIPED, What};
 use crate::scenario::cluster::Role;
 use crate::units::{Micros, show_micros};
@@ -209,8 +209,10 @@ impl Watch for RefusalsHaveReasons {
 
 /// So long after the last disturbance nothing is an excuse any more.
 pub const CALM_AFTER: Micros = 10_000_000;
-/// The longest that an operation may take then, of a few statements and as many syncs.
+/// The longest that an operation of a few statements may take then, and how many syncs beside: a commit that begins a
+/// segment has a dozen.
 const ANSWER_MAX: Micros = 5_000_000;
+const SYNCS_MAX: Micros = 20;
 
 /// Whether an answer may be late for it.
 pub fn disturbs(what: &What) -> bool {
@@ -231,16 +233,26 @@ pub fn disturbs(what: &What) -> bool {
 
 pub const ANSWERS_COME_SOON: Check = Check {
     name: "answers_come_soon",
-    about: "Ten seconds after quiet, and after the last start, stop or step, every operation but those of strangers returns within five seconds.",
+    about: "Ten seconds after quiet, and after the last start, stop or step, every operation but those of strangers returns within five seconds and twenty syncs.",
     needs: Needs::Nothing,
     section: Section::Promise,
     arg: ArgKind::None,
     arg_optional: false,
-    judge: Judge::Running(|_| Box::<AnswersComeSoon>::default()),
+    judge: Judge::Running(|arg| {
+        let slowest_sync = match arg {
+            Arg::Time(slowest_sync) => *slowest_sync,
+            _ => 0,
+        };
+        Box::new(AnswersComeSoon {
+            answer_max: ANSWER_MAX + SYNCS_MAX * slowest_sync,
+            ..AnswersComeSoon::default()
+        })
+    }),
 };
 
 #[derive(Default)]
 struct AnswersComeSoon {
+    answer_max: Micros,
     is_quiet: bool,
     /// Since when nothing has disturbed anybody.
     calm_since: Micros,
@@ -266,7 +278,8 @@ impl Watch for AnswersComeSoon {
             What::Return { op, .. } => {
                 let took = event.at - self.asked.remove(op)?;
                 let show = |micros: Micros| show_micros(i64::try_from(micros).unwrap_or(i64::MAX));
-                (took > ANSWER_MAX).then(|| format!("#{op} of {} took {} when all was calm", event.node, show(took)))
+                (took > self.answer_max)
+                    .then(|| format!("#{op} of {} took {} when all was calm", event.node, show(took)))
             }
             _ => None,
         }

@@ -179,12 +179,13 @@ pub const ALWAYS_ON: &[Check] = &[
 pub const STEP: &str = "step";
 
 /// All that runs along with a plan that has these under `always`: those first, which say more than the names of all runs.
-pub fn monitors(always: &[CheckUse]) -> Vec<Monitor> {
+/// A sync takes up to `slowest_sync`.
+pub fn monitors(always: &[CheckUse], slowest_sync: Micros) -> Vec<Monitor> {
     let listed = always.iter().filter_map(CheckUse::monitor);
     let rest = ALWAYS_ON.iter().filter_map(|check| match check.judge {
         Judge::Running(make) => Some(Monitor {
             check: check.name,
-            watch: make(&Arg::None),
+            watch: make(&Arg::Time(slowest_sync)),
         }),
         _ => None,
     });

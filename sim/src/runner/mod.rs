@@ -81,7 +81,12 @@ pub enum Trouble {
 pub fn run(plan: &Plan, trace: Trace) -> Result<Report, String> {
     let watch = Stopwatch::start();
     let names = NodeNames::default();
-    let recorder = Recorder::new(virtual_time, trace, check::monitors(&plan.always), remember);
+    let recorder = Recorder::new(
+        virtual_time,
+        trace,
+        check::monitors(&plan.always, plan.slowest_sync()),
+        remember,
+    );
     observer::install(names.clone(), recorder.clone())?;
     observer::record_panics(names.clone(), recorder.clone());
     // The parser asks how much stack is left, which makes libc look for it by a call that the executor forbids; the

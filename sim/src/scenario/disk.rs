@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use understudy::runtime::disk::simulated::{DiskFaults, SimDisk};
 
 use crate::draw::{Draw, parse_number};
-use crate::units::{self, show_bytes, show_micros};
+use crate::units::{self, Micros, show_bytes, show_micros};
 use crate::yaml::{Complaint, Node};
 
 /// One word of a `disk:`.
@@ -202,6 +202,11 @@ impl DiskSettings {
     /// The words that are said here.
     pub fn words(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.0.keys().copied()
+    }
+
+    /// How long a sync takes.
+    pub fn latency(&self) -> Micros {
+        self.0.get("latency").copied().unwrap_or(0)
     }
 
     /// Says no more of `word`.

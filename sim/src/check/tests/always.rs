@@ -8,7 +8,7 @@ use crate::workload::ddl::{DROP, DROP_DATABASE};
 
 /// What the recorder of a run finds whose plan lists these checks.
 fn found(always: &[CheckUse], story: &Story) -> Option<String> {
-    let recorder = Recorder::new(|| 0, Trace::new(None), monitors(always), |_| {});
+    let recorder = Recorder::new(|| 0, Trace::new(None), monitors(always, 0), |_| {});
     for event in &story.0.events {
         recorder.record(&event.node, event.what.clone());
     }
@@ -208,7 +208,7 @@ fn a_table_that_was_there_and_is_not_breaks_every_run() {
 /// What a check says of events at moments, in seconds, all of one node.
 fn over_time(check: &Check, node: &str, events: &[(u64, What)]) -> Option<String> {
     let mut watch = match check.judge {
-        Judge::Running(make) => make(&Arg::None),
+        Judge::Running(make) => make(&Arg::Time(0)),
         _ => panic!("it runs along"),
     };
     events.iter().find_map(|(seconds, what)| {
