@@ -13,8 +13,8 @@ impl Engine {
     /// Opens, makes and gives up local databases so that they are those the system database lists.
     ///
     /// For a standby: when it starts, and after each root of the system database. A database that is made here is empty
-    /// and hidden until replication brings its first root. One that is given up disappears at once, and the sessions in it end; what
-    /// it held is moved to the `dropped` part of the control folder. Idempotent; continue by calling again.
+    /// and hidden until replication brings its first root. One that is given up disappears at once, and the sessions in
+    /// it end; what it held is moved to the `dropped` part of the control folder. Idempotent; continue by calling again.
     pub async fn reconcile_databases(&self) -> Result<(), EngineError> {
         let _definitions = self.inner.definitions.lock().await;
         let listed = self.inner.system.databases()?;

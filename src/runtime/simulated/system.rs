@@ -37,8 +37,16 @@ unsafe extern "C" fn syscall(n: c_long, a: usize, b: usize, c: usize, d: usize, 
         return b as c_long;
     }
     // The C library's own calls do not come by here.
-    if [libc::SYS_open, libc::SYS_openat, libc::SYS_openat2].contains(&n) && world::in_task() {
-        let path = if n == libc::SYS_open { a } else { b };
+    let path = match n {
+        libc::SYS_openat | libc::SYS_openat2 => Some(b),
+        // A call of its own on some machines only.
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_open => Some(a),
+        _ => None,
+    };
+    if let Some(path) = path
+        && world::in_task()
+    {
         // SAFETY: the caller passes a path that ends with a zero byte, as these calls ask for.
         refuse("a real file was opened", unsafe {
             CStr::from_ptr(path as *const c_char)
