@@ -20,6 +20,7 @@ use understudy::runtime::simulated::{REFUSED, is_refused_thread};
 
 use crate::history::{Acknowledged, Level, Origin, Root, What, printable};
 use crate::record::Recorder;
+use crate::report::exit;
 use crate::scenario::cluster::Role;
 
 /// Which node of the executor is which of ours; filled in when a process starts.
@@ -152,6 +153,11 @@ impl Fields {
         }
     }
 }
+
+const _: () = assert!(
+    REFUSED == exit::REFUSED as i32,
+    "one exit code for all that no seed repeats"
+);
 
 /// Makes every panic an event, and prints it where it happened.
 pub fn record_panics(names: NodeNames, recorder: Recorder) {
