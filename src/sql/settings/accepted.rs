@@ -3,16 +3,10 @@
 //!
 //! A setting that changes what a statement answers does not belong here: accepting it would be a lie.
 
-use super::table::{Definition, Kind};
+use super::table::{Definition, Kind, setting};
 
 const fn accepted(name: &'static str, kind: Kind) -> Definition {
-    Definition {
-        key: name,
-        name,
-        kind,
-        reported: false,
-        description: "Accepted for clients that set it.",
-    }
+    setting(name, kind, "Accepted for clients that set it.")
 }
 
 /// Sorted by name, which are all in lower case (a test holds it to that: look-ups are binary searches). Defaults and ranges

@@ -56,7 +56,7 @@ pub(super) struct Definition {
     pub description: &'static str,
 }
 
-const fn setting(name: &'static str, kind: Kind, description: &'static str) -> Definition {
+pub(super) const fn setting(name: &'static str, kind: Kind, description: &'static str) -> Definition {
     Definition {
         key: name,
         name,
