@@ -42,16 +42,20 @@ pub(super) enum End {
     /// The client left; there is nobody to tell.
     Gone,
     /// The client is told this.
-    Fatal(Report),
+    Fatal(Box<Report>),
 }
 
 impl End {
+    pub fn fatal(report: Report) -> End {
+        End::Fatal(Box::new(report))
+    }
+
     fn terminated(why: &str) -> End {
-        End::Fatal(Report::of_error(&SqlError::new(SqlErrorKind::Terminated, why)))
+        End::fatal(Report::of_error(&SqlError::new(SqlErrorKind::Terminated, why)))
     }
 
     pub fn bad_message(error: &MessageError) -> End {
-        End::Fatal(Report {
+        End::fatal(Report {
             severity: Severity::Fatal,
             ..Report::of_error(&unreadable(error))
         })
@@ -93,13 +97,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Client<S> {
             why = self.handle.terminated() => Err(End::terminated(why)),
             () = self.stop.cancelled() => Err(End::terminated(SHUTDOWN)),
             frame = self.link.frame(self.limits.message_bytes_max) => frame.map_err(read_end),
-            () = elapsed(self.limits.read_timeout) => Err(End::Fatal(Report {
-                severity: Severity::Fatal,
-                code: SqlState("57P05"),
-                message: "terminating connection due to idle-session timeout".into(),
-                detail: None,
+            () = elapsed(self.limits.read_timeout) => Err(End::fatal(Report {
                 hint: Some("listener.read_timeout_millis says how long a connection may be silent.".into()),
-                position: None,
+                ..Report::new(
+                    Severity::Fatal,
+                    SqlState("57P05"),
+                    "terminating connection due to idle-session timeout",
+                )
             })),
         }
     }

@@ -59,7 +59,7 @@ where
         Begun::Over => return,
         Begun::Refused(refusal) => {
             info!(reason = %refusal, client = client_address.as_deref(), "connection refused");
-            return client::farewell(&mut link, End::Fatal(Report::of_refusal(&refusal))).await;
+            return client::farewell(&mut link, End::fatal(Report::of_refusal(&refusal))).await;
         }
     };
     let handle = shared.engine.sessions().register(&request.user, &request.database);
@@ -76,7 +76,7 @@ where
         Ok(session) => session,
         Err(error) => {
             let refusal = Refusal::Session(error);
-            return client::farewell(&mut link, End::Fatal(Report::of_refusal(&refusal))).await;
+            return client::farewell(&mut link, End::fatal(Report::of_refusal(&refusal))).await;
         }
     };
     let session_id = handle.id().0;

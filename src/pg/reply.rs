@@ -4,6 +4,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::encode::Format;
 use super::sqlstate::{Severity, SqlState};
+use crate::sql::error::ErrorObject;
 use crate::sql::{FieldInfo, PgType, TransactionStatus};
 
 /// Writes messages into a buffer that is sent when it is full or the client waits.
@@ -19,6 +20,23 @@ pub(super) struct Report {
     pub hint: Option<String>,
     /// In characters, from 1.
     pub position: Option<u32>,
+    pub context: Option<Box<str>>,
+    pub object: Option<Box<ErrorObject>>,
+}
+
+impl Report {
+    pub fn new(severity: Severity, code: SqlState, message: impl Into<String>) -> Report {
+        Report {
+            severity,
+            code,
+            message: message.into(),
+            detail: None,
+            hint: None,
+            position: None,
+            context: None,
+            object: None,
+        }
+    }
 }
 
 impl Reply<'_> {
@@ -104,6 +122,8 @@ impl Reply<'_> {
 
     fn report(&mut self, kind: u8, report: &Report) {
         let position = report.position.map(|position| position.to_string());
+        let object =
+            |name: fn(&ErrorObject) -> &Option<String>| report.object.as_deref().and_then(|o| name(o).as_deref());
         let fields = [
             (b'S', Some(report.severity.as_str())),
             (b'V', Some(report.severity.as_str())),
@@ -112,6 +132,11 @@ impl Reply<'_> {
             (b'D', report.detail.as_deref()),
             (b'H', report.hint.as_deref()),
             (b'P', position.as_deref()),
+            (b'W', report.context.as_deref()),
+            (b's', object(|object| &object.schema)),
+            (b't', object(|object| &object.table)),
+            (b'c', object(|object| &object.column)),
+            (b'n', object(|object| &object.constraint)),
         ];
         self.message(kind, |body| {
             for (letter, text) in fields {
@@ -242,14 +267,17 @@ mod tests {
         let mut reply = Reply(&mut buffer);
         reply.ready_for_query(TransactionStatus::Failed);
         reply.error(&Report {
-            severity: Severity::Error,
-            code: SqlState("42601"),
-            message: "a\0b".into(),
-            detail: None,
             hint: Some("h".into()),
             position: Some(7),
+            context: Some("w".into()),
+            object: Some(Box::new(ErrorObject {
+                table: Some("t".into()),
+                constraint: Some("t_pkey".into()),
+                ..ErrorObject::default()
+            })),
+            ..Report::new(Severity::Error, SqlState("42601"), "a\0b")
         });
-        let expected = "Z\0\0\0\x05EE\0\0\0'SERROR\0VERROR\0C42601\0Ma\u{fffd}b\0Hh\0P7\0\0";
+        let expected = "Z\0\0\0\x05EE\0\0\x005SERROR\0VERROR\0C42601\0Ma\u{fffd}b\0Hh\0P7\0Ww\0tt\0nt_pkey\0\0";
         assert_eq!(buffer, expected.as_bytes());
     }
 

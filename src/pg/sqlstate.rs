@@ -148,12 +148,12 @@ impl Report {
     pub(super) fn of_error(error: &SqlError) -> Report {
         let (code, severity) = sqlstate(error.kind);
         Report {
-            severity,
-            code,
-            message: error.message.clone(),
             detail: error.detail.clone(),
             hint: error.hint.clone(),
             position: error.position,
+            context: error.context.clone(),
+            object: error.object.clone(),
+            ..Report::new(severity, code, &error.message)
         }
     }
 
@@ -168,12 +168,9 @@ impl Report {
             _ => (None, None),
         };
         Report {
-            severity: Severity::Fatal,
-            code: sqlstate_of_refusal(refusal),
-            message: refusal.to_string(),
             detail,
             hint,
-            position: None,
+            ..Report::new(Severity::Fatal, sqlstate_of_refusal(refusal), refusal.to_string())
         }
     }
 
@@ -183,12 +180,8 @@ impl Report {
             NoticeSeverity::Warning => Severity::Warning,
         };
         Report {
-            severity,
-            code: sqlstate_of_notice(notice.kind),
-            message: notice.message.clone(),
             detail: notice.detail.clone(),
-            hint: None,
-            position: None,
+            ..Report::new(severity, sqlstate_of_notice(notice.kind), &notice.message)
         }
     }
 }

@@ -1,11 +1,11 @@
 //! The engine's errors in PostgreSQL's words.
 
-use super::error::{SqlError, SqlErrorKind};
+use super::error::{ErrorObject, SqlError, SqlErrorKind};
 use super::text::{self, Style};
 use super::types::pg_type_of_value;
 use crate::chunk::ChunkError;
 use crate::engine::{ClusterError, ClusterErrorKind, EngineError};
-use crate::version::{Value, VersionError};
+use crate::version::{TableName, Value, VersionError};
 
 impl From<EngineError> for SqlError {
     fn from(error: EngineError) -> SqlError {
@@ -34,13 +34,27 @@ impl From<EngineError> for SqlError {
             EngineError::InvalidTable { .. } => plain(SqlErrorKind::InvalidTableDefinition),
             EngineError::DuplicateRole { .. } => plain(SqlErrorKind::DuplicateObject),
             EngineError::NoSuchRole { .. } => plain(SqlErrorKind::UndefinedObject),
-            EngineError::DuplicateKey { columns, key, .. } => plain(SqlErrorKind::Unique).detail(format!(
-                "Key ({})=({}) already exists.",
-                columns.join(", "),
-                shown(key, "null").join(", ")
-            )),
-            EngineError::NotNull { row, .. } => plain(SqlErrorKind::NotNull)
-                .detail(format!("Failing row contains ({}).", shown(row, "null").join(", "))),
+            EngineError::DuplicateKey {
+                table,
+                constraint,
+                columns,
+                key,
+            } => plain(SqlErrorKind::Unique)
+                .detail(format!(
+                    "Key ({})=({}) already exists.",
+                    columns.join(", "),
+                    shown(key, "null").join(", ")
+                ))
+                .object(ErrorObject {
+                    constraint: Some(constraint.clone()),
+                    ..of_table(table)
+                }),
+            EngineError::NotNull { table, column, row } => plain(SqlErrorKind::NotNull)
+                .detail(format!("Failing row contains ({}).", shown(row, "null").join(", ")))
+                .object(ErrorObject {
+                    column: Some(column.clone()),
+                    ..of_table(table)
+                }),
             EngineError::TypeMismatch { .. } => plain(SqlErrorKind::DatatypeMismatch),
             EngineError::ValueTooLarge { .. } | EngineError::KeyTooLong { .. } => plain(SqlErrorKind::LimitExceeded),
             EngineError::Conflict { .. } => SqlError::new(
@@ -76,6 +90,14 @@ impl From<EngineError> for SqlError {
             | EngineError::ReplicationRefused { .. }
             | EngineError::TaskLost { .. } => plain(SqlErrorKind::Internal),
         }
+    }
+}
+
+fn of_table(table: &TableName) -> ErrorObject {
+    ErrorObject {
+        schema: Some(table.schema.clone()),
+        table: Some(table.name.clone()),
+        ..ErrorObject::default()
     }
 }
 
@@ -120,11 +142,9 @@ impl From<ClusterError> for SqlError {
             ClusterErrorKind::Internal => SqlErrorKind::Internal,
         };
         SqlError {
-            kind,
-            message: error.message,
             detail: error.detail,
             hint: error.hint,
-            position: None,
+            ..SqlError::new(kind, error.message)
         }
     }
 }

@@ -244,6 +244,33 @@ pub struct SqlError {
     pub hint: Option<String>,
     /// Where in the statement's text, counted in characters from 1.
     pub position: Option<u32>,
+    /// What was being done, where the statement alone does not say it: `COPY t, line 3`.
+    pub context: Option<Box<str>>,
+    /// The object whose rule was broken.
+    pub object: Option<Box<ErrorObject>>,
+    /// The name that is wrong: who has the statement's text finds the position by it.
+    pub mention: Option<Box<Mention>>,
+}
+
+/// The names that drivers read from fields of their own, to tell a constraint from another without reading a sentence.
+/// Filled as PostgreSQL does for errors of class 23.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ErrorObject {
+    pub schema: Option<String>,
+    pub table: Option<String>,
+    pub column: Option<String>,
+    pub constraint: Option<String>,
+}
+
+/// A name in a statement that means nothing, or too much. Folded, as it is looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mention {
+    /// `t` or `s.t`
+    Relation(String),
+    /// `c`, or `t.c`
+    Column { relation: Option<String>, name: String },
+    /// `f(...)`
+    Function(String),
 }
 
 impl SqlError {
@@ -254,6 +281,9 @@ impl SqlError {
             detail: None,
             hint: None,
             position: None,
+            context: None,
+            object: None,
+            mention: None,
         }
     }
 
@@ -276,23 +306,55 @@ impl SqlError {
         self
     }
 
+    #[must_use]
+    pub fn context(mut self, context: impl Into<Box<str>>) -> SqlError {
+        self.context = Some(context.into());
+        self
+    }
+
+    #[must_use]
+    pub fn object(mut self, object: ErrorObject) -> SqlError {
+        self.object = Some(Box::new(object));
+        self
+    }
+
+    #[must_use]
+    pub fn mention(mut self, mention: Mention) -> SqlError {
+        self.mention = Some(Box::new(mention));
+        self
+    }
+
     /// 0A000, naming the construct: `CREATE VIEW is not supported`.
     pub fn unsupported(construct: impl std::fmt::Display) -> SqlError {
         SqlError::new(SqlErrorKind::Unsupported, format!("{construct} is not supported"))
     }
 
     pub fn undefined_table(name: impl std::fmt::Display) -> SqlError {
+        let name = name.to_string();
         SqlError::new(
             SqlErrorKind::UndefinedTable,
             format!("relation \"{name}\" does not exist"),
         )
+        .mention(Mention::Relation(name))
     }
 
     pub fn undefined_column(name: impl std::fmt::Display) -> SqlError {
+        let name = name.to_string();
         SqlError::new(
             SqlErrorKind::UndefinedColumn,
             format!("column \"{name}\" does not exist"),
         )
+        .mention(Mention::Column { relation: None, name })
+    }
+
+    /// 42702
+    pub fn ambiguous_column(name: impl std::fmt::Display) -> SqlError {
+        let name = name.to_string();
+        SqlError::new(
+            SqlErrorKind::AmbiguousColumn,
+            format!("column reference \"{name}\" is ambiguous"),
+        )
+        .mention(Mention::Column { relation: None, name })
     }
 
     pub fn internal(what: impl Into<String>) -> SqlError {

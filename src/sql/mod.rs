@@ -17,6 +17,7 @@ mod dml;
 mod engine_error;
 pub mod error;
 mod functions;
+mod mention;
 pub mod names;
 pub mod parse;
 pub mod plan;

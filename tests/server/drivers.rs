@@ -130,3 +130,33 @@ fn psycopg_reads_and_writes_with_its_own_types() {
     let server = Server::start();
     psycopg(include_str!("psycopg_story.py"), &[&server]);
 }
+
+#[tokio::test]
+async fn errors_have_the_fields_that_drivers_read() {
+    use tokio_postgres::error::ErrorPosition;
+
+    let server = Server::start();
+    let client = server.connect("postgres").await;
+    client
+        .batch_execute("CREATE TABLE t (id int PRIMARY KEY, name text NOT NULL); INSERT INTO t VALUES (1, 'one')")
+        .await
+        .unwrap();
+    let failed = async |sql: &str| {
+        client
+            .batch_execute(sql)
+            .await
+            .unwrap_err()
+            .as_db_error()
+            .unwrap()
+            .clone()
+    };
+    let unique = failed("INSERT INTO t VALUES (1, 'again')").await;
+    assert_eq!(
+        (unique.schema(), unique.table(), unique.constraint()),
+        (Some("public"), Some("t"), Some("t_pkey"))
+    );
+    let null = failed("INSERT INTO t (id) VALUES (2)").await;
+    assert_eq!((null.table(), null.column()), (Some("t"), Some("name")));
+    let unknown = failed("SELECT nope FROM t").await;
+    assert_eq!(unknown.position(), Some(&ErrorPosition::Original(8)));
+}

@@ -294,10 +294,5 @@ impl Output {
 
 /// Says where in the input it happened.
 fn within(error: SqlError, target: &Target, line: u64) -> SqlError {
-    let place = format!("COPY {}, up to line {line}", target.name.name);
-    let detail = match &error.detail {
-        Some(detail) => format!("{detail} ({place})"),
-        None => place,
-    };
-    error.detail(detail)
+    error.context(format!("COPY {}, up to line {line}", target.name.name))
 }

@@ -218,10 +218,7 @@ fn bind_columns(expression: &Expr, relations: &[Relation<'_>], row: &[Value]) ->
             return ControlFlow::Continue(());
         };
         if found.next().is_some() {
-            return ControlFlow::Break(SqlError::new(
-                SqlErrorKind::AmbiguousColumn,
-                format!("column reference \"{name}\" is ambiguous"),
-            ));
+            return ControlFlow::Break(SqlError::ambiguous_column(name));
         }
         let pg_type = pg_type(candidate.schema.columns[position].column_type);
         match literal_of(&row[candidate.offset + position], &pg_type) {

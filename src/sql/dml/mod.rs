@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{
     Expr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Statement, TableWithJoins,
 };
 
-use super::error::{SqlError, SqlErrorKind};
+use super::error::{Mention, SqlError, SqlErrorKind};
 use super::names;
 use super::parse;
 use super::point::expression::{Relation, folded};
@@ -47,6 +47,10 @@ impl Target {
                 SqlErrorKind::UndefinedColumn,
                 format!("column \"{column}\" of relation \"{}\" does not exist", self.name.name),
             )
+            .mention(Mention::Column {
+                relation: None,
+                name: column.clone(),
+            })
         })
     }
 }

@@ -7,6 +7,7 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 
+use crate::sql::error::Mention;
 use crate::sql::{SqlError, SqlErrorKind};
 
 /// Wraps one of our errors for the way through DataFusion.
@@ -145,33 +146,32 @@ fn from_schema(error: &SchemaError) -> SqlError {
                     .as_ref()
                     .is_some_and(|known| known.table() == relation.table())
             });
+            let mention = Mention::Column {
+                relation: Some(relation.table().to_string()),
+                name: field.name.clone(),
+            };
             // Without any candidates nothing tells a wrong column from a wrong table.
             if relation_known || valid_fields.is_empty() {
                 SqlError::new(
                     SqlErrorKind::UndefinedColumn,
                     format!("column {}.{} does not exist", relation.table(), field.name),
                 )
+                .mention(mention)
             } else {
                 SqlError::new(
                     SqlErrorKind::UndefinedTable,
                     format!("missing FROM-clause entry for table \"{}\"", relation.table()),
                 )
+                .mention(mention)
             }
         }
-        SchemaError::AmbiguousReference { field } => ambiguous(&field.name),
+        SchemaError::AmbiguousReference { field } => SqlError::ambiguous_column(&field.name),
         SchemaError::DuplicateQualifiedField { qualifier, .. } => SqlError::new(
             SqlErrorKind::UndefinedTable,
             format!("table name \"{}\" specified more than once", qualifier.table()),
         ),
-        SchemaError::DuplicateUnqualifiedField { name } => ambiguous(name),
+        SchemaError::DuplicateUnqualifiedField { name } => SqlError::ambiguous_column(name),
     }
-}
-
-fn ambiguous(column: &str) -> SqlError {
-    SqlError::new(
-        SqlErrorKind::AmbiguousColumn,
-        format!("column reference \"{column}\" is ambiguous"),
-    )
 }
 
 /// DataFusion says much by words alone. Left: what tells the case; right: what the client gets.
@@ -252,7 +252,7 @@ fn from_words(words: &str) -> SqlError {
         return more_than_one_row();
     }
     if has("Ambiguous reference") {
-        return ambiguous(&quoted('\'').unwrap_or_default());
+        return SqlError::ambiguous_column(quoted('\'').unwrap_or_default());
     }
     if has("Cannot cast") || has("Unsupported CAST") {
         return SqlError::new(SqlErrorKind::CannotCoerce, plain(first_line));
@@ -303,11 +303,14 @@ fn spoken(node: &str) -> String {
     name
 }
 
+/// 42883. The name comes with or without the types of its arguments: `f` or `f(text)`.
 pub fn undefined_function(name: &str) -> SqlError {
+    let bare = name.split('(').next().unwrap_or(name);
     SqlError::new(
         SqlErrorKind::UndefinedFunction,
         format!("function {name} does not exist"),
     )
+    .mention(Mention::Function(bare.to_string()))
     .hint("No function matches the given name and argument types. You might need to add explicit type casts.")
 }
 

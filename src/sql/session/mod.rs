@@ -28,6 +28,7 @@ pub(in crate::sql) use self::running::Running;
 use self::running::planning_interrupt;
 use super::depth::{Roomy, Weight};
 use super::error::{SqlError, SqlErrorKind};
+use super::mention;
 use super::plan::{PlanContext, Planner, QueryMemory};
 use super::point::expression::Surroundings;
 use super::result::{
@@ -254,10 +255,14 @@ impl Session {
                 columns: None,
             });
             let result = if alone && self.is_idle() {
-                self.run_alone(&prepared, &[], &running, Some(&mut *out)).await?
+                self.run_alone(&prepared, &[], &running, Some(&mut *out)).await
             } else {
-                self.run(&prepared, Parameters::NONE, &running, Some(&mut *out)).await?
+                self.run(&prepared, Parameters::NONE, &running, Some(&mut *out)).await
             };
+            let result = result.map_err(|error| match prepared.statement.as_deref() {
+                Some(statement) => mention::placed(error, sql, statement, weight),
+                None => error,
+            })?;
             self.tell(out).await?;
             self.send(result, running, out).await?;
         }
@@ -328,7 +333,9 @@ impl Session {
         }
         self.check_not_failed(&statement)?;
         let running = self.begin_statement();
-        Roomy::new(weight, self.describe(statement, weight, param_types, &running)).await
+        Roomy::new(weight, self.describe(statement.clone(), weight, param_types, &running))
+            .await
+            .map_err(|error| mention::placed(error, sql, &statement, weight))
     }
 
     /// Executes a prepared statement. Outside a block it joins the implicit transaction that [`Session::sync`] ends.

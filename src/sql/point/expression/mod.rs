@@ -329,11 +329,7 @@ impl<'a> Compiler<'a> {
             }
             if let Some(position) = candidate.schema.position(&column) {
                 if found.is_some() {
-                    return Err(SqlError::new(
-                        SqlErrorKind::AmbiguousColumn,
-                        format!("column reference \"{column}\" is ambiguous"),
-                    )
-                    .into());
+                    return Err(SqlError::ambiguous_column(column).into());
                 }
                 let pg_type = pg_type(candidate.schema.columns[position].column_type);
                 found = Some((candidate.offset + position, pg_type));

@@ -15,6 +15,7 @@ use super::*;
 use crate::chunk::StoreOptions;
 use crate::engine::{EngineOptions, ReadOnlyReason, Superuser};
 use crate::runtime::disk::simulated::SimDisk;
+use crate::sql::error::ErrorObject;
 use crate::sql::plan::QueryMemory;
 use crate::sql::result::{CopyInput, RowBatch};
 use crate::sql::text::{self, Style};
@@ -206,4 +207,53 @@ async fn world_with_table() -> (World, Session) {
     .await;
     assert_eq!(made, ["CREATE TABLE"]);
     (world, session)
+}
+
+#[tokio::test]
+async fn a_name_that_is_wrong_is_pointed_at_in_whichever_way_the_statement_goes() {
+    let (_world, mut session) = world_with_table().await;
+    for (sql, at) in [
+        ("SELECT 1;\nSELECT nope FROM t", "nope"),
+        ("SELECT id FROM nope WHERE id = 1", "nope"),
+        ("SELECT count(*) FROM t JOIN nope ON true", "nope"),
+        ("SELECT t.nope FROM t", "t.nope"),
+        ("SELECT x.id FROM t", "x.id"),
+        ("SELECT name FROM t AS a CROSS JOIN t AS b", "name"),
+        ("SELECT nope(id) FROM t", "nope(id)"),
+        ("INSERT INTO nope VALUES (1)", "nope"),
+        ("INSERT INTO t (id, nope) VALUES (1, 2)", "nope"),
+        ("UPDATE t SET nope = 1", "nope"),
+        ("UPDATE t SET price = nope", "nope"),
+        ("DELETE FROM t WHERE nope = 1", "nope"),
+        ("COPY t (id, nope) FROM STDIN", "nope"),
+    ] {
+        let refused = error(&mut session, sql).await;
+        let position = refused.position.unwrap_or_else(|| panic!("{sql}: {refused:?}")) as usize;
+        assert!(sql[position - 1..].starts_with(at), "{sql}: {position}");
+        let last = sql.split_inclusive('\n').next_back().unwrap();
+        let offset = sql.len() - last.len();
+        if !sql.starts_with("COPY") {
+            let position = session.prepare(last, &[]).await.expect_err(sql).position.expect(sql);
+            assert_eq!(position as usize + offset, sql.find(at).unwrap() + 1, "{sql}, prepared");
+        }
+    }
+}
+
+#[tokio::test]
+async fn rules_that_are_broken_are_named_in_fields() {
+    let (_world, mut session) = world_with_table().await;
+    let object = |column: Option<&str>, constraint: Option<&str>| {
+        Some(Box::new(ErrorObject {
+            schema: Some("public".to_string()),
+            table: Some("t".to_string()),
+            column: column.map(str::to_string),
+            constraint: constraint.map(str::to_string),
+        }))
+    };
+    run(&mut session, "INSERT INTO t (id) VALUES (1)").await;
+    let again = error(&mut session, "INSERT INTO t (id) VALUES (1)").await;
+    assert_eq!(again.object, object(None, Some("t_pkey")));
+    let empty = error(&mut session, "UPDATE t SET name = NULL").await;
+    assert_eq!(empty.object, object(Some("name"), None));
+    assert_eq!((again.position, empty.context), (None, None));
 }

@@ -224,7 +224,7 @@ async fn rows_are_copied_in_and_out() {
     assert_eq!(
         run_with(&mut session, "COPY t (id, name) FROM STDIN", &["1\tan", "n\n2\t\\N\n"]).await[1..],
         [
-            "NotNull: null value in column \"name\" of relation \"t\" violates not-null constraint -- Failing row contains (2, null, null). (COPY t, up to line 2)"
+            "NotNull: null value in column \"name\" of relation \"t\" violates not-null constraint -- Failing row contains (2, null, null)."
         ]
     );
     assert_eq!(
