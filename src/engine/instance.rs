@@ -10,7 +10,7 @@ use super::copy::copy_root;
 use super::database::Shared;
 use super::gate::WriteGate;
 use super::{
-    AutoCollect, ClusterControl, Database, DatabaseId, EngineError, ReadOnlyReason, RoleRecord, SYSTEM_DATABASE,
+    AutoCollect, ClusterControl, Database, DatabaseId, EngineError, ReadOnlyReason, Role, RoleRecord, SYSTEM_DATABASE,
     ScramVerifier, SessionRegistry, System, folder, repair, system,
 };
 use crate::chunk::{ChunkBatch, ChunkCache, ChunkError, ChunkStore, RootRecord, StoreOptions};
@@ -292,6 +292,11 @@ impl Engine {
     /// The cluster this server belongs to, if it does.
     pub fn cluster(&self) -> Option<Arc<dyn ClusterControl>> {
         self.inner.shared.cluster.get().cloned()
+    }
+
+    /// Whether this server belongs to a cluster and is not its primary.
+    pub fn is_standing_by(&self) -> bool {
+        self.cluster().is_some_and(|cluster| cluster.role() != Role::Primary)
     }
 
     /// Introduces the cluster, once, when the server is assembled.

@@ -43,7 +43,7 @@ mod versioning;
 
 pub use backup::{CopyTo, FolderCopied, copy_folder, has_databases};
 pub use check::{CheckedStore, FolderCheck, FolderProgress, Missing, Remark, check_folder, check_one_store};
-pub use cluster::{ClusterControl, ClusterError, ClusterErrorKind, ClusterStatusRow};
+pub use cluster::{ClusterControl, ClusterError, ClusterErrorKind, ClusterStatusRow, Role};
 pub use collection::AutoCollect;
 pub use commit::CommitOutcome;
 pub use copy::Copied;

@@ -120,33 +120,19 @@ impl System {
         .await
     }
 
-    /// Replaces what is kept of a role.
+    /// Changes what is kept of a role. The change is made again when another one came first.
     ///
     /// # Errors
     /// `NoSuchRole`, `ReadOnly`.
-    pub async fn alter_role(&self, role: RoleRecord) -> Result<(), EngineError> {
-        self.change(
-            |transaction| match transaction.get(&roles_table(), &name_key(&role.name))? {
-                Some(_) => transaction.upsert(&roles_table(), encode_role(&role)),
-                None => Err(EngineError::NoSuchRole {
-                    name: role.name.clone(),
-                }),
-            },
-        )
-        .await
-    }
-
-    /// Sets or removes the password of a role.
-    ///
-    /// # Errors
-    /// `NoSuchRole`, `ReadOnly`.
-    pub async fn alter_role_password(&self, name: &str, verifier: Option<ScramVerifier>) -> Result<(), EngineError> {
+    pub async fn alter_role(
+        &self,
+        name: &str,
+        change: impl Fn(&mut RoleRecord) + Send + Sync,
+    ) -> Result<(), EngineError> {
         self.change(|transaction| match transaction.get(&roles_table(), &name_key(name))? {
             Some(row) => {
-                let role = RoleRecord {
-                    verifier: verifier.clone(),
-                    ..decode_role(row)?
-                };
+                let mut role = decode_role(row)?;
+                change(&mut role);
                 transaction.upsert(&roles_table(), encode_role(&role))
             }
             None => Err(EngineError::NoSuchRole { name: name.to_owned() }),

@@ -143,7 +143,6 @@ impl From<ClusterError> for SqlError {
         };
         SqlError {
             detail: error.detail,
-            hint: error.hint,
             ..SqlError::new(kind, error.message)
         }
     }

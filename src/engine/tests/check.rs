@@ -162,7 +162,10 @@ async fn a_power_cut_at_any_sync_of_a_repair_loses_nothing() {
             let (disk, engine, shop) = shop(&[(1, 100)]).await;
             let system = engine.system();
             let password = Some(ScramVerifier::of_password("changed"));
-            system.alter_role_password("postgres", password).await.unwrap();
+            system
+                .alter_role("postgres", |role| role.verifier = password.clone())
+                .await
+                .unwrap();
             let path = match place {
                 "system" => folder::SYSTEM_STORE.to_owned(),
                 _ => place_of(&shop),
@@ -217,7 +220,10 @@ async fn a_repair_killed_between_its_moves_is_ended_by_the_next_start() {
     let (disk, engine, shop) = shop(&[(1, 100)]).await;
     let password = Some(ScramVerifier::of_password("changed"));
     let system = engine.system();
-    system.alter_role_password("postgres", password).await.unwrap();
+    system
+        .alter_role("postgres", |role| role.verifier = password.clone())
+        .await
+        .unwrap();
     let place = place_of(&shop);
     drop((engine, shop));
     let folder = disk.disk();

@@ -270,12 +270,16 @@ async fn roles_and_settings_last() {
         system.create_role(app).await,
         Err(EngineError::DuplicateRole { .. })
     ));
-    system
-        .alter_role_password("app", Some(ScramVerifier::of_password("secret")))
-        .await
-        .unwrap();
+    // Two who change different things of one role at once both have their way.
+    let secret = ScramVerifier::of_password("secret");
+    let changes = tokio::join!(
+        system.alter_role("app", |role| role.verifier = Some(secret.clone())),
+        system.alter_role("app", |role| role.superuser = true),
+    );
+    assert!(changes.0.is_ok() && changes.1.is_ok());
+    assert!(system.role("app").unwrap().unwrap().superuser);
     assert!(matches!(
-        system.alter_role_password("none", None).await,
+        system.alter_role("none", |_| ()).await,
         Err(EngineError::NoSuchRole { .. })
     ));
     system.set_setting("a", Some("1")).await.unwrap();

@@ -34,8 +34,8 @@ impl ClusterHandle {
 
 #[async_trait]
 impl ClusterControl for ClusterHandle {
-    fn role(&self) -> String {
-        self.published.borrow().standing.role.to_string()
+    fn role(&self) -> Role {
+        self.published.borrow().standing.role
     }
 
     fn epoch(&self) -> u64 {
@@ -81,7 +81,7 @@ impl Core {
         let mut row = ClusterStatusRow {
             database: database.name().to_owned(),
             standby_remote: self.links.peers()[peer].name.clone(),
-            role: standing.role.to_string(),
+            role: standing.role,
             epoch: standing.epoch.get(),
             replication_lag_millis: None,
             last_update: None,

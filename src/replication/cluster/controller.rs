@@ -219,10 +219,8 @@ impl Controller {
                 info!(killed, "sessions ended for a change of role");
             }
             Effect::AwaitWriters => self.engine.gate().drain().await,
-            // Values handed out by sequences are part of the replicated root, and nothing caches them here.
-            Effect::RefreshCounters => {}
             Effect::Store { .. } => unreachable!("carried out by the caller"),
-            Effect::Publish { role, epoch } => {
+            Effect::Enter { role, epoch } => {
                 if role != Role::Primary {
                     self.set_gate(role);
                 }
@@ -345,7 +343,7 @@ fn tell_rare(event: &Event, effects: &[Effect]) {
             (Event::Request { .. }, Effect::Refuse(Refusal::StalePrimary { .. })) => {
                 sometimes!("replication.stale_primary_refused");
             }
-            (Event::Request { .. }, Effect::Publish { .. }) if !effects.contains(&Effect::ResetLinks) => {
+            (Event::Request { .. }, Effect::Enter { .. }) if !effects.contains(&Effect::ResetLinks) => {
                 sometimes!("replication.newer_primary_accepted");
             }
             (Event::DrainEnded { caught_up: false }, Effect::OpenWriters) => {

@@ -5,37 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What a server is in its cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    Primary,
-    Standby,
-    /// Two primaries were seen at one epoch: nobody writes until an operator chooses.
-    DetectedBrokenConfig,
-}
-
-impl Role {
-    pub const ALL: [Role; 3] = [Role::Primary, Role::Standby, Role::DetectedBrokenConfig];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Role::Primary => "primary",
-            Role::Standby => "standby",
-            Role::DetectedBrokenConfig => "detected_broken_config",
-        }
-    }
-
-    /// Case-sensitive, as the words are everywhere (spec/cluster.md 2.4).
-    pub fn parse(word: &str) -> Option<Role> {
-        Role::ALL.into_iter().find(|role| role.as_str() == word)
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+pub use crate::engine::Role;
 
 /// Orders the assumptions of roles. Never above [`Epoch::MAX`], so that every epoch has a successor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

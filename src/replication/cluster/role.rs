@@ -8,8 +8,8 @@
 //! - `epoch` never decreases, and neither does the epoch of the accepted primary, which is at most `epoch`.
 //! - Within one epoch the role changes only to detected_broken_config; every other change raises the epoch.
 //! - No path leads to primary except an operator's request.
-//! - What may be seen was stored: [`Effect::Store`] stands before [`Effect::Publish`], writers of a server that gives
-//!   up its role are out before it, and writers of a new primary come in after it.
+//! - What may be seen was stored: the machine afterwards is seen once [`Effect::Store`] succeeded. Writers of a server
+//!   that gives up its role are out before it, and writers of a new primary come in after it.
 //!
 //! Must not know: sockets, SQL, disks, the clock. Time arrives as an event.
 //!
@@ -186,8 +186,8 @@ impl RoleMachine {
             },
             OnStoreFailure::Abandon,
         );
-        let publish = machine.publish();
-        (machine, vec![store, publish, Effect::Succeed])
+        let enter = machine.enter();
+        (machine, vec![store, enter, Effect::Succeed])
     }
 
     /// Writers come in last: what they write belongs to an epoch that is already stored.
@@ -203,13 +203,12 @@ impl RoleMachine {
             ..self.standing
         };
         let (machine, store) = self.stored(standing, OnStoreFailure::Abandon);
-        let publish = machine.publish();
+        let enter = machine.enter();
         let effects = vec![
             Effect::KillSessions { spare: Spare::Caller },
             Effect::AwaitWriters,
-            Effect::RefreshCounters,
             store,
-            publish,
+            enter,
             Effect::ResetLinks,
             Effect::OpenWriters,
             Effect::TaintCaller,
@@ -226,11 +225,11 @@ impl RoleMachine {
             ..self.standing
         };
         let (machine, store) = self.stored(standing, OnStoreFailure::Abandon);
-        let publish = machine.publish();
+        let enter = machine.enter();
         let effects = vec![
             Effect::KillSessions { spare: Spare::Caller },
             store,
-            publish,
+            enter,
             Effect::ResetLinks,
             Effect::TaintCaller,
             Effect::Succeed,
@@ -291,10 +290,10 @@ impl RoleMachine {
             ..self.standing
         };
         let (machine, store) = self.stored(standing, OnStoreFailure::StayClosed);
-        let publish = machine.publish();
+        let enter = machine.enter();
         (
             machine,
-            vec![store, publish, Effect::ResetLinks, Effect::TaintCaller, Effect::Succeed],
+            vec![store, enter, Effect::ResetLinks, Effect::TaintCaller, Effect::Succeed],
         )
     }
 
@@ -365,7 +364,7 @@ impl RoleMachine {
         let (machine, store) = self.stored(standing, OnStoreFailure::Abandon);
         let mut effects = vec![store];
         if machine.epoch() != self.epoch() {
-            effects.push(machine.publish());
+            effects.push(machine.enter());
         }
         effects.push(Effect::Serve);
         (machine, effects)
@@ -452,14 +451,14 @@ impl RoleMachine {
     /// Writers out, every session killed, stored, and only then may anybody see it. Nothing is replicated first.
     fn immediate(&self, standing: Standing, note: Note, last: Option<Effect>) -> Step {
         let (machine, store) = self.stored(standing, OnStoreFailure::StayClosed);
-        let publish = machine.publish();
+        let enter = machine.enter();
         let mut effects = vec![
             Effect::Log(note),
             Effect::CloseWriters,
             Effect::KillSessions { spare: Spare::Nobody },
             Effect::AwaitWriters,
             store,
-            publish,
+            enter,
             Effect::ResetLinks,
         ];
         effects.extend(last);
@@ -471,8 +470,8 @@ impl RoleMachine {
             return self.unchanged(vec![]);
         };
         let (machine, store) = self.stored(standing, OnStoreFailure::StayClosed);
-        let publish = machine.publish();
-        (machine, vec![store, publish, Effect::ResetLinks])
+        let enter = machine.enter();
+        (machine, vec![store, enter, Effect::ResetLinks])
     }
 
     /// The machine with another standing, which ends whatever was under way.
@@ -481,8 +480,8 @@ impl RoleMachine {
         (RoleMachine::new(standing), Effect::Store { standing, on_failure })
     }
 
-    fn publish(&self) -> Effect {
-        Effect::Publish {
+    fn enter(&self) -> Effect {
+        Effect::Enter {
             role: self.standing.role,
             epoch: self.standing.epoch,
         }

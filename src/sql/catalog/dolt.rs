@@ -105,7 +105,7 @@ fn cluster_status(catalog: &Catalog) -> Rows {
         vec![
             text(row.database),
             text(row.standby_remote),
-            text(row.role),
+            text(row.role.as_str()),
             int8(i64::try_from(row.epoch).unwrap_or(i64::MAX)),
             Datum::Value(row.replication_lag_millis.map_or(Value::Null, Value::Int8)),
             Datum::Value(

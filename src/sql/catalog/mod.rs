@@ -105,10 +105,7 @@ impl Catalog {
     }
 
     pub fn style(&self) -> Style {
-        Style {
-            zone: self.context.settings.time_zone(),
-            ..Style::DEFAULT
-        }
+        self.context.settings.style()
     }
 
     pub fn transaction(&self) -> Option<&Arc<Transaction>> {
@@ -140,10 +137,7 @@ impl Catalog {
     }
 
     pub fn in_recovery(&self) -> bool {
-        self.context
-            .engine
-            .cluster()
-            .is_some_and(|cluster| cluster.role() != "primary")
+        self.context.engine.is_standing_by()
     }
 
     /// The relation that a name as written (`t`, `"T"`, `public.t`) means.

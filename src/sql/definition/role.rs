@@ -57,21 +57,28 @@ impl Session {
         if !only_own_password {
             self.require_superuser("to alter role")?;
         }
-        let system = self.engine.system();
-        let mut role = system
-            .role(&name)?
-            .ok_or_else(|| SqlError::new(SqlErrorKind::UndefinedObject, format!("role \"{name}\" does not exist")))?;
+        let mut password = None;
+        let (mut login, mut superuser) = (None, None);
         for option in options {
             match option {
-                RoleOption::Password(password) => role.verifier = verifier(Some(password))?,
-                RoleOption::Login(login) => role.login = *login,
-                RoleOption::SuperUser(superuser) => role.superuser = *superuser,
+                RoleOption::Password(given) => password = Some(verifier(Some(given))?),
+                RoleOption::Login(given) => login = Some(*given),
+                RoleOption::SuperUser(given) => superuser = Some(*given),
                 // What every superuser may do anyway, and every role inherits already.
                 RoleOption::Inherit(true) => {}
                 other => return Err(SqlError::unsupported(format_args!("{other} of a role"))),
             }
         }
-        system.alter_role(role).await?;
+        self.engine
+            .system()
+            .alter_role(&name, |role| {
+                if let Some(verifier) = &password {
+                    role.verifier = verifier.clone();
+                }
+                role.login = login.unwrap_or(role.login);
+                role.superuser = superuser.unwrap_or(role.superuser);
+            })
+            .await?;
         Ok(done("ALTER ROLE"))
     }
 

@@ -38,12 +38,9 @@ impl Session {
                 format!("invalid input syntax for type bigint: \"{epoch}\""),
             )
         })?;
-        let before = cluster.role();
-        let outcome = cluster.assume_role(role, epoch, self.handle.id()).await;
-        outcome?;
-        if cluster.role() != before {
+        cluster.assume_role(role, epoch, self.handle.id()).await?;
+        if self.handle.is_tainted() {
             self.give_up();
-            self.engine.sessions().taint(self.handle.id());
         }
         Ok(Value::Int8(0))
     }

@@ -146,7 +146,7 @@ impl Settings {
             match definition.kind {
                 Kind::Live(live) => return Ok(Some(self.live(live))),
                 Kind::Cluster(live) => return Ok(self.engine.cluster().is_some().then(|| self.live(live))),
-                Kind::Bool(_) if key == "transaction_read_only" && self.standing_by() => {
+                Kind::Bool(_) if key == "transaction_read_only" && self.engine.is_standing_by() => {
                     return Ok(Some("on".to_string()));
                 }
                 _ => {}
@@ -183,7 +183,7 @@ impl Settings {
 
     /// Something else whenever what [`reported`](Self::reported) gives may be something else.
     pub fn reported_version(&self) -> (u64, bool) {
-        (self.changes, self.standing_by())
+        (self.changes, self.engine.is_standing_by())
     }
 
     /// What the client is told at start-up and on change: name and value of every reported setting.
@@ -310,19 +310,18 @@ impl Settings {
         self.find(name).ok().flatten().unwrap_or_default()
     }
 
-    fn standing_by(&self) -> bool {
-        self.engine.cluster().is_some_and(|cluster| cluster.role() != "primary")
-    }
-
     fn live(&self, live: Live) -> String {
         let on_off = |on: bool| if on { "on" } else { "off" }.to_string();
         match live {
-            Live::Role => self.engine.cluster().map_or_else(String::new, |cluster| cluster.role()),
+            Live::Role => self
+                .engine
+                .cluster()
+                .map_or_else(String::new, |cluster| cluster.role().to_string()),
             Live::Epoch => self
                 .engine
                 .cluster()
                 .map_or_else(String::new, |cluster| cluster.epoch().to_string()),
-            Live::InHotStandby => on_off(self.standing_by()),
+            Live::InHotStandby => on_off(self.engine.is_standing_by()),
             Live::ReadOnly => if self.engine.gate().reason().is_some() {
                 "1"
             } else {

@@ -17,14 +17,13 @@ pub enum Effect {
     AwaitWriters,
     /// Wait until every link is caught up, then report [`Event::DrainEnded`].
     Drain,
-    /// Sequences continue above what was replicated.
-    RefreshCounters,
+    /// On the disk; variables, headers and links show the machine afterwards from when this succeeded.
     Store {
         standing: Standing,
         on_failure: OnStoreFailure,
     },
-    /// Variables, headers and links show this from here on.
-    Publish {
+    /// Refusals give this role's reason from here on, unless it is a primary, whose writers come in last; the log says it.
+    Enter {
         role: Role,
         epoch: Epoch,
     },

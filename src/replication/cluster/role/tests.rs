@@ -78,7 +78,7 @@ fn brief(effects: &[Effect]) -> String {
             let evidence = standing.accepted.map(|a| format!(" {}", short(a))).unwrap_or_default();
             format!("Store{policy}({}@{}{evidence})", standing.role, standing.epoch)
         }
-        Publish { role, epoch } => format!("Publish({role}@{epoch})"),
+        Enter { role, epoch } => format!("Enter({role}@{epoch})"),
         Fail(error) => format!("Fail({error})"),
         Refuse(refusal) => format!("Refuse({refusal:?})"),
         Log(note) => {
@@ -171,13 +171,13 @@ fn c_055_and_c_072_a_bump_of_the_epoch_disturbs_nobody() {
         "standby -> standby",
         assume(&machine(Standby, 10), "standby", 12),
         standing(Standby, 12),
-        "Store(standby@12), Publish(standby@12), Succeed",
+        "Store(standby@12), Enter(standby@12), Succeed",
     );
     row(
         "primary -> primary",
         assume(&machine(Primary, 10), "primary", 15),
         standing(Primary, 15),
-        "Store(primary@15 15:me), Publish(primary@15), Succeed",
+        "Store(primary@15 15:me), Enter(primary@15), Succeed",
     );
 }
 
@@ -188,7 +188,7 @@ fn c_056_and_c_063_promotion_stores_before_anybody_writes() {
             "promotion",
             assume(&machine(role, 12), "primary", 13),
             standing(Primary, 13),
-            "Kill(caller), AwaitWriters, RefreshCounters, Store(primary@13 13:me), Publish(primary@13), ResetLinks, OpenWriters, \
+            "Kill(caller), AwaitWriters, Store(primary@13 13:me), Enter(primary@13), ResetLinks, OpenWriters, \
              TaintCaller, Succeed",
         );
     }
@@ -200,7 +200,7 @@ fn c_088_and_c_096_broken_becomes_standby_without_peers() {
         "broken -> standby",
         assume(&machine(BROKEN, 10), "standby", 11),
         standing(Standby, 11),
-        "Kill(caller), Store(standby@11), Publish(standby@11), ResetLinks, TaintCaller, Succeed",
+        "Kill(caller), Store(standby@11), Enter(standby@11), ResetLinks, TaintCaller, Succeed",
     );
 }
 
@@ -219,7 +219,7 @@ fn c_058_demotion_waits_for_the_standbys_twice() {
             accepted: accepted(10, ME),
             ..standing(Standby, 11)
         },
-        "Store!(standby@11 10:me), Publish(standby@11), ResetLinks, TaintCaller, Succeed",
+        "Store!(standby@11 10:me), Enter(standby@11), ResetLinks, TaintCaller, Succeed",
     );
 }
 
@@ -275,7 +275,7 @@ fn an_automatic_transition_ends_a_demotion() {
 }
 
 const IMMEDIATE_STANDBY: &str = "Log(ForcedToStandby), CloseWriters, Kill(-), AwaitWriters, Store!(standby@11 11:peer), \
-                                 Publish(standby@11), ResetLinks";
+                                 Enter(standby@11), ResetLinks";
 
 /// 2.5, I1 to I9: a primary asks. Mine is epoch 10.
 #[test]
@@ -298,7 +298,7 @@ fn i1_to_i9_requests_of_a_primary() {
             ..standing(Primary, 10)
         },
         "Log(TwoPrimaries), CloseWriters, Kill(-), AwaitWriters, Store!(detected_broken_config@10 10:me), \
-         Publish(detected_broken_config@10), ResetLinks, Refuse(IsBroken { epoch: Epoch(10) })",
+         Enter(detected_broken_config@10), ResetLinks, Refuse(IsBroken { epoch: Epoch(10) })",
     );
     let served = format!("{IMMEDIATE_STANDBY}, Serve");
     row(
@@ -337,13 +337,13 @@ fn i1_to_i9_requests_of_a_primary() {
             ..follower
         },
         "Log(SecondPrimary), CloseWriters, Kill(-), AwaitWriters, Store!(detected_broken_config@10 10:peer), \
-         Publish(detected_broken_config@10), ResetLinks, Refuse(IsBroken { epoch: Epoch(10) })",
+         Enter(detected_broken_config@10), ResetLinks, Refuse(IsBroken { epoch: Epoch(10) })",
     );
     row(
         "I6",
         request(&machine(Standby, 10), PEER, Primary, 11),
         after_primary,
-        "Store(standby@11 11:peer), Publish(standby@11), Serve",
+        "Store(standby@11 11:peer), Enter(standby@11), Serve",
     );
     for (name, number) in [("I7", 9), ("I8", 10)] {
         row(
@@ -428,7 +428,7 @@ fn r1_to_r11_answers_to_a_primary() {
     let broken = |log: &str, number: u64| {
         format!(
             "Log({log}), CloseWriters, Kill(-), AwaitWriters, Store!(detected_broken_config@{number} 10:me), \
-             Publish(detected_broken_config@{number}), ResetLinks"
+             Enter(detected_broken_config@{number}), ResetLinks"
         )
     };
     row("R1", response(&m, Primary, 9, None), same, "");
@@ -478,7 +478,7 @@ fn c_103_evidence_of_a_higher_primary_demotes() {
             accepted: accepted(11, THIRD),
             ..standing(Standby, 11)
         },
-        "Log(ForcedToStandby), CloseWriters, Kill(-), AwaitWriters, Store!(standby@11 11:third), Publish(standby@11), \
+        "Log(ForcedToStandby), CloseWriters, Kill(-), AwaitWriters, Store!(standby@11 11:third), Enter(standby@11), \
          ResetLinks",
     );
     for evidence in [accepted(10, THIRD), accepted(9, THIRD), accepted(12, ME)] {
@@ -529,7 +529,7 @@ fn a_demotion_that_cannot_be_stored_keeps_writers_out_until_it_can() {
     let (after, effects) = stuck.step(&Event::RetryStore);
     assert_eq!(
         brief(&effects),
-        "Store!(standby@11 11:peer), Publish(standby@11), ResetLinks"
+        "Store!(standby@11 11:peer), Enter(standby@11), ResetLinks"
     );
     assert_eq!(after, RoleMachine::new(*wanted));
     assert_eq!(

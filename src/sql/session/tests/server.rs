@@ -1,6 +1,7 @@
 //! Settings, databases, roles, and the server that takes no writes.
 
 use super::*;
+use crate::engine::Role;
 
 #[tokio::test]
 async fn settings_are_set_shown_and_undone() {
@@ -174,13 +175,14 @@ async fn without_a_cluster_there_is_no_role_to_assume() {
 
 /// A cluster that does what it is told.
 struct Obedient {
-    standing: parking_lot::Mutex<(String, u64)>,
+    sessions: crate::engine::SessionRegistry,
+    standing: parking_lot::Mutex<(Role, u64)>,
 }
 
 #[async_trait]
 impl crate::engine::ClusterControl for Obedient {
-    fn role(&self) -> String {
-        self.standing.lock().0.clone()
+    fn role(&self) -> Role {
+        self.standing.lock().0
     }
 
     fn epoch(&self) -> u64 {
@@ -195,14 +197,17 @@ impl crate::engine::ClusterControl for Obedient {
         &self,
         role: &str,
         epoch: i64,
-        _caller: crate::engine::SessionId,
+        caller: crate::engine::SessionId,
     ) -> Result<(), crate::engine::ClusterError> {
         use crate::engine::{ClusterError, ClusterErrorKind};
-        if !["primary", "standby"].contains(&role) {
+        let Some(role) = Role::parse(role) else {
             let message = format!("error assuming role '{role}'; valid roles are 'primary' and 'standby'");
             return Err(ClusterError::new(ClusterErrorKind::InvalidArgument, message));
+        };
+        let before = std::mem::replace(&mut *self.standing.lock(), (role, epoch.unsigned_abs()));
+        if before.0 != role {
+            self.sessions.taint(caller);
         }
-        *self.standing.lock() = (role.to_string(), epoch.unsigned_abs());
         Ok(())
     }
 }
@@ -210,8 +215,10 @@ impl crate::engine::ClusterControl for Obedient {
 impl World {
     async fn in_cluster() -> World {
         let world = World::new().await;
-        let standing = parking_lot::Mutex::new(("primary".to_string(), 1));
-        world.engine.set_cluster(Arc::new(Obedient { standing }));
+        world.engine.set_cluster(Arc::new(Obedient {
+            sessions: world.engine.sessions().clone(),
+            standing: parking_lot::Mutex::new((Role::Primary, 1)),
+        }));
         world
     }
 }

@@ -229,7 +229,7 @@ impl Model {
                     node.stored = *standing;
                     node.machine = after.take().expect("a step stores once");
                 }
-                Effect::Publish { role, .. } if *role != Role::Primary => node.gate_is_open = false,
+                Effect::Enter { role, .. } if *role != Role::Primary => node.gate_is_open = false,
                 _ => {}
             }
             done.push(effect);

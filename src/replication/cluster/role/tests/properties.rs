@@ -115,7 +115,7 @@ proptest! {
             for effect in &effects {
                 match effect {
                     Store { standing, .. } => prop_assert!(standing.epoch >= before.epoch),
-                    Publish { epoch, .. } => { prop_assert!(*epoch >= visible); visible = *epoch; }
+                    Enter { epoch, .. } => { prop_assert!(*epoch >= visible); visible = *epoch; }
                     _ => {}
                 }
             }
@@ -146,7 +146,7 @@ proptest! {
             for effect in &effects {
                 match effect {
                     Store { standing, .. } => stored = (standing.role, standing.epoch),
-                    Publish { role, epoch } => prop_assert_eq!((*role, *epoch), stored),
+                    Enter { role, epoch } => prop_assert_eq!((*role, *epoch), stored),
                     OpenWriters => { prop_assert_eq!(stored.0, Primary); writable = true; }
                     CloseWriters => writable = false,
                     _ => {}
