@@ -191,7 +191,7 @@ impl Controller {
                 Effect::Store { standing, on_failure } => {
                     pause(buggify!("replication.role_stored_late", 1..=1_000)).await;
                     if let Err(failure) = self.store.store(&standing).await {
-                        self.on_store_failure(standing, on_failure, &failure);
+                        self.on_store_failure(standing, on_failure, &failure).await;
                         ended = not_stored(event);
                         break;
                     }
@@ -261,11 +261,21 @@ impl Controller {
         }
     }
 
-    fn on_store_failure(self: &Arc<Self>, wanted: Standing, policy: OnStoreFailure, failure: &std::io::Error) {
+    async fn on_store_failure(
+        self: &Arc<Self>,
+        mut wanted: Standing,
+        policy: OnStoreFailure,
+        failure: &std::io::Error,
+    ) {
         let file = self.store.describe();
         error!(role = %wanted.role, epoch = wanted.epoch.get(), file, error = %failure, "storing role and epoch failed");
         if policy == OnStoreFailure::Abandon {
-            return;
+            // The file may say already what is given up (only the sync of its folder failed, say), and the next start
+            // would believe it.
+            wanted = *self.machine.lock().standing();
+            if self.store.store(&wanted).await.is_ok() {
+                return;
+            }
         }
         *self.store_failure.lock() = Some(format!("cannot store the role of {} in {file}: {failure}", wanted.role));
         let stuck_before = self.machine.lock().is_stuck();
@@ -276,16 +286,19 @@ impl Controller {
         }
     }
 
-    async fn retry_store(self: Arc<Self>) {
+    /// Boxed: carrying out may start a retry, which carries out.
+    fn retry_store(self: Arc<Self>) -> futures::future::BoxFuture<'static, ()> {
+        Box::pin(self.retry_store_until_it_works())
+    }
+
+    async fn retry_store_until_it_works(self: Arc<Self>) {
         while self.machine.lock().is_stuck() {
             tokio::select! {
                 biased;
                 () = self.closing.cancelled() => return,
                 () = runtime::sleep(RETRY_STORE_AFTER) => {}
             }
-            // Boxed: carrying out may start a retry, which is this future again.
-            let retry: futures::future::BoxFuture<'_, Ended> = Box::pin(self.carry_out(&Event::RetryStore, None));
-            retry.await;
+            self.carry_out(&Event::RetryStore, None).await;
         }
     }
 

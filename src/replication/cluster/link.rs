@@ -79,6 +79,17 @@ impl Link {
         });
     }
 
+    /// The standby says that this is its root. If it acknowledged another one, it has lost that, and what it has counts
+    /// for nothing until it acknowledges again.
+    pub fn stands_at(&self, root: Hash) {
+        let mut state = self.state.lock();
+        if state.acknowledged.is_some_and(|record| record.root != root) {
+            state.acknowledged = None;
+            drop(state);
+            self.table.send_modify(|changes| *changes += 1);
+        }
+    }
+
     /// The standby answered what was asked at `asked`, and its root is the one it acknowledged.
     pub fn confirmed(&self, asked: Instant) {
         self.succeeded(|state| state.confirmed = state.confirmed.max(Some(asked)));

@@ -438,6 +438,7 @@ impl<'a> Stream<'a> {
             self.beat();
             return Ok(());
         }
+        self.link.stands_at(root);
         self.start_after(root)
     }
 
@@ -483,6 +484,7 @@ impl<'a> Stream<'a> {
             None => {}
             Some(expected) if expected == root => self.link.confirmed(beat.asked),
             Some(expected) => {
+                self.link.stands_at(root);
                 let divergence = format!("destination database root hash moved: it is {root}, not {expected}");
                 return Err(Status::aborted(divergence).into());
             }

@@ -45,7 +45,8 @@ pub enum Spare {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnStoreFailure {
-    /// Nothing changes: the caller or the peer hears of it.
+    /// Nothing changes: the caller or the peer hears of it, and what was stored before is stored again, as for
+    /// [`OnStoreFailure::StayClosed`] until it works.
     Abandon,
     /// Writers stay out: report [`Event::StoreFailed`], and [`Event::RetryStore`] until it works.
     StayClosed,

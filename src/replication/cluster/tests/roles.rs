@@ -6,6 +6,7 @@ use super::harness::{DRAIN_LIMIT, free_ports, pair, server, stopped_pair, until}
 use crate::config::BootstrapRole::{Primary, Standby};
 use crate::engine::{ClusterErrorKind, ReadOnlyReason};
 use crate::runtime;
+use crate::runtime::disk::simulated::DiskFaults;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn c_071_an_orderly_failover_there_and_back_loses_nothing() {
@@ -316,6 +317,36 @@ async fn c_026_a_role_that_cannot_be_stored_is_not_assumed() {
     assert_eq!(error.kind, ClusterErrorKind::NotStored);
     assert_eq!(b.role(), "standby@1");
     b.power_off().await;
+    b.start().await;
+    assert_eq!(b.role(), "standby@1");
+}
+
+/// The file is replaced, and then the sync of its folder fails: it says what nobody assumed, and a start would believe it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_was_refused_is_not_assumed_by_the_next_start() {
+    let (_a, mut b) = stopped_pair().await;
+    for again in [false, true] {
+        b.start().await;
+        // Two folders are synced before the file is replaced.
+        b.disk.set_faults(DiskFaults {
+            fail_dir_sync_after: Some(2),
+            sync_fails: 0,
+            ..b.disk.faults()
+        });
+        let error = b.assume("primary", 2).await.unwrap_err();
+        assert_eq!(error.kind, ClusterErrorKind::NotStored);
+        assert_eq!(b.role(), "standby@1");
+        assert_eq!(
+            b.disk.faults().fail_dir_sync_after,
+            None,
+            "it did not come to the sync that fails"
+        );
+        if again {
+            b.power_off().await;
+        } else {
+            b.stop().await;
+        }
+    }
     b.start().await;
     assert_eq!(b.role(), "standby@1");
 }

@@ -23,6 +23,8 @@ pub struct DiskFaults {
     /// After this many more syncs of files, one fails with EIO, and the writes it should have saved are dropped but
     /// read as if they were there until the power goes: what Linux does.
     pub fail_sync_after: Option<u64>,
+    /// After this many more syncs of directories, one fails with EIO. Its names may be durable or not.
+    pub fail_dir_sync_after: Option<u64>,
     /// Share of syncs that fail like that. A directory's names are then not durable, and wait for another sync.
     pub sync_fails: Ppm,
     /// How long a sync takes.
@@ -47,6 +49,21 @@ impl DiskFaults {
     /// Whether a write that is synced may end up otherwise than it should.
     pub(super) fn hurt_writes(&self) -> bool {
         self.lost > 0 || self.misdirected > 0 || self.corrupt > 0
+    }
+}
+
+/// Counts down to the one that fails.
+pub(super) fn is_due(after: &mut Option<u64>) -> bool {
+    match after {
+        Some(0) => {
+            *after = None;
+            true
+        }
+        Some(left) => {
+            *left -= 1;
+            false
+        }
+        None => false,
     }
 }
 

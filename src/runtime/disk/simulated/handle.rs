@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rand::Rng as _;
 
-use super::faults::{FaultKind, Noted, happens};
+use super::faults::{FaultKind, Noted, happens, is_due};
 use super::file::{FileState, Saved};
 use super::names::{Change, Node};
 use super::{DiskEvent, Shared, State, dead};
@@ -191,7 +191,7 @@ impl Backend for Handle {
             Ok((dir, end)) => {
                 let name = path.to_owned();
                 self.sync("sync dir", path.to_owned(), move |state| {
-                    if state.sync_fails() {
+                    if is_due(&mut state.faults.fail_dir_sync_after) || state.sync_fails() {
                         state.note(FaultKind::FailedSync, &name, None, 0, 0);
                         return Err(io::Error::from_raw_os_error(libc::EIO));
                     }
@@ -337,18 +337,7 @@ impl FileBackend for OpenFile {
             (file.id, file.pending())
         };
         self.handle.sync("sync", self.path.clone(), move |state| {
-            let due = match &mut state.faults.fail_sync_after {
-                Some(0) => {
-                    state.faults.fail_sync_after = None;
-                    true
-                }
-                Some(left) => {
-                    *left -= 1;
-                    false
-                }
-                None => false,
-            };
-            if due || state.sync_fails() {
+            if is_due(&mut state.faults.fail_sync_after) || state.sync_fails() {
                 file.lock().lose(pending);
                 state.note(FaultKind::FailedSync, &path, Some(id), 0, 0);
                 return Err(io::Error::from_raw_os_error(libc::EIO));
