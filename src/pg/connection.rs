@@ -177,7 +177,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             Err(error) => {
                 self.session.statement_failed();
                 self.client.tell(&unreadable(&error))?;
-                return if extended { self.skip() } else { self.ready().await };
+                return if extended {
+                    self.skip().await
+                } else {
+                    self.ready().await
+                };
             }
         };
         match message {
@@ -198,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                     self.session.statement_failed();
                     self.tell_changes();
                     self.client.tell(&error)?;
-                    self.skip()
+                    self.skip().await
                 }
             },
         }
@@ -245,9 +249,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         self.client.flush_if_full().await
     }
 
-    fn skip(&mut self) -> Result<(), End> {
+    /// A failure is told at once: who waits for the answer to a Flush would wait for ever.
+    async fn skip(&mut self) -> Result<(), End> {
         self.skipping = true;
-        Ok(())
+        self.flush().await
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        match self.client.flush().await {
+            Ok(()) => Ok(()),
+            Err(error) => self.client.tell(&error),
+        }
     }
 
     async fn sync(&mut self) -> Result<(), End> {
@@ -277,9 +289,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let status = self.session.transaction_status();
         self.extended.transaction_ended(status);
         self.client.reply().ready_for_query(status);
-        match self.client.flush().await {
-            Ok(()) => Ok(()),
-            Err(error) => self.client.tell(&error),
-        }
+        self.flush().await
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Invariants
 //! - A portal lives no longer than its transaction.
-//! - Nothing is sent here that is not flushed by Sync or Flush, except when much has gathered: the client hears of a
-//!   completed command together with the outcome of its transaction.
+//! - Nothing but a failure is sent here that is not flushed by Sync or Flush, except when much has gathered: the client
+//!   hears of a completed command together with the outcome of its transaction.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

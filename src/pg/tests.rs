@@ -337,6 +337,19 @@ async fn a_portal_gives_its_rows_in_portions() {
     assert_eq!(portions, [2, 2, 1, 0]);
 }
 
+/// Some drivers ask for the answer with Flush, and send Sync only when they have it.
+#[tokio::test]
+async fn a_failure_is_told_before_the_client_sends_sync() {
+    let fixture = fixture(Options::default()).await;
+    let mut client = fixture.raw().await;
+    client.log_in().await;
+    client.send(&[(b'P', &parse("", "SELECT nothing")), (b'H', b"")]).await;
+    let (kind, body) = client.receive().await.unwrap();
+    assert_eq!((kind, field(&body, b'C').as_str()), (b'E', "42703"));
+    client.send(&[(b'S', b"")]).await;
+    assert_eq!(client.until_ready().await, "Z:I");
+}
+
 /// Drivers copy by prepared statements: the Sync they send along is no end of the data, and after a failure everything
 /// up to the Sync behind the data is skipped.
 #[tokio::test]

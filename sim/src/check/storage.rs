@@ -1,13 +1,15 @@
 //! Checks of a storage engine on its own: a model of what was committed, and excuses for exactly what was injected.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
+use understudy::engine::CONTROL_FOLDER;
 use understudy::runtime::disk::simulated::{Fault, FaultKind};
 
 use super::{Arg, ArgKind, Check, Finding, Judge, Needs, Section, Watch};
 use crate::history::{Event, History, What};
-use crate::storage::drive::NODE;
-use crate::storage::event::{Edit, JOURNAL, Refusal, StorageEvent, Tables};
+use crate::storage::drive::{DATABASES, NODE, segment_number};
+use crate::storage::event::{Edit, JOURNAL, LogEnd, Refusal, Start, StorageEvent, Tables};
 
 const fn running(name: &'static str, about: &'static str, make: fn(&Arg) -> Box<dyn Watch>) -> Check {
     Check {
@@ -23,27 +25,63 @@ const fn running(name: &'static str, about: &'static str, make: fn(&Arg) -> Box<
 
 pub const COMMITS_SURVIVE: Check = running(
     "commits_survive",
-    "After every start all acknowledged commits are there; only the newest may be lost, and only if the disk damaged something since. Nothing is there that was refused.",
+    "After every start all acknowledged commits are there; only the newest may be lost, and only if the disk has since damaged the log where they were, and all that proves them synced. Nothing is there that was refused.",
     |_| Box::new(Survival::default()),
 );
 
 #[derive(Default)]
 struct Survival {
-    /// Certainly there, with the root that brought it; and what may be.
-    settled: BTreeMap<u64, u64>,
+    /// Certainly there; and what may be.
+    settled: BTreeMap<u64, Settled>,
     unknown: BTreeSet<u64>,
-    /// When each commit was asked for, counted in events, and when the disk last did damage.
-    asked: BTreeMap<u64, u64>,
-    damaged: Option<u64>,
+    asked: BTreeMap<u64, Asked>,
     events: u64,
-    /// The next reader is the first of its life; whether it is also the first of its database.
-    opened: Option<bool>,
+    /// How many faults of the disk are on record; how many were when this life began, and when the life began in which
+    /// the database was made.
+    faults: usize,
+    life_began: usize,
+    created: usize,
+    /// The next reader is the first of its life, and this is what the start found.
+    opened: Option<Opened>,
 }
+
+/// What is known of a commit from when it was asked for. Its records are written later, and lie behind that end of the log.
+#[derive(Clone)]
+struct Asked {
+    event: u64,
+    faults: usize,
+    log: Option<LogEnd>,
+}
+
+/// And from when it was acknowledged: its records lie before that end of the log.
+#[derive(Default)]
+struct Settled {
+    /// 0: nobody has told.
+    sequence: u64,
+    event: u64,
+    log: Option<LogEnd>,
+}
+
+struct Opened {
+    start: Start,
+    log: Option<LogEnd>,
+    injected: Vec<Fault>,
+}
+
+/// A place in a log: the number of its segment, and where in it.
+type Position = (u64, u64);
+
+fn position(end: Option<&LogEnd>) -> Option<Position> {
+    end.map(|end| (end.segment, end.offset))
+}
+
+/// Damage there hides a whole segment, and with it what the segment proves.
+const HEADER_BYTES_MAX: u64 = 512;
 
 impl Survival {
     fn found(&mut self, found: BTreeSet<u64>) -> Option<String> {
         let settled: BTreeSet<u64> = self.settled.keys().copied().collect();
-        let Some(created) = self.opened.take() else {
+        let Some(opened) = self.opened.take() else {
             return (found != settled).then(|| {
                 let lost: Vec<_> = settled.difference(&found).collect();
                 let extra: Vec<_> = found.difference(&settled).collect();
@@ -61,29 +99,89 @@ impl Survival {
             ));
         }
         let lost: Vec<u64> = settled.difference(&found).copied().collect();
-        if let Some(first) = lost.first() {
-            let since = self.asked.get(first).copied().unwrap_or(0);
-            // Without its database a commit is gone whenever the list of databases was hurt.
-            let excused = self.damaged.is_some_and(|damaged| created || damaged >= since);
-            if !excused {
-                return Some(format!(
-                    "the acknowledged commits {lost:?} are gone after a start, and the disk had done nothing wrong"
-                ));
-            }
-            let newest_kept = found.iter().filter_map(|number| self.settled.get(number)).max();
-            let oldest_lost = lost.iter().map(|number| self.settled[number]).min();
-            if newest_kept > oldest_lost.as_ref() {
+        if !lost.is_empty() {
+            let sequence = |number: &u64| self.settled.get(number).map(|settled| settled.sequence);
+            let newest_kept = found.iter().filter_map(sequence).max();
+            let oldest_lost = lost.iter().filter_map(sequence).min();
+            if newest_kept > oldest_lost {
                 return Some(format!(
                     "the acknowledged commits {lost:?} are gone after a start, and newer ones are there: a hole"
                 ));
             }
         }
+        if let Some(why) = self.no_excuse(&lost, &opened) {
+            return Some(format!(
+                "the acknowledged commits {lost:?} are gone after a start, and {why}"
+            ));
+        }
         let kept = found
             .into_iter()
-            .map(|number| (number, self.settled.get(&number).copied().unwrap_or(0)));
+            .map(|number| (number, self.settled.remove(&number).unwrap_or_default()));
         self.settled = kept.collect();
         self.unknown.clear();
         None
+    }
+
+    /// Why nothing that the disk did explains that these commits are gone without an error.
+    fn no_excuse(&self, lost: &[u64], opened: &Opened) -> Option<String> {
+        let first = self.asked.get(lost.first()?)?;
+        let lasting = |since: usize| {
+            let faults = opened.injected.iter().skip(since);
+            faults.filter(|fault| fault.kind.is_damage() && fault.kind != FaultKind::Misread)
+        };
+        if opened.start == Start::Unlisted {
+            // Without its entry a database is gone, whatever its own files hold.
+            let system = Path::new(CONTROL_FOLDER).join("system");
+            let of_system = |fault: &Fault| Path::new(&fault.path).starts_with(&system);
+            return (!lasting(self.created).any(of_system)).then(|| {
+                "the database is not listed any more, though nothing was damaged where it was listed".to_owned()
+            });
+        }
+        let folder = first.log.as_ref().map(|log| log.folder.as_str());
+        let in_log = |fault: &Fault| -> Option<(u64, u64, u64)> {
+            let (of, file) = fault.path.rsplit_once('/')?;
+            let segment = segment_number(file).filter(|_| folder.is_none_or(|folder| folder == of))?;
+            Some((segment, fault.offset, fault.offset + fault.bytes))
+        };
+        // Nothing is kept of a log that has no root.
+        let (kept, since) = match opened.start {
+            Start::Found => (position(opened.log.as_ref()).unwrap_or_default(), first.faults),
+            _ => (Position::default(), self.created),
+        };
+        let behind = |fault: &Fault| in_log(fault).is_some_and(|(segment, _, end)| (segment, end) > kept);
+        if !lasting(since).any(behind) {
+            return Some(format!(
+                "the disk had done nothing wrong to the log behind {} of segment {}, where it ends now, since they were asked for",
+                kept.1, kept.0
+            ));
+        }
+        // A root that was written after another was acknowledged tells that that one was synced.
+        let acknowledged = |number: &u64| self.settled.get(number).map(|settled| settled.event);
+        let first_told = lost.iter().filter_map(acknowledged).min()?;
+        let proves = |number: &&u64| {
+            self.asked.get(number).is_some_and(|asked| {
+                let until = self
+                    .settled
+                    .get(number)
+                    .and_then(|settled| position(settled.log.as_ref()));
+                let (from, until) = (
+                    position(asked.log.as_ref()).unwrap_or_default(),
+                    until.unwrap_or((u64::MAX, 0)),
+                );
+                let hurt = |fault: &Fault| {
+                    in_log(fault).is_some_and(|(segment, begin, end)| {
+                        let inside = (segment, end) > from && (segment, begin) < until;
+                        let hides = begin < HEADER_BYTES_MAX && (kept.0..=until.0).contains(&segment);
+                        inside || hides
+                    })
+                };
+                asked.event > first_told && !lasting(asked.faults.min(since)).any(hurt)
+            })
+        };
+        let proof = lost.iter().find(proves)?;
+        Some(format!(
+            "{proof}, which was asked for when others of them were acknowledged, is whole in the log and proves those synced"
+        ))
     }
 }
 
@@ -92,22 +190,49 @@ impl Watch for Survival {
         let What::Storage(event) = &event.what else { return None };
         self.events += 1;
         match event {
-            StorageEvent::Commit { number, .. } => {
-                self.asked.insert(*number, self.events);
+            StorageEvent::Commit { number, log, .. } => {
+                let asked = Asked {
+                    event: self.events,
+                    faults: self.faults,
+                    log: log.clone(),
+                };
+                self.asked.insert(*number, asked);
                 self.unknown.insert(*number);
             }
-            StorageEvent::Committed { number, sequence } => {
+            StorageEvent::Committed { number, sequence, log } => {
                 self.unknown.remove(number);
-                self.settled.insert(*number, *sequence);
+                let settled = Settled {
+                    sequence: *sequence,
+                    event: self.events,
+                    log: log.clone(),
+                };
+                self.settled.insert(*number, settled);
             }
             StorageEvent::Refused { number, .. } => {
                 self.unknown.remove(number);
             }
-            StorageEvent::Fault { kind, .. } if kind.is_damage() => self.damaged = Some(self.events),
-            // A power cut may come before anybody has read.
-            StorageEvent::Opened { created } => self.opened = Some(*created || self.opened.unwrap_or(false)),
+            StorageEvent::Fault { .. } => self.faults += 1,
+            StorageEvent::Ended { .. } => self.life_began = self.faults,
+            StorageEvent::Opened { start, log, injected } => {
+                let opened = Opened {
+                    start: *start,
+                    log: log.clone(),
+                    injected: injected.clone(),
+                };
+                // A power cut may come before anybody has read: what the start before it found is what counts.
+                if self.opened.as_ref().is_none_or(|before| !before.start.created()) {
+                    self.opened = Some(opened);
+                }
+            }
             StorageEvent::Replaced => *self = Survival::default(),
-            StorageEvent::Found { reader: 0, tables, .. } => return self.found(commits_in(tables)),
+            StorageEvent::Found { reader: 0, tables, .. } => {
+                let created = self.opened.as_ref().is_some_and(|opened| opened.start.created());
+                let wrong = self.found(commits_in(tables));
+                if created {
+                    self.created = self.life_began;
+                }
+                return wrong;
+            }
             _ => {}
         }
         None
@@ -210,6 +335,7 @@ impl Watch for Wholeness {
                 number,
                 versioned,
                 edits,
+                ..
             }) => {
                 self.commits.insert(*number, (*versioned, edits.clone()));
                 None
@@ -332,9 +458,6 @@ struct AfterFailedSync {
     asked: BTreeSet<u64>,
 }
 
-/// The folder under which databases lie; the rest of the data folder belongs to the system.
-const DATABASES: &str = "databases/";
-
 impl Watch for AfterFailedSync {
     fn observe(&mut self, event: &Event) -> Option<String> {
         let What::Storage(event) = &event.what else { return None };
@@ -343,7 +466,7 @@ impl Watch for AfterFailedSync {
                 kind: FaultKind::FailedSync,
                 path,
                 ..
-            } if path.starts_with(DATABASES) => {
+            } if Path::new(path).starts_with(DATABASES) => {
                 self.failed = Some(path.clone());
             }
             StorageEvent::Opened { .. } | StorageEvent::Replaced => *self = AfterFailedSync::default(),

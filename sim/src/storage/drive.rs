@@ -18,7 +18,7 @@ use understudy::runtime::disk::Disk;
 use understudy::runtime::disk::simulated::{DiskEvent, FaultKind, SimDisk};
 use understudy::version::Person;
 
-use super::event::{Refusal, StorageEvent};
+use super::event::{LogEnd, Refusal, Start, StorageEvent};
 use super::plan::{End, Life, Operation, PlannedCommit, StoragePlan, Upkeep};
 use super::rows;
 use crate::draw;
@@ -30,6 +30,8 @@ use crate::scenario::disk::{self, DiskSettings};
 pub const NODE: &str = "store";
 
 const DATABASE: &str = "shop";
+/// The folder under which databases lie; the rest of the data folder belongs to the system.
+pub const DATABASES: &str = "databases";
 
 /// The engine is opened so often before its disk is given up: once with the faults of the life, and once without.
 const ATTEMPTS: u32 = 2;
@@ -177,8 +179,8 @@ impl Driver<'_> {
     async fn open(&mut self, process: &Disk) -> Result<(Engine, Database), Over> {
         for _ in 0..ATTEMPTS {
             let error = match self.try_open(process).await {
-                Ok((engine, shop, created)) => {
-                    self.tell(StorageEvent::Opened { created });
+                Ok((engine, shop, opened)) => {
+                    self.tell(opened);
                     return match self.read(process, 0, &shop.begin()).await {
                         Ok(()) => Ok((engine, shop)),
                         Err(over) => Err(over),
@@ -196,7 +198,7 @@ impl Driver<'_> {
         Err(Over::Beyond)
     }
 
-    async fn try_open(&self, process: &Disk) -> Result<(Engine, Database, bool), String> {
+    async fn try_open(&self, process: &Disk) -> Result<(Engine, Database, StorageEvent), String> {
         let mut options = EngineOptions::new(Superuser {
             name: "postgres".to_owned(),
             password: "password".to_owned(),
@@ -207,22 +209,24 @@ impl Driver<'_> {
         options.store.cache = ChunkCache::new(cache_bytes);
         let text = |error: EngineError| error.to_string();
         let engine = Engine::open(process.clone(), options).await.map_err(text)?;
+        // Before another is made.
+        let (log, injected) = (log_end(process), self.disk.injected());
         let listing = engine.listing();
-        let (shop, created) = match listing
+        let (shop, start) = match listing
             .iter()
             .find(|listed| listed.name == DATABASE)
             .map(|listed| &listed.state)
         {
             Some(DatabaseState::Unavailable { reason }) => return Err(reason.clone()),
-            Some(DatabaseState::Available) => (engine.database(DATABASE).map_err(text)?, false),
+            Some(DatabaseState::Available) => (engine.database(DATABASE).map_err(text)?, Start::Found),
             Some(DatabaseState::Awaited) => {
                 // Not even its first root has survived: for the engine it is one that replication has yet to fill.
                 engine.drop_database(DATABASE).await.map_err(text)?;
-                (engine.create_database(DATABASE).await.map_err(text)?, true)
+                (engine.create_database(DATABASE).await.map_err(text)?, Start::Empty)
             }
-            None => (engine.create_database(DATABASE).await.map_err(text)?, true),
+            None => (engine.create_database(DATABASE).await.map_err(text)?, Start::Unlisted),
         };
-        Ok((engine, shop, created))
+        Ok((engine, shop, StorageEvent::Opened { start, log, injected }))
     }
 
     /// Reads everything; a second time without faults if the first fails.
@@ -291,6 +295,29 @@ impl Driver<'_> {
     }
 }
 
+/// Where the database's log ends, if there is one and the process lives.
+fn log_end(process: &Disk) -> Option<LogEnd> {
+    let folders = process.list(DATABASES).ok()?;
+    let of_shop = |name: &str| name.strip_prefix(DATABASE).is_some_and(|rest| rest.starts_with('-'));
+    let folder = folders.into_iter().find(|folder| of_shop(&folder.name))?;
+    let folder = format!("{DATABASES}/{}", folder.name);
+    let files = process.list(&folder).ok()?;
+    let segments = files
+        .iter()
+        .filter_map(|file| Some((segment_number(&file.name)?, file.len)));
+    let (segment, offset) = segments.max()?;
+    Some(LogEnd {
+        folder,
+        segment,
+        offset,
+    })
+}
+
+/// The number of a segment of a log, by the name of its file.
+pub fn segment_number(file: &str) -> Option<u64> {
+    file.strip_prefix("log-")?.strip_suffix(".seg")?.parse().ok()
+}
+
 /// What committing needs, in a task of its own too.
 #[derive(Clone)]
 struct Desk {
@@ -327,11 +354,11 @@ impl Desk {
 
     /// Checks the files of the database as they are; what is damaged must be explained.
     fn check(&self) {
-        let Ok(folders) = self.process.list("databases") else {
+        let Ok(folders) = self.process.list(DATABASES) else {
             return;
         };
         for folder in folders {
-            let path = format!("databases/{}", folder.name);
+            let path = format!("{DATABASES}/{}", folder.name);
             match check_store(&self.process, &path, &mut |_, _| {}) {
                 Ok(checked) => {
                     for Damage {
@@ -409,6 +436,7 @@ impl Desk {
             number: *number,
             versioned: *versioned,
             edits,
+            log: log_end(&self.process),
         });
         Ok(transaction)
     }
@@ -420,6 +448,7 @@ impl Desk {
             }) => StorageEvent::Committed {
                 number,
                 sequence: record.sequence,
+                log: log_end(&self.process),
             },
             Ok(CommitOutcome { record: None, .. }) => StorageEvent::Refused {
                 number,

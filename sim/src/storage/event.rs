@@ -46,6 +46,30 @@ pub enum Refusal {
     Other,
 }
 
+/// Where the files of a database's log ended at some moment: what is written later lies there or behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEnd {
+    pub folder: String,
+    pub segment: u64,
+    pub offset: u64,
+}
+
+/// What a start found of the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    Found,
+    /// It is listed and has no root; another was made.
+    Empty,
+    /// It is not listed; another was made.
+    Unlisted,
+}
+
+impl Start {
+    pub fn created(self) -> bool {
+        self != Start::Found
+    }
+}
+
 #[derive(Debug, Clone)]
 pub enum StorageEvent {
     /// A commit is asked for.
@@ -54,11 +78,13 @@ pub enum StorageEvent {
         /// Also a version commit.
         versioned: bool,
         edits: Vec<Edit>,
+        log: Option<LogEnd>,
     },
     /// It is acknowledged, as this root of the log.
     Committed {
         number: u64,
         sequence: u64,
+        log: Option<LogEnd>,
     },
     Refused {
         number: u64,
@@ -71,9 +97,13 @@ pub enum StorageEvent {
         number: u64,
         error: String,
     },
-    /// The engine works. `created`: it found no database and made one.
+    /// The engine works.
     Opened {
-        created: bool,
+        start: Start,
+        /// The log ends with the newest root that was found.
+        log: Option<LogEnd>,
+        /// Of this disk, in the order of the events that told of them.
+        injected: Vec<Fault>,
     },
     NotOpened {
         error: String,
@@ -137,16 +167,17 @@ impl fmt::Display for StorageEvent {
                 number,
                 versioned,
                 edits,
+                ..
             } => {
                 write!(f, " {number}{}", if *versioned { " with a version:" } else { ":" })?;
                 edits.iter().try_for_each(|edit| write!(f, " {edit}"))
             }
-            StorageEvent::Committed { number, sequence } => write!(f, " {number} as root {sequence}"),
+            StorageEvent::Committed { number, sequence, .. } => write!(f, " {number} as root {sequence}"),
             StorageEvent::Refused {
                 number, refusal, error, ..
             } => write!(f, " {number} {refusal:?}: {error}"),
             StorageEvent::Unknown { number, error } => write!(f, " {number}: {error}"),
-            StorageEvent::Opened { created } => f.write_str(if *created { " and created" } else { "" }),
+            StorageEvent::Opened { start, .. } => f.write_str(if start.created() { " and created" } else { "" }),
             StorageEvent::NotOpened { error, .. } | StorageEvent::ReadFailed { error, .. } => write!(f, " {error}"),
             StorageEvent::Found {
                 reader,

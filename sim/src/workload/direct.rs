@@ -88,7 +88,7 @@ impl Line {
 
     /// None on a server of its own.
     pub async fn role(&self) -> Result<Option<String>, Failure> {
-        self.ask(|engine| async move { Ok(engine.cluster().map(|cluster| cluster.role())) })
+        self.ask(|engine| async move { Ok(engine.cluster().map(|cluster| cluster.role().as_str().to_owned())) })
             .await
     }
 

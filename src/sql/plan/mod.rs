@@ -47,7 +47,7 @@ mod zoned;
 
 use std::sync::{Arc, OnceLock};
 
-use datafusion::arrow::datatypes::Field;
+use datafusion::arrow::datatypes::FieldRef;
 use datafusion::common::TableReference;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -206,7 +206,7 @@ pub async fn query(
     }
     let known = param_types.iter().cloned().map(Some).collect();
     let (plan, _) = logical_plan(&catalog, state, statement, known, Some(params))?;
-    let fields = fields_of(&plan);
+    let fields = fields_of(state, &plan, context)?;
     let plan = with_shown_names(&catalog, plan)?;
     let plan = digits::shown(plan).map_err(from_datafusion)?;
     let stream = runtime::compute(start(context, prepared, plan)).await?;
@@ -280,10 +280,15 @@ pub async fn describe(
             fields: vec![FieldInfo::new("QUERY PLAN", PgType::TEXT)],
         });
     }
-    let (plan, params) = logical_plan(&catalog, state, statement, known.to_vec(), None)?;
+    let (mut plan, params) = logical_plan(&catalog, state, statement, known.to_vec(), None)?;
+    if !params.is_empty() {
+        // Once more, now that the type of each parameter is known.
+        let known = params.iter().cloned().map(Some).collect();
+        (plan, _) = logical_plan(&catalog, state, statement, known, None)?;
+    }
     Ok(Description {
         params,
-        fields: fields_of(&plan),
+        fields: fields_of(state, &plan, context)?,
     })
 }
 
@@ -391,15 +396,14 @@ fn logical_plan(
     Ok((plan, param_types))
 }
 
-fn fields_of(plan: &LogicalPlan) -> Vec<FieldInfo> {
-    let shown = |field: &Field| {
-        let info = arrow::field_info(field);
-        FieldInfo {
-            name: names::shown(&info.name).to_string(),
-            ..info
-        }
+fn fields_of(state: &SessionState, plan: &LogicalPlan, context: &PlanContext) -> Result<Vec<FieldInfo>, SqlError> {
+    let typed = optimize::typed(state, plan, &context.interrupt).map_err(from_datafusion)?;
+    let shown = |(named, typed): (&FieldRef, &FieldRef)| FieldInfo {
+        name: names::shown(named.name()).to_string(),
+        ..arrow::field_info(typed)
     };
-    plan.schema().fields().iter().map(|field| shown(field)).collect()
+    let fields = plan.schema().fields().iter().zip(typed.schema().fields().iter());
+    Ok(fields.map(shown).collect())
 }
 
 /// Columns of the types that name objects (`regclass`) are numbers inside plans and names for clients.

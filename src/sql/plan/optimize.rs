@@ -4,6 +4,7 @@
 //!
 //! Must not know: where the plan comes from, what runs it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -27,8 +28,7 @@ pub fn optimized(
     style: &Style,
     interrupt: &Interrupt,
 ) -> PlanResult<LogicalPlan> {
-    let mut options = state.config_options().as_ref().clone();
-    options.extensions.insert(interrupt.clone());
+    let mut options = options(state, interrupt);
     if is_flat(&plan)? {
         options.optimizer.max_passes = 1;
     }
@@ -39,6 +39,51 @@ pub fn optimized(
     interrupt.check()?;
     let statement = Statement { state, options };
     state.optimizer().optimize(analyzed, &statement, |_, _| {})
+}
+
+/// A plan with the columns of this one that says their types: those of CASE, UNION and calls are settled by the analyser.
+/// Not to be run.
+pub fn typed<'a>(
+    state: &SessionState,
+    plan: &'a LogicalPlan,
+    interrupt: &Interrupt,
+) -> PlanResult<Cow<'a, LogicalPlan>> {
+    if !is_settled_late(plan)? {
+        return Ok(Cow::Borrowed(plan));
+    }
+    interrupt.check()?;
+    let options = Arc::new(options(state, interrupt));
+    let analyzed = state.analyzer().execute_and_check(plan.clone(), &options, |_, _| {})?;
+    Ok(Cow::Owned(analyzed))
+}
+
+fn is_settled_late(plan: &LogicalPlan) -> PlanResult<bool> {
+    plan.exists(|node| {
+        let mut late = matches!(
+            node,
+            LogicalPlan::Union(_) | LogicalPlan::RecursiveQuery(_) | LogicalPlan::Values(_)
+        );
+        node.apply_expressions(|expr| {
+            late |= expr.exists(|expr| {
+                Ok(matches!(
+                    expr,
+                    Expr::Case(_) | Expr::ScalarFunction(_) | Expr::ScalarSubquery(_)
+                ))
+            })?;
+            Ok(if late {
+                TreeNodeRecursion::Stop
+            } else {
+                TreeNodeRecursion::Continue
+            })
+        })?;
+        Ok(late)
+    })
+}
+
+fn options(state: &SessionState, interrupt: &Interrupt) -> ConfigOptions {
+    let mut options = state.config_options().as_ref().clone();
+    options.extensions.insert(interrupt.clone());
+    options
 }
 
 /// Whether the plan is a query of one relation, for which the rules have nothing left to do after one pass: what needs

@@ -327,6 +327,44 @@ async fn columns_keep_their_postgres_types() {
     );
 }
 
+/// A client that reads binary would take one type's bytes for another's.
+#[tokio::test]
+async fn columns_of_mixed_types_are_told_as_the_type_they_have() {
+    let mut fixture = Fixture::with_tables().await;
+    for (sql, expected) in [
+        (
+            "SELECT CASE WHEN id = 1 THEN 1 ELSE 2.5 END FROM t ORDER BY id",
+            PgType::NUMERIC,
+        ),
+        ("SELECT 1 UNION ALL SELECT 2.5", PgType::NUMERIC),
+        ("SELECT 1 UNION ALL SELECT 2.5::float8", PgType::FLOAT8),
+        ("SELECT 1 UNION ALL SELECT 3000000000", PgType::INT8),
+        (
+            "SELECT date '2020-01-01' UNION ALL SELECT timestamp '2020-01-02 10:00'",
+            PgType::TIMESTAMP,
+        ),
+        ("SELECT NULL UNION ALL SELECT 1", PgType::INT4),
+        ("SELECT coalesce(1, 2.5)", PgType::NUMERIC),
+        ("SELECT * FROM (VALUES (1), (2.5)) v", PgType::NUMERIC),
+        ("SELECT x FROM (SELECT 1 AS x UNION SELECT 3000000000) s", PgType::INT8),
+        (
+            "SELECT sum(CASE WHEN id = 1 THEN 1 ELSE 0.5 END) FROM t",
+            PgType::NUMERIC,
+        ),
+    ] {
+        let mut lines = Lines::default();
+        fixture.session.simple_query(sql, &mut lines).await.unwrap();
+        assert_eq!(lines.fields[0].pg_type, expected, "{sql}");
+        let described = fixture.session.prepare(sql, &[]).await.unwrap().columns.unwrap();
+        assert_eq!(described[0].pg_type, expected, "{sql}, described");
+    }
+    let prepared = fixture
+        .session
+        .prepare("SELECT 1 UNION ALL SELECT $1::numeric", &[])
+        .await;
+    assert_eq!(prepared.unwrap().columns.unwrap()[0].pg_type, PgType::NUMERIC);
+}
+
 /// Parameters take their types from what stands beside them.
 #[tokio::test]
 async fn parameters_are_typed_by_their_surroundings() {

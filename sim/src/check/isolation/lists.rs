@@ -60,12 +60,15 @@ pub fn at_the_end(history: &History) -> End {
 }
 
 impl Transaction<'_> {
-    /// Whether all it wrote, and all it read, is part of what is there at the end.
+    /// Whether all it wrote is there at the end; of one that wrote nothing, whether all it read is, in whatever order.
     pub fn survived(&self, end: &End) -> bool {
         let list = |table: &str, key: i64| end.get(&(table.to_owned(), key)).map(Vec::as_slice).unwrap_or_default();
         let written = |write: &Write| list(&write.table, write.key).contains(&write.value);
-        let read = |read: &Read| list(&read.table, read.key).starts_with(&read.values);
-        // A writer that was kept but read something else is what the check is for.
+        let read = |read: &Read| {
+            let there = list(&read.table, read.key);
+            read.values.iter().all(|value| there.contains(value))
+        };
+        // One that was kept and saw the values of the survivors in another way is what the check is for.
         if self.writes.is_empty() {
             self.reads.iter().all(read)
         } else {

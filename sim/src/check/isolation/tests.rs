@@ -337,6 +337,34 @@ fn after_a_forced_failover_only_what_survived_is_one_history() {
     assert!(violation.what.contains("G-single"), "{violation}");
 }
 
+/// If this fails, whoever reads a list with a hole, of which all values survive, is no evidence after a failover.
+#[test]
+fn readers_of_what_survives_are_judged_whatever_they_missed() {
+    let story = || {
+        Story::default()
+            .ok(&[(1, &[])], &[(1, 10)])
+            .ok_of("append.2", "a", &[(1, &[10])], &[(1, 11)])
+            .ok_of("append.3", "a", &[(1, &[10, 11])], &[(1, 12)])
+    };
+    let end: &[(i64, &[i64])] = &[(1, &[10, 11, 12])];
+    let survivors = |story: Story| judged(&story, Arg::Word("survivors"));
+    let hole = story().ok_of("append.4", "b", &[(1, &[10, 12])], &[]).end(end);
+    let violation = survivors(hole).expect("a list with a hole was taken");
+    assert!(
+        violation.what.contains("append[1] goes on with 12 after 1 values"),
+        "{violation}"
+    );
+    // A prefix is a past state, and a value that is gone was the old primary's.
+    assert_eq!(
+        survivors(story().ok_of("append.4", "b", &[(1, &[10])], &[]).end(end)),
+        None
+    );
+    let alone = story()
+        .unknown(&[(1, 13)])
+        .ok_of("append.4", "a", &[(1, &[10, 13])], &[]);
+    assert_eq!(survivors(alone.end(end)), None);
+}
+
 #[test]
 fn nobody_to_ask_is_nothing_to_judge() {
     let story = Story::default().ok(&[], &[(1, 10)]);

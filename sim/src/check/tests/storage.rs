@@ -6,9 +6,23 @@ use super::{Story, breaks, holds};
 use crate::check::storage::{self, sometimes};
 use crate::check::{Arg, Check};
 use crate::history::What;
-use crate::storage::event::{Cell, Edit, JOURNAL, Refusal, StorageEvent, Tables};
+use crate::storage::event::{Cell, Edit, JOURNAL, LogEnd, Refusal, Start, StorageEvent, Tables};
 
-const LOG: &str = "databases/shop-1/log";
+const FOLDER: &str = "databases/shop-1";
+const LOG: &str = "databases/shop-1/log-00000001.seg";
+
+/// Commits lie one after the other in the log, a hundred bytes each.
+fn end_of(commit: u64) -> u64 {
+    1_000 + commit * 100
+}
+
+fn log(end: u64) -> Option<LogEnd> {
+    Some(LogEnd {
+        folder: FOLDER.to_owned(),
+        segment: 1,
+        offset: end,
+    })
+}
 
 fn cell(value: i64) -> Cell {
     Cell { value, bytes: 3 }
@@ -48,12 +62,17 @@ impl Story {
             number,
             versioned: false,
             edits: edits(number),
+            log: log(end_of(number - 1)),
         })
     }
 
+    fn committed(self, number: u64) -> Story {
+        let (sequence, log) = (number, log(end_of(number)));
+        self.storage(StorageEvent::Committed { number, sequence, log })
+    }
+
     fn commits(self, number: u64) -> Story {
-        let sequence = number;
-        self.asks(number).storage(StorageEvent::Committed { number, sequence })
+        self.asks(number).committed(number)
     }
 
     fn unknown(self, number: u64) -> Story {
@@ -71,8 +90,23 @@ impl Story {
     }
 
     fn starts(self, found: &[u64]) -> Story {
+        self.starts_as(Start::Found, found)
+    }
+
+    fn starts_as(self, start: Start, found: &[u64]) -> Story {
+        let told = self.0.events.iter().filter_map(|event| match &event.what {
+            What::Storage(StorageEvent::Fault { kind, path, offset }) => Some(Fault {
+                kind: *kind,
+                path: path.clone(),
+                offset: *offset,
+                bytes: 1,
+            }),
+            _ => None,
+        });
+        let injected = told.collect();
+        let log = log(end_of(found.iter().copied().max().unwrap_or(0)));
         self.storage(StorageEvent::Ended { how: "killed" })
-            .storage(StorageEvent::Opened { created: false })
+            .storage(StorageEvent::Opened { start, log, injected })
             .finds(found)
     }
 
@@ -89,7 +123,11 @@ impl Story {
     }
 
     fn fault(self, kind: FaultKind) -> Story {
-        let (path, offset) = (LOG.to_owned(), 100);
+        self.fault_in(kind, LOG, end_of(0))
+    }
+
+    fn fault_in(self, kind: FaultKind, path: &str, offset: u64) -> Story {
+        let path = path.to_owned();
         self.storage(StorageEvent::Fault { kind, path, offset })
     }
 }
@@ -107,7 +145,7 @@ fn commits_survive() {
         check,
         Arg::None,
         &two().starts(&[1]),
-        "[2] are gone after a start, and the disk had done nothing wrong",
+        "[2] are gone after a start, and the disk had done nothing wrong to the log behind 1100 of segment 1",
     );
     breaks(
         check,
@@ -116,8 +154,8 @@ fn commits_survive() {
         "lacks the acknowledged commits [2]",
     );
     // A disk that lied takes the newest, and only those that were asked for before it lied.
-    let lied = || story().commits(1).asks(2).fault(FaultKind::LostWrite);
-    let lied = || lied().storage(StorageEvent::Committed { number: 2, sequence: 2 });
+    let lied = || story().commits(1).asks(2);
+    let lied = || lied().fault_in(FaultKind::LostWrite, LOG, end_of(1)).committed(2);
     holds(check, Arg::None, &lied().starts(&[1]).finds(&[1]));
     breaks(check, Arg::None, &lied().starts(&[2]), "[1] are gone");
     breaks(
@@ -167,6 +205,103 @@ fn commits_survive() {
         "was refused or never asked for",
     );
     holds(check, Arg::None, &two().storage(StorageEvent::Replaced).starts(&[]));
+}
+
+/// If this fails, a store may throw away what was acknowledged whenever its disk does anything wrong anywhere.
+#[test]
+fn damage_elsewhere_or_before_is_no_excuse_for_commits_that_are_gone() {
+    let check = &storage::COMMITS_SURVIVE;
+    let three = || story().commits(1).commits(2).commits(3);
+    let rot = |story: Story, path: &str, offset: u64| story.fault_in(FaultKind::BitRot, path, offset);
+    // One bit of the newest commit: nothing proves that it was synced. One of a commit before it: that one's root does.
+    holds(check, Arg::None, &rot(three(), LOG, end_of(2) + 7).starts(&[1, 2]));
+    breaks(
+        check,
+        Arg::None,
+        &rot(three(), LOG, end_of(1) + 7).starts(&[1]),
+        "3, which was asked for when others of them were acknowledged, is whole in the log",
+    );
+    // Unless it was hurt, too, or the head of its segment.
+    let twice = rot(rot(three(), LOG, end_of(1) + 7), LOG, end_of(2));
+    holds(check, Arg::None, &twice.starts(&[1]));
+    let headless = rot(rot(three(), LOG, end_of(1) + 7), LOG, 3);
+    holds(check, Arg::None, &headless.starts(&[1]));
+    // Two that were under way together prove nothing of each other.
+    let together = || story().commits(1).asks(2).asks(3).committed(2).committed(3);
+    holds(check, Arg::None, &rot(together(), LOG, end_of(1) + 7).starts(&[1]));
+
+    let nothing = "had done nothing wrong to the log";
+    for path in [
+        "databases/shop-1/MANIFEST",
+        "databases/shop-2/log-00000001.seg",
+        ".understudy/system/log-00000001.seg",
+    ] {
+        breaks(
+            check,
+            Arg::None,
+            &rot(three(), path, end_of(2) + 7).starts(&[1, 2]),
+            nothing,
+        );
+    }
+    // Before the root that was kept, and before the commit was asked for.
+    breaks(
+        check,
+        Arg::None,
+        &rot(three(), LOG, end_of(1) + 7).starts(&[1, 2]),
+        nothing,
+    );
+    let early = rot(story().commits(1).commits(2), LOG, end_of(3));
+    breaks(check, Arg::None, &early.commits(3).starts(&[1, 2]), nothing);
+    // The medium is right, however a reader was misled.
+    let misled = three().fault_in(FaultKind::Misread, LOG, end_of(2) + 7);
+    breaks(check, Arg::None, &misled.starts(&[1, 2]), nothing);
+}
+
+/// If this fails, a whole database may vanish after one bit that somebody read wrong.
+#[test]
+fn a_database_vanishes_only_when_the_list_of_databases_was_damaged_since_it_was_made() {
+    let check = &storage::COMMITS_SURVIVE;
+    const LIST: &str = ".understudy/system/log-00000001.seg";
+    let made = || Story::default().starts_as(Start::Unlisted, &[]).commits(1);
+    let gone = |story: Story| story.starts_as(Start::Unlisted, &[]);
+    let why = "the database is not listed any more";
+    holds(
+        check,
+        Arg::None,
+        &gone(made().fault_in(FaultKind::LostWrite, LIST, 100)),
+    );
+    breaks(check, Arg::None, &gone(made()), why);
+    breaks(
+        check,
+        Arg::None,
+        &gone(made().fault_in(FaultKind::Misread, LIST, 100)),
+        why,
+    );
+    breaks(
+        check,
+        Arg::None,
+        &gone(made().fault_in(FaultKind::BitRot, LOG, 100)),
+        why,
+    );
+    // The write of the list was lost in the life in which the database was made.
+    let as_it_was_made = Story::default().fault_in(FaultKind::LostWrite, LIST, 100);
+    let as_it_was_made = as_it_was_made.storage(StorageEvent::Opened {
+        start: Start::Unlisted,
+        log: None,
+        injected: Vec::new(),
+    });
+    holds(check, Arg::None, &gone(as_it_was_made.finds(&[]).commits(1)));
+    let before = Story::default().fault_in(FaultKind::LostWrite, LIST, 100);
+    let before = before.starts_as(Start::Unlisted, &[]).commits(1);
+    breaks(check, Arg::None, &gone(before), why);
+    // A log without a root is its own list's damage, and the log's.
+    let empty = |story: Story| story.starts_as(Start::Empty, &[]);
+    holds(
+        check,
+        Arg::None,
+        &empty(made().fault_in(FaultKind::LostWrite, LOG, end_of(0))),
+    );
+    breaks(check, Arg::None, &empty(made()), "nothing wrong to the log behind 0");
 }
 
 #[test]
@@ -231,6 +366,7 @@ fn version_commits_come_with_their_commit() {
         number,
         versioned: true,
         edits: edits(number),
+        log: None,
     };
     let story = || story().storage(versioned(1)).storage(versioned(2));
     holds(check, Arg::None, &story().found_by(0, tables(&[1, 2]), &[2, 1]));
@@ -303,7 +439,7 @@ fn refusals_are_explained() {
         check,
         Arg::None,
         &story().storage(read),
-        "a reader was refused over databases/shop-1/log at 90",
+        "a reader was refused over databases/shop-1/log-00000001.seg at 90",
     );
 
     let full = "cannot write store:/x: No space left on device (os error 28)";
@@ -348,13 +484,17 @@ fn refusals_are_explained() {
 fn no_commit_after_failed_sync() {
     let check = &storage::NO_COMMIT_AFTER_FAILED_SYNC;
     let failed = || story().commits(1).asks(2).fault(FaultKind::FailedSync);
-    let under_way = failed().storage(StorageEvent::Committed { number: 2, sequence: 2 });
+    let under_way = failed().storage(StorageEvent::Committed {
+        number: 2,
+        sequence: 2,
+        log: None,
+    });
     holds(check, Arg::None, &under_way.starts(&[1, 2]).commits(3));
     breaks(
         check,
         Arg::None,
         &failed().commits(3),
-        "commit 3 was acknowledged after a sync of databases/shop-1/log had failed",
+        "commit 3 was acknowledged after a sync of databases/shop-1/log-00000001.seg had failed",
     );
     holds(check, Arg::None, &story().fault(FaultKind::StuckSync).commits(1));
 }
