@@ -44,5 +44,5 @@ pub use recovery::{Cut, Recovery, looks_like_a_store};
 pub use store::{ChunkStore, StoreOptions, StoreSize};
 
 /// How many of the newest roots a store keeps in memory with their places: about a minute's at full speed, a day's at
-/// one a second. Older ones are found by reading the log.
+/// one a second. Older ones are found by the index files of the log.
 const ROOTS_KEPT: usize = 1 << 16;

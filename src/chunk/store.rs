@@ -24,6 +24,7 @@ use super::format::{
 use super::index::{Index, Location};
 use super::reader::{LogReader, Segment, SegmentReader, Step, detail};
 use super::recovery::{Cut, MANIFEST, Recovered, Recovery, look, recover, write_manifest};
+use super::seal::read_index_file;
 use super::synced::TellSynced;
 use super::write::{Log, begin_segment};
 use super::{HASH_BYTES, Hash};
@@ -478,7 +479,7 @@ impl Inner {
         let from = match known {
             Some(from) => from,
             None if oldest_known.is_some_and(|oldest| oldest > first.base.sequence + 1) => {
-                match find_root(&segments, after, end)? {
+                match find_root(&self.disk, &segments, after, end)? {
                     Some(from) => from,
                     None if first.base.root == after => start,
                     None => return Ok(None),
@@ -518,8 +519,9 @@ pub(super) fn read_chunk(segment: &Segment, hash: &Hash, location: Location) -> 
     Ok(chunk)
 }
 
-/// Looks for a root that is too old to be kept in memory: through the segments, newest first.
-fn find_root(segments: &[Segment], root: Hash, end: Position) -> Result<Option<Position>, ChunkError> {
+/// Looks for a root that is too old to be kept in memory: through the segments, newest first. What their index files say
+/// is believed; only a segment without one is read.
+fn find_root(disk: &Disk, segments: &[Segment], root: Hash, end: Position) -> Result<Option<Position>, ChunkError> {
     for (i, segment) in segments.iter().enumerate().rev() {
         let number = segment.header.number;
         if number > end.segment {
@@ -530,6 +532,18 @@ fn find_root(segments: &[Segment], root: Hash, end: Position) -> Result<Option<P
             Some(next) => next.header.previous_bytes,
             None => end.offset,
         };
+        if number < end.segment
+            && let Some(contents) = read_index_file(disk, &segment.header, until)
+        {
+            let newest = contents.roots.iter().rev().find(|(record, _)| record.root == root);
+            if let Some((_, offset)) = newest {
+                return Ok(Some(Position {
+                    segment: number,
+                    offset: *offset,
+                }));
+            }
+            continue;
+        }
         let mut reader = SegmentReader::new(segment.clone(), SegmentHeader::BYTES as u64, until);
         let mut found = None;
         loop {

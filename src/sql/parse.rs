@@ -171,7 +171,111 @@ fn respell_statement(tokens: &mut Vec<TokenWithSpan>) -> Result<bool, SqlError> 
     for at in only {
         tokens[at].token = Token::Whitespace(Whitespace::Space);
     }
+    respell_operators(tokens);
+    join_texts(tokens)?;
     Ok(copies)
+}
+
+/// `a>-1` is `a > -1`: an operator of the SQL standard's characters does not end in a sign. And ISNULL and NOTNULL, which the
+/// parser takes for names, are IS NULL and IS NOT NULL.
+fn respell_operators(tokens: &mut Vec<TokenWithSpan>) {
+    let mut at = 0;
+    let mut label = false;
+    while at < tokens.len() {
+        let span = tokens[at].span;
+        let (replaced, next_is_label) = match &tokens[at].token {
+            Token::CustomBinaryOperator(operator) => (standard_operator(operator), false),
+            Token::Word(word) if word.quote_style.is_none() && !label => {
+                let is = |wanted: &str| word.value.eq_ignore_ascii_case(wanted);
+                let spelt = if is("isnull") {
+                    Some(vec!["IS", "NULL"])
+                } else if is("notnull") {
+                    Some(vec!["IS", "NOT", "NULL"])
+                } else {
+                    None
+                };
+                let spaced = spelt.map(|words| {
+                    let spaced = words
+                        .into_iter()
+                        .flat_map(|word| [Token::Whitespace(Whitespace::Space), Token::make_keyword(word)]);
+                    spaced.collect()
+                });
+                (spaced, is("as"))
+            }
+            Token::Period => (None, true),
+            Token::Whitespace(_) => (None, label),
+            _ => (None, false),
+        };
+        label = next_is_label;
+        match replaced {
+            Some(replaced) => {
+                let count = replaced.len();
+                tokens.splice(at..=at, replaced.into_iter().map(|token| TokenWithSpan { token, span }));
+                at += count;
+            }
+            None => at += 1,
+        }
+    }
+}
+
+/// An operator that runs into the signs behind it, taken apart; None where it is one, as PostgreSQL's lexer has it.
+fn standard_operator(operator: &str) -> Option<Vec<Token>> {
+    if operator.contains(|c: char| "~!@#%^&|`?".contains(c)) {
+        return None;
+    }
+    let name = operator.trim_end_matches(['-', '+']);
+    let name = match name {
+        ">" => Token::Gt,
+        "<" => Token::Lt,
+        "=" => Token::Eq,
+        ">=" => Token::GtEq,
+        "<=" => Token::LtEq,
+        "<>" => Token::Neq,
+        "*" => Token::Mul,
+        "/" => Token::Div,
+        _ => return None,
+    };
+    let signs = operator.trim_start_matches(|c: char| !"-+".contains(c)).chars();
+    let signs = signs.map(|sign| if sign == '-' { Token::Minus } else { Token::Plus });
+    Some(std::iter::once(name).chain(signs).collect())
+}
+
+/// Texts with nothing but a line's end between them are one, and with no line's end an error.
+fn join_texts(tokens: &mut Vec<TokenWithSpan>) -> Result<(), SqlError> {
+    let mut last: Option<usize> = None;
+    let mut new_line = false;
+    let mut at = 0;
+    while at < tokens.len() {
+        match (&tokens[at].token, last) {
+            (Token::Whitespace(blank), _) => {
+                new_line |= matches!(blank, Whitespace::Newline | Whitespace::SingleLineComment { .. });
+                at += 1;
+            }
+            (Token::SingleQuotedString(text), Some(before)) => {
+                if !new_line {
+                    let message = format!("syntax error at or near \"'{text}'\"");
+                    return Err(SqlError::new(SqlErrorKind::Syntax, message));
+                }
+                let text = text.clone();
+                if let Token::SingleQuotedString(joined) | Token::EscapedStringLiteral(joined) =
+                    &mut tokens[before].token
+                {
+                    joined.push_str(&text);
+                }
+                tokens.drain(before + 1..=at);
+                (at, new_line) = (before + 1, false);
+            }
+            (Token::SingleQuotedString(_) | Token::EscapedStringLiteral(_), _) => {
+                (last, new_line) = (Some(at), false);
+                at += 1;
+            }
+            _ => {
+                last = None;
+                at += 1;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Names what PostgreSQL has and the parser does not know, which it would call a syntax error. `words` are a statement's
@@ -305,6 +409,24 @@ mod tests {
     fn empty_statements_are_none() {
         assert_eq!(parse(" ;; -- nothing\n ;").unwrap().len(), 0);
         assert_eq!(parse("SELECT 1; ; SELECT 2").unwrap().len(), 2);
+    }
+
+    /// What is read otherwise gives other answers, without an error.
+    #[test]
+    fn operators_and_texts_are_read_as_postgresql_reads_them() {
+        let read = |text: &str| parse(text).map(|statements| statements[0].to_string());
+        for (text, meant) in [
+            ("SELECT a>-1", "SELECT a > -1"),
+            ("SELECT a>=-1, a<>-b, a=+1", "SELECT a >= -1, a <> -b, a = +1"),
+            ("SELECT a*-1", "SELECT a * -1"),
+            ("SELECT a ISNULL, b notnull", "SELECT a IS NULL, b IS NOT NULL"),
+            ("SELECT 1 AS isnull, t.notnull", "SELECT 1 AS isnull, t.notnull"),
+            ("SELECT 'a'\n  'b' -- more\n'c'", "SELECT 'abc'"),
+        ] {
+            assert_eq!(read(text).unwrap(), meant, "{text}");
+        }
+        assert_eq!(read("SELECT 'a' 'b'").unwrap_err().kind, SqlErrorKind::Syntax);
+        assert_eq!(read("SELECT 'a', 'b' AS c").unwrap(), "SELECT 'a', 'b' AS c");
     }
 
     #[test]

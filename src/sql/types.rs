@@ -82,7 +82,11 @@ fn custom(name: &str, modifiers: &[String]) -> Result<ColumnType, SqlError> {
         "float8" => ColumnType::Float8,
         "text" | "name" => ColumnType::Text,
         "varchar" => ColumnType::Varchar(length()?),
-        "bpchar" => ColumnType::Char(length()?.unwrap_or(1)),
+        "bpchar" => match length()? {
+            Some(length) => ColumnType::Char(length),
+            // Unlike "character", it is of any length.
+            None => ColumnType::Varchar(None),
+        },
         "bytea" => ColumnType::Bytea,
         "date" => ColumnType::Date,
         "uuid" => ColumnType::Uuid,

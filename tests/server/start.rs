@@ -22,6 +22,32 @@ fn s_003_config_yaml_of_the_working_directory_is_used_unless_another_is_named() 
     assert!(checked(&["--check-config", "--port", "3333"]).contains("\"3333\"  (--port)"));
 }
 
+/// Rows, and the verifiers of passwords, are nobody's business but the server's.
+#[tokio::test]
+async fn other_users_of_the_machine_can_read_nothing_of_a_data_folder() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let server = Server::start();
+    server
+        .connect("postgres")
+        .await
+        .batch_execute("CREATE DATABASE shop")
+        .await
+        .unwrap();
+    let mut left = vec![server.data_dir()];
+    let mut seen = 0;
+    while let Some(path) = left.pop() {
+        let metadata = std::fs::metadata(&path).unwrap();
+        let mode = metadata.permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
+        seen += 1;
+        if metadata.is_dir() {
+            left.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+    }
+    assert!(seen > 8, "{seen} files and folders");
+}
+
 #[test]
 fn s_031_check_config_masks_secrets_and_makes_nothing() {
     let folder = tempfile::tempdir().unwrap();

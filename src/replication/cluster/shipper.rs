@@ -352,6 +352,8 @@ impl<'a> Stream<'a> {
         let log = store
             .read_log_after(root)
             .map_err(|error| Ended::Local(Failure::committing(error)))?;
+        // Looking a long log through takes a while, in which nobody listened.
+        self.heard = runtime::now();
         let Some(log) = log else {
             return self.offer(false);
         };

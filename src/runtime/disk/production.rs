@@ -1,4 +1,6 @@
 //! The file system of the machine we run on.
+//!
+//! What is made here is for its owner alone: other users of the machine read no rows and no verifiers of passwords.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -7,11 +9,14 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Above, Backend, DirEntry, FileBackend, LockGuard, LockOutcome, OpenMode, SyncFuture};
+
+const DIR_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
 
 pub(super) struct Directory {
     root: PathBuf,
@@ -21,7 +26,7 @@ impl Directory {
     pub fn open(root: &Path) -> io::Result<Directory> {
         let root = std::path::absolute(root)?;
         if !root.is_dir() {
-            fs::create_dir_all(&root)?;
+            create_dirs(&root)?;
             // A data directory that vanishes with the power would take everything synced below it along.
             for parent in root.ancestors().skip(1) {
                 match fs::File::open(parent).and_then(|directory| directory.sync_all()) {
@@ -78,6 +83,7 @@ impl Backend for Directory {
         let mut options = fs::OpenOptions::new();
         options.read(true).write(mode != OpenMode::Read);
         options
+            .mode(FILE_MODE)
             .create_new(mode == OpenMode::Create)
             .create(mode == OpenMode::CreateOrOpen);
         let file = options.open(self.path(path))?;
@@ -89,7 +95,7 @@ impl Backend for Directory {
     }
 
     fn create_dir_all(&self, path: &str) -> io::Result<()> {
-        fs::create_dir_all(self.path(path))
+        create_dirs(&self.path(path))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -144,6 +150,7 @@ impl Backend for Directory {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(FILE_MODE)
             .open(&path)?;
         // The lock belongs to the open file, not to the file's existence: the kernel drops it with its process, so
         // what a dead process left behind never blocks.
@@ -158,6 +165,10 @@ impl Backend for Directory {
         file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0)?;
         Ok(LockOutcome::Acquired(LockGuard(Box::new(file))))
     }
+}
+
+fn create_dirs(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(DIR_MODE).create(path)
 }
 
 struct OpenFile(Arc<fs::File>);

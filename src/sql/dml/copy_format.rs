@@ -267,8 +267,10 @@ impl Reader {
     }
 }
 
+/// A zero byte, which `\0` makes, is in no text.
 fn utf8(bytes: Vec<u8>) -> Result<String, SqlError> {
-    String::from_utf8(bytes).map_err(|_| {
+    let text = String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
+    text.ok_or_else(|| {
         SqlError::new(
             SqlErrorKind::InvalidEncoding,
             "invalid byte sequence for encoding \"UTF8\"",
@@ -409,6 +411,9 @@ mod tests {
 
     #[test]
     fn text_has_escapes_nulls_and_an_end_mark() {
+        for zero in [&b"1\ta\\0b\n"[..], b"1\t\\x00\n"] {
+            assert_eq!(read(format(false), zero, 3).unwrap_err(), SqlErrorKind::InvalidEncoding);
+        }
         let records = read(format(false), b"1\ta\\tb\t\\N\r\n\\\\N\t\\x41\t\n\\.\nignored\n", 3).unwrap();
         assert_eq!(
             records,

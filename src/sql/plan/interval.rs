@@ -26,6 +26,10 @@ pub fn parse_interval(text: &str) -> Result<(i32, i32, i64), SqlError> {
     };
     for word in split_units(body) {
         if word.contains(':') {
+            // A number before a clock is days.
+            if let Some(days) = number.take() {
+                total.add(days * sign, "day").ok_or_else(wrong)?;
+            }
             total.micros += clock(word).ok_or_else(wrong)? * sign;
             seen = true;
         } else if let Ok(value) = word.parse::<f64>() {
@@ -176,6 +180,7 @@ mod tests {
             ("-01:30", "-01:30:00"),
             ("90", "00:01:30"),
             ("0.5 months", "15 days"),
+            ("1 12:34:56", "1 day 12:34:56"),
         ] {
             let (months, days, micros) = parse_interval(input).unwrap();
             let mut out = String::new();

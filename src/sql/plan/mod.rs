@@ -32,6 +32,7 @@ mod names;
 mod operators;
 mod optimize;
 mod provider;
+mod refuse;
 mod rewrite;
 pub(in crate::sql) mod row_function;
 mod scan;
@@ -349,6 +350,7 @@ fn logical_plan(
     known: Vec<Option<PgType>>,
     params: Option<&[Value]>,
 ) -> Result<(LogicalPlan, Vec<PgType>), SqlError> {
+    refuse::what_would_be_answered_otherwise(statement)?;
     let names = Names::new(Arc::clone(catalog), state);
     let mut rewriter = Rewriter {
         param_types: known,
