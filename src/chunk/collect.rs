@@ -165,8 +165,13 @@ impl ChunkStore {
         let before = self.size();
         let mut log = self.inner.log.lock();
         log.refuse_when_closed()?;
-        if log.pending_end == log.tail {
-            let is_begun = log.begun_to_collect == Some(log.active.header.number);
+        let active = &log.active.header;
+        let is_empty = log.tail.offset == SegmentHeader::BYTES as u64;
+        // The newest root ends the segment before this one, in which there is nothing yet.
+        let ends_before =
+            is_empty && (log.pending_end.segment + 1, log.pending_end.offset) == (active.number, active.previous_bytes);
+        if log.pending_end == log.tail || ends_before {
+            let is_begun = log.begun_to_collect == Some(active.number) || ends_before;
             if !is_begun || log.tail.offset > self.inner.segment_bytes_max / SEALED_AGAIN_AT {
                 self.inner.seal_active(&mut log)?;
                 log.begun_to_collect = Some(log.active.header.number);

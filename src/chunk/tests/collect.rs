@@ -352,6 +352,22 @@ async fn a_full_disk_at_any_byte_stops_the_collection_and_loses_nothing() {
     grown.assert_complete(&store, newest.root, "opened again");
 }
 
+/// Would fail if the segment that the failed one began were taken for something that waits for a root.
+#[tokio::test]
+async fn the_collection_after_one_that_failed_gives_space_back_though_nothing_was_written() {
+    let sim = SimDisk::new(1);
+    let mut grown = Grown::new(&sim.disk()).await.unwrap();
+    for _ in 0..50 {
+        grown.commit().await.unwrap();
+    }
+    sim.full_at(Some(sim.used() + 300));
+    collect(&grown.store, []).await.unwrap_err();
+    sim.full_at(None);
+    collect(&grown.store, []).await.unwrap();
+    assert_eq!(grown.store.chunk_count(), 21, "the root and its leaves");
+    grown.assert_complete(&grown.store, grown.store.published().root, "collected");
+}
+
 #[tokio::test]
 async fn collections_that_fail_leave_no_segment_each() {
     // Would fail if a log that does not fit into the free space grew by an open file with every attempt.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tracing::{debug, warn};
 
 use super::identity::ServerId;
@@ -29,6 +29,8 @@ const EXTRA_ROUND_EVERY: Duration = Duration::from_secs(1);
 /// Keys of a peer whose document cannot be fetched are trusted no longer than this.
 const TRUSTED_FOR: Duration = Duration::from_secs(300);
 const WAIT_FOR_KEY: Duration = Duration::from_secs(5);
+/// Requests that may wait for a key at once, of whomever: a peer that restarted has a few, and who is refused tries again.
+const WAITING_MAX: usize = 256;
 
 #[derive(Clone)]
 pub struct KeyRing {
@@ -41,6 +43,7 @@ struct Shared {
     wanted: watch::Sender<u64>,
     /// Changes whenever a fetch has ended.
     ended: watch::Sender<u64>,
+    waiting: Semaphore,
 }
 
 struct State {
@@ -66,6 +69,7 @@ impl KeyRing {
             state: Mutex::new(state),
             wanted: watch::Sender::new(1),
             ended: watch::Sender::new(0),
+            waiting: Semaphore::new(WAITING_MAX),
         };
         KeyRing {
             shared: Arc::new(shared),
@@ -140,6 +144,7 @@ impl KeyRing {
 
     /// Asks every fetcher for another round, and waits until the key is there or all of them have tried.
     async fn wait_for_key(&self, kid: &str) -> Option<PublicKey> {
+        let _place = self.shared.waiting.try_acquire().ok()?;
         let mut ended = self.shared.ended.subscribe();
         let round = self.ask_for_round();
         let found = async {
@@ -235,6 +240,22 @@ mod tests {
         };
         let (authenticated, ()) = tokio::join!(request, fetch);
         assert_eq!(authenticated, Ok(SERVER));
+    }
+
+    /// Strangers who make up keys hold no more than so many requests.
+    #[tokio::test]
+    async fn beyond_a_bound_nobody_waits_for_a_key() {
+        let ring = KeyRing::new(1);
+        let authorization = TokenSigner::generate(SERVER).authorization(runtime::wall_clock());
+        let mut waiting = Vec::new();
+        for _ in 0..WAITING_MAX {
+            let mut request = Box::pin(ring.authenticate(&authorization));
+            assert!(futures::poll!(&mut request).is_pending());
+            waiting.push(request);
+        }
+        assert_eq!(ring.authenticate(&authorization).await, Err(TokenError::UnknownKey));
+        waiting.pop();
+        assert!(futures::poll!(Box::pin(ring.authenticate(&authorization))).is_pending());
     }
 
     #[tokio::test]

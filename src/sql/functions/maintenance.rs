@@ -2,10 +2,11 @@
 
 use super::options::Syntax;
 use super::required;
-use crate::engine::Database;
+use crate::engine::{Database, EngineError};
+use crate::runtime;
 use crate::runtime::disk::Disk;
 use crate::sql::error::{SqlError, SqlErrorKind};
-use crate::sql::session::Session;
+use crate::sql::session::{Running, Session};
 use crate::version::Value;
 
 const GC: Syntax = Syntax {
@@ -20,12 +21,33 @@ const BACKUP: Syntax = Syntax {
     values: &[("prune-with-grace-period", None)],
 };
 
+/// Does long work in a task of its own: a statement that is stopped waits for it no longer, and leaves nothing half done.
+async fn whoever_waits(
+    running: &Running,
+    work: impl Future<Output = Result<(), EngineError>> + Send + 'static,
+) -> Result<(), SqlError> {
+    let task = runtime::spawn("upkeep", work);
+    let done = async {
+        match task.await {
+            Ok(done) => done.map_err(SqlError::from),
+            Err(_) => Err(SqlError::internal(
+                "the work ended before its time: see the server's log",
+            )),
+        }
+    };
+    running.interruptible(done).await
+}
+
 impl Session {
     /// Gives up what nobody can reach; 0 when it is done. Works in every role, on a read-only server, and beside all
     /// other sessions, this one's open transaction included.
     ///
     /// Source: spec/version-control.md 6.5 and 15, spec/cluster.md Q13.
-    pub(super) async fn collect_garbage(&mut self, arguments: &[Option<String>]) -> Result<Value, SqlError> {
+    pub(super) async fn collect_garbage(
+        &mut self,
+        arguments: &[Option<String>],
+        running: &Running,
+    ) -> Result<Value, SqlError> {
         let given = GC.read(arguments)?;
         self.require_superuser("to collect garbage")?;
         if let Some(extra) = given.positionals.first() {
@@ -45,7 +67,9 @@ impl Session {
                 "dolt_gc: --shallow and --full exclude each other",
             ));
         }
-        self.stored()?.collect_garbage().await?;
+        let database = self.stored()?;
+        let work = async move { database.collect_garbage().await.map(drop) };
+        whoever_waits(running, work).await?;
         Ok(Value::Int8(0))
     }
 
@@ -53,7 +77,7 @@ impl Session {
     /// there up to date; `('restore', url, name)` makes a database from one. 0 when it is done and safe.
     ///
     /// Source: spec/remotes.md 3.6.
-    pub(super) async fn backup(&mut self, arguments: &[Option<String>]) -> Result<Value, SqlError> {
+    pub(super) async fn backup(&mut self, arguments: &[Option<String>], running: &Running) -> Result<Value, SqlError> {
         let given = BACKUP.read(arguments)?;
         self.require_superuser("to back up a database")?;
         if given.value("prune-with-grace-period").is_some() {
@@ -63,16 +87,17 @@ impl Session {
         let positionals: Vec<&str> = given.positionals.iter().map(String::as_str).collect();
         match positionals.as_slice() {
             ["sync-url", url] => {
-                let target = self.folder_of_url(url)?;
-                self.stored()?.back_up(&target).await?;
+                let (database, target) = (self.stored()?, self.folder_of_url(url)?);
+                whoever_waits(running, async move { database.back_up(&target).await.map(drop) }).await?;
             }
             ["restore", url, name] => {
                 if given.has("force") {
                     return Err(SqlError::unsupported("dolt_backup('restore', ..., '--force')"));
                 }
                 self.refuse_in_block("dolt_backup")?;
-                let source = self.folder_of_url(url)?;
-                self.engine.restore_database(&source, name).await?;
+                let (engine, source, name) = (self.engine.clone(), self.folder_of_url(url)?, name.to_string());
+                let work = async move { engine.restore_database(&source, &name).await.map(drop) };
+                whoever_waits(running, work).await?;
             }
             ["add" | "rm" | "remove" | "sync", ..] => {
                 return Err(SqlError::unsupported(format_args!("dolt_backup('{}')", positionals[0]))

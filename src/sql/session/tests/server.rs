@@ -340,3 +340,32 @@ async fn the_clusters_own_database_can_be_read_and_not_written() {
         SqlErrorKind::UndefinedDatabase
     );
 }
+
+/// A failover would wait for a session that cannot be stopped.
+#[tokio::test]
+async fn a_collection_goes_on_without_who_asked_for_it() {
+    let disk = SimDisk::new(1);
+    let world = World::on(&disk, StoreOptions::default()).await;
+    let mut session = world.session();
+    run(&mut session, "CREATE TABLE t (id int PRIMARY KEY)").await;
+    run(&mut session, "SET statement_timeout = 50").await;
+    let slow = std::time::Duration::from_millis(400);
+    disk.set_sync_latency(slow..=slow);
+    assert_eq!(
+        error(&mut session, "SELECT dolt_gc()").await.kind,
+        SqlErrorKind::Cancelled
+    );
+    // Another one is refused for as long as the first one works.
+    run(&mut session, "SET statement_timeout = 0").await;
+    assert_eq!(
+        error(&mut session, "SELECT dolt_gc()").await.kind,
+        SqlErrorKind::ObjectInUse
+    );
+    disk.set_sync_latency(std::time::Duration::ZERO..=std::time::Duration::ZERO);
+    let mut tries = 0;
+    while run(&mut session, "SELECT dolt_gc()").await.last().unwrap() != "SELECT 1" {
+        tries += 1;
+        assert!(tries < 1000, "the first one does not end");
+        crate::runtime::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
