@@ -54,7 +54,7 @@ impl ExprPlanner for PgExprPlanner {
 
     /// EXTRACT.
     fn plan_extract(&self, args: Vec<Expr>) -> PlanResult<PlannerResult<Vec<Expr>>> {
-        let function = InZone::date_part(datafusion::functions::datetime::date_part(), self.style.zone);
+        let function = InZone::extract(datafusion::functions::datetime::date_part(), self.style.zone);
         Ok(PlannerResult::Planned(Expr::ScalarFunction(ScalarFunction::new_udf(
             Arc::new(ScalarUDF::new_from_impl(function)),
             args,

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray};
 use datafusion::arrow::compute;
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Int32Type, TimeUnit, TimestampMicrosecondType};
+use datafusion::arrow::datatypes::{
+    DataType, Decimal128Type, Field, FieldRef, Float64Type, Int32Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
+    IntervalUnit, TimeUnit, TimestampMicrosecondType,
+};
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as PlanResult;
@@ -32,19 +35,117 @@ pub struct InZone {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Which {
-    Field,
+    /// A double precision of `date_part`, a numeric of EXTRACT.
+    Field(Told),
     Beginning,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Double,
+    Numeric,
+}
+
+/// Digits enough for every field.
+const FIELD_DIGITS: u8 = 20;
+
+/// How many digits behind the point a field has: parts of a second are told with it.
+fn scale_of(unit: Option<&str>) -> i8 {
+    match unit.map(str::trim) {
+        Some("second" | "seconds" | "sec" | "secs" | "s" | "epoch") => 6,
+        Some("millisecond" | "milliseconds" | "msec" | "msecs" | "ms") => 3,
+        _ => 0,
+    }
+}
+
 impl InZone {
-    /// `date_part`, also as EXTRACT.
     pub fn date_part(inner: Arc<ScalarUDF>, zone: Zone) -> InZone {
+        InZone::field(inner, zone, Told::Double)
+    }
+
+    /// EXTRACT, by DataFusion's `date_part`.
+    pub fn extract(inner: Arc<ScalarUDF>, zone: Zone) -> InZone {
+        InZone::field(inner, zone, Told::Numeric)
+    }
+
+    fn field(inner: Arc<ScalarUDF>, zone: Zone, told: Told) -> InZone {
         InZone {
             signature: inner.signature().clone(),
             inner,
-            which: Which::Field,
+            which: Which::Field(told),
             zone,
         }
+    }
+
+    /// A field as whole numbers or, of the epoch, as double precisions.
+    fn part(&self, args: &ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
+        let unit = word(&args.args[0]);
+        let unit = unit.as_deref();
+        let value = &args.args[1];
+        let is_epoch = unit == Some("epoch");
+        if is_moment(&value.data_type()) {
+            match unit {
+                Some("timezone") => return self.offset_part(value, args.number_rows, |offset| offset),
+                Some("timezone_hour") => return self.offset_part(value, args.number_rows, |offset| offset / 3600),
+                Some("timezone_minute") => return self.offset_part(value, args.number_rows, |offset| offset / 60 % 60),
+                _ => {}
+            }
+        }
+        if scale_of(unit) > 0 && !is_epoch && value.data_type() == DataType::Interval(IntervalUnit::MonthDayNano) {
+            return microseconds_of_minute(value, args.number_rows);
+        }
+        let value = match is_moment(&value.data_type()) && !is_epoch {
+            true => mapped(value, &clocks(), |micros| to_local(&self.zone, micros))?,
+            // The epoch is the same everywhere.
+            false => value.clone(),
+        };
+        let result = if is_epoch { DataType::Float64 } else { DataType::Int32 };
+        // Whole microseconds, of which the wanted ones are made.
+        let unit = match scale_of(unit) {
+            0 => args.args[0].clone(),
+            _ if is_epoch => args.args[0].clone(),
+            _ => ColumnarValue::Scalar(ScalarValue::from("microsecond")),
+        };
+        let args = ScalarFunctionArgs {
+            args: vec![unit, value.clone()],
+            ..args.clone()
+        };
+        self.ask(&args, value, Arc::new(Field::new("", result, true)))
+    }
+
+    fn told(&self, args: &ScalarFunctionArgs, told: Told) -> PlanResult<ColumnarValue> {
+        let part = self.part(args)?;
+        let scale = scale_of(word(&args.args[0]).as_deref());
+        let factor = 10f64.powi(scale.into());
+        let array = part.to_array(if matches!(part, ColumnarValue::Scalar(_)) {
+            1
+        } else {
+            args.number_rows
+        })?;
+        let of_epoch = array.as_primitive_opt::<Float64Type>();
+        let whole = array.as_primitive_opt::<Int32Type>();
+        let array: ArrayRef = match (of_epoch, whole, told) {
+            (Some(seconds), _, Told::Double) => Arc::new(seconds.clone()),
+            (Some(seconds), _, Told::Numeric) => {
+                let digits = seconds.unary::<_, Decimal128Type>(|seconds| (seconds * factor).round() as i128);
+                Arc::new(digits.with_precision_and_scale(FIELD_DIGITS, scale)?)
+            }
+            (None, Some(whole), Told::Double) => {
+                Arc::new(whole.unary::<_, Float64Type>(|number| f64::from(number) / factor))
+            }
+            (None, Some(whole), Told::Numeric) => {
+                let digits = whole.unary::<_, Decimal128Type>(i128::from);
+                Arc::new(digits.with_precision_and_scale(FIELD_DIGITS, scale)?)
+            }
+            (None, None, _) => {
+                let message = format!("a field of a moment is no {}", array.data_type());
+                return Err(external(SqlError::internal(message)));
+            }
+        };
+        Ok(match part {
+            ColumnarValue::Scalar(_) => ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?),
+            ColumnarValue::Array(_) => ColumnarValue::Array(array),
+        })
     }
 
     pub fn date_trunc(inner: Arc<ScalarUDF>, zone: Zone) -> InZone {
@@ -171,7 +272,7 @@ impl ScalarUDFImpl for InZone {
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> PlanResult<FieldRef> {
         let types: Vec<&DataType> = args.arg_fields.iter().map(|field| field.data_type()).collect();
         let fits = match (self.which, types.as_slice()) {
-            (Which::Field, _) => true,
+            (Which::Field(_), _) => true,
             (Which::Beginning, [DataType::Utf8, DataType::Timestamp(..) | DataType::Time64(_)]) => true,
             (Which::Beginning, [DataType::Utf8, second, DataType::Utf8]) => is_moment(second),
             _ => false,
@@ -185,26 +286,25 @@ impl ScalarUDFImpl for InZone {
             let call = format!("{}({})", self.name(), types.join(", "));
             return Err(external(undefined_function(&call)));
         }
-        self.inner.return_field_from_args(args)
+        let Which::Field(told) = self.which else {
+            return self.inner.return_field_from_args(args);
+        };
+        let unit = args.scalar_arguments.first().copied().flatten();
+        let unit = unit.and_then(|unit| unit.try_as_str().flatten()).map(str::to_lowercase);
+        // Whether it is a constant is the inner function's business.
+        let inner = self.inner.return_field_from_args(args)?;
+        let data_type = match told {
+            Told::Double => DataType::Float64,
+            Told::Numeric => DataType::Decimal128(FIELD_DIGITS, scale_of(unit.as_deref())),
+        };
+        Ok(Arc::new(Field::new(inner.name(), data_type, inner.is_nullable())))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
-        if !is_moment(&args.args[1].data_type()) {
-            return self.inner.invoke_with_args(args);
-        }
-        if self.which == Which::Beginning {
-            return self.beginning(&args);
-        }
-        match word(&args.args[0]).as_deref() {
-            // The same everywhere.
-            Some("epoch") => self.inner.invoke_with_args(args),
-            Some("timezone") => self.offset_part(&args.args[1], args.number_rows, |offset| offset),
-            Some("timezone_hour") => self.offset_part(&args.args[1], args.number_rows, |offset| offset / 3600),
-            Some("timezone_minute") => self.offset_part(&args.args[1], args.number_rows, |offset| offset / 60 % 60),
-            _ => {
-                let local = mapped(&args.args[1], &clocks(), |micros| to_local(&self.zone, micros))?;
-                self.ask(&args, local, Arc::clone(&args.return_field))
-            }
+        match self.which {
+            Which::Field(told) => self.told(&args, told),
+            Which::Beginning if is_moment(&args.args[1].data_type()) => self.beginning(&args),
+            Which::Beginning => self.inner.invoke_with_args(args),
         }
     }
 }
@@ -236,6 +336,20 @@ fn mapped(
             ColumnarValue::Scalar(ScalarValue::try_from_array(&array(&scalar.to_array()?)?, 0)?)
         }
         ColumnarValue::Array(column) => ColumnarValue::Array(array(column)?),
+    })
+}
+
+/// What an interval has beyond whole minutes.
+fn microseconds_of_minute(value: &ColumnarValue, rows: usize) -> PlanResult<ColumnarValue> {
+    let scalar = matches!(value, ColumnarValue::Scalar(_));
+    let array = value.to_array(if scalar { 1 } else { rows })?;
+    let intervals = array.as_primitive::<IntervalMonthDayNanoType>();
+    let of_minute = |interval: IntervalMonthDayNano| (interval.nanoseconds / 1_000 % 60_000_000) as i32;
+    let micros: ArrayRef = Arc::new(intervals.unary::<_, Int32Type>(of_minute));
+    Ok(if scalar {
+        ColumnarValue::Scalar(ScalarValue::try_from_array(&micros, 0)?)
+    } else {
+        ColumnarValue::Array(micros)
     })
 }
 
