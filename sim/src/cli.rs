@@ -42,6 +42,9 @@ pub enum Command {
     Mutants(Mutants),
     /// Prints where two trace files part.
     Diff { first: PathBuf, second: PathBuf },
+    /// Prints where things lie in a process that could run a scenario.
+    #[command(hide = true)]
+    Addresses,
     /// Draws a kept failure, or a trace file, as one HTML file.
     Timeline {
         /// A kept failure (.json), which is run again, or a trace file.
@@ -98,6 +101,9 @@ pub struct How {
     /// The bug that the run has: only in the build that `cargo sim mutants` makes.
     #[arg(long, hide = true, value_name = "NAME")]
     pub mutant: Option<String>,
+    /// Begins a thread within the run, which is refused.
+    #[arg(long, hide = true)]
+    pub begin_thread: bool,
     /// Wall-clock seconds after which the run counts as hung.
     #[arg(long, default_value_t = 600)]
     pub wall_limit: u64,
@@ -151,6 +157,9 @@ pub struct Suite {
     /// Runs so many of the seeds in two processes each, and compares their traces.
     #[arg(long, default_value_t = 0, value_name = "SEEDS")]
     pub twice: u64,
+    /// And one of so many of all seeds, to the end.
+    #[arg(long, value_name = "SEEDS", value_parser = value_parser!(u64).range(1..))]
+    pub twice_every: Option<u64>,
     /// Fails when something under `sometimes` happened in no seed; a suite of everything also when what the server
     /// itself says must happen did not.
     #[arg(long)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cli::{Command, How, Minimise, Mutants, Replay, Run, Suite};
 use crate::diff::first_difference;
-use crate::failure::{COMMIT, Failure};
+use crate::failure::{COMMIT, Failure, SET};
 use crate::minimise::trials::Processes;
 use crate::minimise::{self, Size};
 use crate::plan::Plan;
@@ -41,6 +41,12 @@ pub fn carry_out(command: Command) -> Code {
         }
         Command::Mutants(what) => mutants(&what),
         Command::Diff { first, second } => diff(&first, &second),
+        Command::Addresses => {
+            needs_simulator()?;
+            process::fix_addresses().or_else(refuse)?;
+            println!("{}", process::addresses());
+            Ok(exit::PASSED)
+        }
         Command::Timeline { file, output } => timeline(&file, &output),
     }
 }
@@ -93,10 +99,11 @@ fn run(what: &Run) -> Code {
         ));
     };
     let mut plan = Plan::new(&scenario, seed);
+    plan.until = what.how.until;
     // Called as it was asked for, so that the line that reproduces a failure can be pasted.
     what.scenario.clone_into(&mut plan.scenario);
     for set in &what.set {
-        plan.scenario.push_str(&format!(" --set '{set}'"));
+        plan.scenario.push_str(&format!("{SET}{set}'"));
     }
     plan.mutant.clone_from(&what.how.mutant);
     let Some(report) = play(&plan, &what.how)? else {
@@ -116,11 +123,21 @@ fn run(what: &Run) -> Code {
 
 fn replay(what: &Replay) -> Code {
     let failure = Failure::read(&what.file).or_else(usage)?;
-    let Some(mut report) = play(&failure.plan, &what.how)? else {
+    let mut plan = failure.plan.clone();
+    let is_cut = end_at(&mut plan, what.how.until);
+    let Some(mut report) = play(&plan, &what.how)? else {
         return Ok(exit::PASSED);
     };
     report.command = format!("replay {}", what.file.display());
     show(&report, &what.how);
+    if is_cut {
+        if !what.how.json {
+            println!("kept as: {}", failure.about);
+            println!("it is not compared with the run that was kept, which went further");
+        }
+        show_hash(&report, &what.how);
+        return Ok(report.verdict.exit_code());
+    }
     let same = report.hash == failure.hash && report.verdict == failure.verdict;
     let same_build = failure.commit == COMMIT;
     if !what.how.json {
@@ -164,33 +181,33 @@ fn play(plan: &Plan, how: &How) -> Result<Option<Report>, u8> {
     }
     let file = how.trace.as_deref().map(files::create).transpose().or_else(usage)?;
     process::watchdog(Duration::from_secs(how.wall_limit));
-    let Some(until) = how.until else {
-        return simulate(plan, Trace::new(file)).map(Some).or_else(refuse);
-    };
-    let short = Plan {
-        time_limit: until,
-        ..plan.clone()
-    };
-    let mut report = simulate(&short, Trace::new(file)).or_else(refuse)?;
-    if report.time_is_up {
+    let mut report = simulate(plan, Trace::new(file), how.begin_thread).or_else(refuse)?;
+    if report.time_is_up && plan.ends_early() {
         report.verdict = Verdict::Passed;
         if !how.json {
             println!(
                 "ended at {}, as was asked; nothing of the end is judged",
-                show_moment(until)
+                show_moment(plan.ends_at())
             );
         }
     }
     Ok(Some(report))
 }
 
+/// Has a plan end at `until`; whether that is earlier than it would have.
+fn end_at(plan: &mut Plan, until: Option<Micros>) -> bool {
+    let before = plan.ends_at();
+    plan.until = plan.until.into_iter().chain(until).min();
+    plan.ends_at() < before
+}
+
 #[cfg(madsim)]
-fn simulate(plan: &Plan, trace: Trace) -> Result<Report, String> {
-    crate::runner::run(plan, trace)
+fn simulate(plan: &Plan, trace: Trace, begin_thread: bool) -> Result<Report, String> {
+    crate::runner::run(plan, trace, begin_thread)
 }
 
 #[cfg(not(madsim))]
-fn simulate(_: &Plan, _: Trace) -> Result<Report, String> {
+fn simulate(_: &Plan, _: Trace, _: bool) -> Result<Report, String> {
     unreachable!("an ordinary build refuses before it comes here")
 }
 
@@ -304,6 +321,7 @@ fn start_suite(what: &Suite) -> Code {
         jobs: what.jobs.unwrap_or_else(process::cores).max(1),
         fail_fast: what.fail_fast,
         twice: what.twice,
+        twice_every: what.twice_every,
         demand_sometimes: what.demand_sometimes,
         time: what.time,
         resume: what.resume,

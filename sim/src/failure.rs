@@ -9,6 +9,7 @@
 //!
 //! Must not know: how a plan is run.
 
+use std::hash::{DefaultHasher, Hasher as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -66,9 +67,7 @@ impl Failure {
 
     /// Writes it into `folder`, under the names of scenario and seed.
     pub fn keep(&self, folder: &Path) -> Result<PathBuf, String> {
-        let stem = Path::new(&self.plan.scenario).file_stem();
-        let stem = stem.and_then(|stem| stem.to_str()).unwrap_or("run");
-        let path = folder.join(format!("{stem}-{}.json", self.seed));
+        let path = folder.join(format!("{}-{}.json", stem(&self.plan.scenario), self.seed));
         self.write(&path)?;
         Ok(path)
     }
@@ -103,6 +102,27 @@ impl Failure {
             None => Ok(failure),
         }
     }
+}
+
+/// Stands between a scenario and what was set in it, in the words that `run` takes.
+pub const SET: &str = " --set '";
+
+/// What failures of a scenario are kept as: its own name, and a few digits for what was set, so that none replaces another.
+fn stem(scenario: &str) -> String {
+    let (name, sets) = match scenario.find(SET) {
+        Some(at) => scenario.split_at(at),
+        None => (scenario, ""),
+    };
+    let stem = Path::new(name)
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or("run");
+    if sets.is_empty() {
+        return stem.to_owned();
+    }
+    let mut hasher = DefaultHasher::new();
+    hasher.write(sets.as_bytes());
+    format!("{stem}-{:06x}", hasher.finish() & 0xff_ffff)
 }
 
 /// Why a plan cannot be carried out: a name in it stands for nothing.
@@ -224,6 +244,23 @@ pub(crate) mod tests {
             }
         }
         assert!(kept > 40, "{kept}");
+    }
+
+    /// If this fails, a failure with other values is kept under a name of theirs, or in place of another.
+    #[test]
+    fn a_failure_is_named_for_its_scenario_whatever_was_set() {
+        assert_eq!(stem("power-loss"), "power-loss");
+        assert_eq!(stem("some/where/small.yaml"), "small");
+        let fast = stem("power-loss --set 'workload.append.rate=40/s'");
+        let faster = stem("power-loss --set 'workload.append.rate=41/s'");
+        assert_ne!(fast, faster);
+        for stem in [fast, faster] {
+            let digits = stem.strip_prefix("power-loss-").expect("its own name comes first");
+            assert!(
+                digits.len() == 6 && digits.chars().all(|digit| digit.is_ascii_hexdigit()),
+                "{stem}"
+            );
+        }
     }
 
     #[test]

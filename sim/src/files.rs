@@ -110,6 +110,9 @@ pub fn regression_folder() -> PathBuf {
     scenario_folder().join("regressions")
 }
 
+/// What a suite writes beside the failures it keeps: what it has done.
+pub const PROGRESS: &str = "suite-progress.json";
+
 /// The kept failures and scenarios of a folder, sorted. A folder that does not exist holds none.
 pub fn kept(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let complain = |error: io::Error| format!("{}: {error}", folder.display());
@@ -123,6 +126,7 @@ pub fn kept(folder: &Path) -> Result<Vec<PathBuf>, String> {
         if path
             .extension()
             .is_some_and(|extension| extension == "json" || extension == "yaml")
+            && path.file_name().is_none_or(|name| name != PROGRESS)
         {
             found.push(path);
         }
@@ -230,4 +234,21 @@ pub fn remove_all_but(folder: &Path, names: &[String]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// If this fails, the folder of a suite cannot be given to the next one.
+    #[test]
+    fn what_a_suite_has_done_is_no_failure_that_it_kept() {
+        let folder = scratch("kept");
+        for name in ["b.json", "a.yaml", PROGRESS, "a.trace"] {
+            write(&folder.join(name), "{}").unwrap();
+        }
+        let found = kept(&folder).unwrap();
+        remove_folder(&folder).unwrap();
+        assert_eq!(found, [folder.join("a.yaml"), folder.join("b.json")]);
+    }
 }

@@ -63,14 +63,19 @@ pub enum What {
     Down {
         how: String,
     },
-    /// Bytes on the server's disk are no longer what was promised, or a read got others. What it holds may be less than it
-    /// acknowledged.
+    /// Bytes on the server's disk are no longer what was promised. What it holds may be less than it acknowledged.
     Damaged,
+    /// A read of the server's got other bytes than those on its disk, which are right.
+    Misread,
     /// The operator has checked the server's disk, and what was wrong is right again.
     Mended,
     /// The server's disk was full, or failed a sync, for the first time.
     DiskFailed {
         fault: String,
+    },
+    /// A statement of a step's will tell a server to take a role, if it says which.
+    RoleCall {
+        role: Option<Role>,
     },
     /// A step of the plan begins, or is done.
     StepBegins {
@@ -243,6 +248,8 @@ pub fn system_store() -> String {
 pub const LOST: &str = "lost";
 /// Why a client's session is gone that has vanished itself.
 pub const VANISHED: &str = "the client vanished";
+/// What is logged of a server that did not start, with its error.
+pub const NOT_STARTED: &str = "the server did not start";
 /// How a server is down that has lost its disk.
 pub const WIPED: &str = "wiped";
 
@@ -253,13 +260,16 @@ pub struct FinalState {
     pub content: BTreeMap<String, Content>,
     /// Servers that run and could not be read, and why.
     pub unreadable: BTreeMap<String, String>,
+    /// Servers that do not run, and what the last start of each said.
+    pub not_started: BTreeMap<String, String>,
     /// (server, database) -> published root.
     pub roots: BTreeMap<(String, String), String>,
     /// The server that is primary at the highest epoch, or the only one.
     pub primary: Option<String>,
-    /// Whether a write on every writable server succeeded after `quiet`, and how long that took.
+    /// How long after `quiet` a write of the primary's succeeded, or after the last loss of power if that took longer; None
+    /// if it never did after one of them.
     pub writes_again_after: Option<Micros>,
-    /// How long after `quiet` all roots were equal; None if they never were, or not after the last loss of power.
+    /// The same until all roots were equal.
     pub equal_after: Option<Micros>,
     /// Workloads that had got something done, and got nothing done when all was quiet.
     pub stuck: Vec<String>,
@@ -271,6 +281,16 @@ pub struct FinalState {
     pub sessions: BTreeMap<String, usize>,
     /// The most memory that the process of the run has used, in bytes. Not the same in every run of a seed.
     pub memory_peak: Option<u64>,
+}
+
+impl FinalState {
+    /// Everybody began once more, and it took so long until a write succeeded and until all roots were equal; None: they
+    /// never did. What is promised is promised of each beginning.
+    pub fn began_again(&mut self, writes_after: Option<Micros>, equal_after: Option<Micros>) {
+        let later = |before: Option<Micros>, after: Option<Micros>| Some(before?.max(after?));
+        self.writes_again_after = later(self.writes_again_after, writes_after);
+        self.equal_after = later(self.equal_after, equal_after);
+    }
 }
 
 /// A run, complete.
@@ -371,8 +391,10 @@ impl What {
             What::Ready { .. } => "ready",
             What::Down { .. } => "down",
             What::Damaged => "damaged",
+            What::Misread => "misled",
             What::Mended => "mended",
             What::DiskFailed { .. } => "failing",
+            What::RoleCall { .. } => "calls",
             What::StepBegins { .. } => "step",
             What::StepDone { .. } => "done",
             What::Ordered { .. } => "ordered",
@@ -436,12 +458,13 @@ impl fmt::Display for Event {
                 sequence,
                 root,
             }) => write!(f, " {database} {sequence} {root} by {by}"),
-            What::Start | What::Damaged | What::Mended | What::Quiet => Ok(()),
+            What::Start | What::Damaged | What::Misread | What::Mended | What::Quiet => Ok(()),
             What::Ready {
                 role: Some((role, epoch)),
             } => write!(f, " {}@{epoch}", role.word()),
             What::Ready { role: None } => Ok(()),
             What::Down { how } => write!(f, " {how}"),
+            What::RoleCall { role } => write!(f, " {}", role.map_or("for some role", Role::word)),
             What::StepBegins { step } | What::StepDone { step } => write!(f, " {step}"),
             What::Ordered {
                 server,

@@ -25,9 +25,13 @@ use crate::workload::WorkloadSpec;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Plan {
+    /// What `run` is given to make this plan of the seed: a name or a path, and what was set.
     pub scenario: String,
     pub seed: u64,
     pub time_limit: Micros,
+    /// The run is ended here, which is no failure, if the time limit has not come by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Micros>,
     /// The sites of the server that may fire: see `understudy::runtime::sites`.
     #[serde(default)]
     pub buggify: Vec<String>,
@@ -167,6 +171,7 @@ impl Plan {
             scenario: scenario.name.clone(),
             seed,
             time_limit: scenario.time_limit,
+            until: None,
             buggify: armed(scenario, seed),
             mutant: None,
             storage: scenario.storage.as_ref().map(|spec| StoragePlan::new(spec, seed)),
@@ -298,6 +303,18 @@ fn show(micros: Micros) -> String {
     show_micros(i64::try_from(micros).unwrap_or(i64::MAX))
 }
 
+impl Plan {
+    /// When its steps have to be done, or the run is ended.
+    pub fn ends_at(&self) -> Micros {
+        self.until.map_or(self.time_limit, |until| until.min(self.time_limit))
+    }
+
+    /// Whether it is ended on purpose, rather than for want of progress, when that time has come.
+    pub fn ends_early(&self) -> bool {
+        self.until.is_some_and(|until| until < self.time_limit)
+    }
+}
+
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "latency {}", show(self.latency))?;
@@ -323,6 +340,9 @@ impl fmt::Display for Plan {
             self.seed,
             show(self.time_limit)
         )?;
+        if let Some(until) = self.until {
+            writeln!(f, "  until {}", show(until))?;
+        }
         if !self.buggify.is_empty() {
             writeln!(f, "  buggify {}", self.buggify.join(", "))?;
         }

@@ -16,6 +16,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Set in the process that was started again, so that a system that ignores the call cannot make it loop.
 const MARK: &str = "UNDERSTUDY_SIM_FIXED_ADDRESSES";
+/// What that process keeps of its environment, which lies above its stack and would move it: where it looks for scenarios.
+const KEPT: [&str; 1] = ["CARGO_MANIFEST_DIR"];
+/// The allocator draws where to put what it reserves, unless that is larger than 16 GiB: then it takes what the system gives.
+/// Only addresses are reserved, no memory.
+const RESERVE: (&str, &str) = ("MIMALLOC_ARENA_RESERVE", "32GiB");
 
 /// Returns in a process with fixed addresses; starts this program again if need be.
 #[cfg(target_os = "linux")]
@@ -24,7 +29,9 @@ pub fn fix_addresses() -> Result<(), String> {
 
     // SAFETY: personality only reads and sets flags of this process.
     let persona = unsafe { libc::personality(0xffff_ffff) };
-    if persona >= 0 && persona & libc::ADDR_NO_RANDOMIZE != 0 {
+    let is_fixed = persona >= 0 && persona & libc::ADDR_NO_RANDOMIZE != 0;
+    let is_again = std::env::var_os(MARK).is_some();
+    if is_fixed && is_again {
         return Ok(());
     }
     let refuse = |why: &str| {
@@ -32,7 +39,7 @@ pub fn fix_addresses() -> Result<(), String> {
             "address-space randomisation cannot be switched off ({why}); runs would not be reproducible. In a container, allow personality() in its seccomp profile"
         ))
     };
-    if std::env::var_os(MARK).is_some() {
+    if is_again {
         return refuse("the system ignored the request");
     }
     let wanted = libc::c_ulong::try_from(persona | libc::ADDR_NO_RANDOMIZE).expect("flags are not negative");
@@ -43,6 +50,9 @@ pub fn fix_addresses() -> Result<(), String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let error = Command::new(program)
         .args(std::env::args_os().skip(1))
+        .env_clear()
+        .envs(KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .env(RESERVE.0, RESERVE.1)
         .env(MARK, "1")
         .exec();
     Err(format!("could not start again with fixed addresses: {error}"))
@@ -51,6 +61,18 @@ pub fn fix_addresses() -> Result<(), String> {
 #[cfg(not(target_os = "linux"))]
 pub fn fix_addresses() -> Result<(), String> {
     Err("runs are reproducible on Linux only: switching address-space randomisation off is done there".to_owned())
+}
+
+/// Where things lie in this process: a function, the stack, a small piece of memory and a large one.
+pub fn addresses() -> String {
+    let (small, large, here) = (Box::new(0_u8), vec![0_u8; 64 << 20], 0_u8);
+    format!(
+        "{:p} {:p} {:p} {:p}",
+        addresses as *const (),
+        &raw const here,
+        small,
+        large.as_ptr()
+    )
 }
 
 /// This program.

@@ -60,21 +60,49 @@ pub const DAMAGED: &str = "XX001";
 /// The SQLSTATE of a server that takes no writes.
 const READ_ONLY: &str = "25006";
 
-/// Whose disk is damaged, and was not mended.
+/// Whose disk is damaged, and was not mended; and who was misled by a read of one that is right.
 #[derive(Default)]
-pub struct Damaged(BTreeSet<String>);
+pub struct Damaged {
+    disks: BTreeSet<String>,
+    /// Servers that have begun to start and do not serve yet.
+    starting: BTreeSet<String>,
+    /// Those that were misled while they started: what they could not open then they do without until the next start.
+    misled_at_start: BTreeSet<String>,
+    misled: BTreeMap<String, Micros>,
+}
+
+/// So long before a statement a read may have gone wrong of which that statement is told: it may have waited for it.
+const MISREAD_LASTS: Micros = 10_000_000;
 
 impl Damaged {
     pub fn observe(&mut self, event: &Event) {
+        let server = &event.node;
         match &event.what {
-            What::Damaged => drop(self.0.insert(event.node.clone())),
-            What::Mended => drop(self.0.remove(&event.node)),
+            What::Damaged => drop(self.disks.insert(server.clone())),
+            What::Mended => drop(self.disks.remove(server)),
+            What::Start => {
+                self.misled_at_start.remove(server);
+                self.starting.insert(server.clone());
+            }
+            What::Ready { .. } => drop(self.starting.remove(server)),
+            What::Misread => {
+                self.misled.insert(server.clone(), event.at);
+                if self.starting.contains(server) {
+                    self.misled_at_start.insert(server.clone());
+                }
+            }
             _ => {}
         }
     }
 
     pub fn is(&self, server: &str) -> bool {
-        self.0.contains(server)
+        self.disks.contains(server)
+    }
+
+    /// Whether what was asked for then, or later, may have been refused for damaged data.
+    pub fn explains(&self, server: &str, asked_at: Micros) -> bool {
+        let just_now = |at: &Micros| at + MISREAD_LASTS >= asked_at;
+        self.is(server) || self.misled_at_start.contains(server) || self.misled.get(server).is_some_and(just_now)
     }
 }
 
@@ -124,7 +152,7 @@ impl RefusalsHaveReasons {
                 self.failing.contains(server) || self.damaged.is(server),
                 "its disk neither was full nor failed",
             ),
-            DAMAGED => (self.damaged.is(server), "its disk is right"),
+            DAMAGED => (self.damaged.explains(server, asked_at), "its disk is right"),
             "23505" => (action == "insert", "nobody else wants its keys"),
             "55000" => (action == "version", "there is always something to do for it"),
             "42P01" => (
@@ -200,7 +228,7 @@ impl Watch for RefusalsHaveReasons {
             What::Down { how } if how == WIPED => self.forget_tables(&event.node),
             What::Damaged | What::Mended => self.forget_tables(&event.node),
             What::Ordered { .. } => self.ordered = Some(event.at),
-            What::StepBegins { step } if step.contains("dolt_assume") => self.ordered = Some(event.at),
+            What::RoleCall { .. } => self.ordered = Some(event.at),
             _ => {}
         }
         None

@@ -19,7 +19,7 @@ pub const FSCK: Check = Check {
 
 pub const DAMAGE_IS_NAMED: Check = Check {
     name: "damage_is_named",
-    about: "Who cannot be read at the end has a damaged disk, and says so.",
+    about: "Who cannot be read at the end, or does not start, has a damaged disk and says so: the file, and the offset where it is damage of what the file holds.",
     section: Section::End,
     arg: ArgKind::None,
     arg_optional: false,
@@ -32,17 +32,38 @@ fn damage_is_named(history: &History) -> Finding {
     for event in &history.events {
         damaged.observe(event);
     }
-    let mut unexplained = history
-        .end
-        .unreadable
-        .iter()
-        .filter(|(server, error)| !damaged.is(server) || !error.contains(DAMAGED));
-    let (server, error) = unexplained.next()?;
-    let disk = if damaged.is(server) { "damaged" } else { "right" };
-    Some((
-        None,
-        format!("{server} cannot be read at the end, and its disk is {disk}: {error}"),
-    ))
+    let last = history.events.last().map_or(0, |event| event.at);
+    let end = &history.end;
+    for (servers, what) in [
+        (&end.unreadable, "cannot be read at the end"),
+        (&end.not_started, "does not start"),
+    ] {
+        for (server, error) in servers {
+            // A start has no code to give.
+            let is_told = std::ptr::eq(servers, &end.not_started) || error.contains(DAMAGED);
+            let why = if !damaged.explains(server, last) {
+                "its disk is right"
+            } else if !is_told {
+                "its disk is damaged"
+            } else if !names_a_place(error, server) {
+                "the place of the damage is not named"
+            } else {
+                continue;
+            };
+            return Some((None, format!("{server} {what}, and {why}: {error}")));
+        }
+    }
+    None
+}
+
+/// Whether an error says which file of the server's disk is meant, and where in it the damage is, unless all of the file
+/// is: it is missing, too short, or of another format.
+fn names_a_place(error: &str, server: &str) -> bool {
+    let Some((_, rest)) = error.split_once(&format!("{server}:/")) else {
+        return false;
+    };
+    let is_damage_within = rest.contains("is damaged") || rest.contains("damage:");
+    rest.starts_with(|first: char| !first.is_whitespace()) && (!is_damage_within || rest.contains("offset "))
 }
 
 /// With all clients gone, a server's own connections are a few for each peer.

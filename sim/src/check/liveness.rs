@@ -96,15 +96,13 @@ pub const SETTLES_BY_ITSELF: Check = Check {
     judge: Judge::Whole(|history, _| settles_by_itself(history)),
 };
 
-/// In a step of the plan: the operator moves a role by hand.
-const BY_HAND: &str = "dolt_assume_cluster_role";
-
 fn settles_by_itself(history: &History) -> Finding {
     let mut when = "";
     for event in &history.events {
         match &event.what {
             What::Ordered { rescue: false, .. } => return None,
-            What::StepBegins { step } if step.contains(BY_HAND) => return None,
+            // The operator moves a role by hand.
+            What::RoleCall { .. } => return None,
             What::Quiet => when = " after quiet",
             What::Ordered { server, epoch, .. } => {
                 let what =

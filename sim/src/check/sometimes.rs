@@ -30,7 +30,9 @@ pub const COMMIT_IN_FLIGHT_AT_DEMOTE: Check = sometimes(
     |history| {
         let operations = history.operations();
         history.events.iter().any(|event| match &event.what {
-            What::StepBegins { step } if step.contains("'standby'") => operations.iter().any(|op| {
+            What::RoleCall {
+                role: Some(Role::Standby),
+            } => operations.iter().any(|op| {
                 op.invoked_at < event.at
                     && op.returned.is_none_or(|(at, _)| at > event.at)
                     && !op.invoke.writes.is_empty()

@@ -8,6 +8,7 @@ use understudy::runtime::disk::simulated::{Fault, FaultKind};
 
 use super::{Arg, ArgKind, Check, Finding, Judge, Needs, Section, Watch};
 use crate::history::{Event, History, What};
+use crate::scenario::disk::is_lasting;
 use crate::storage::drive::{DATABASES, NODE, segment_number};
 use crate::storage::event::{Edit, JOURNAL, LogEnd, Refusal, Start, StorageEvent, Tables};
 
@@ -127,7 +128,7 @@ impl Survival {
         let first = self.asked.get(lost.first()?)?;
         let lasting = |since: usize| {
             let faults = opened.injected.iter().skip(since);
-            faults.filter(|fault| fault.kind.is_damage() && fault.kind != FaultKind::Misread)
+            faults.filter(|fault| is_lasting(fault.kind))
         };
         if opened.start == Start::Unlisted {
             // Without its entry a database is gone, whatever its own files hold.

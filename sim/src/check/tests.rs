@@ -680,16 +680,12 @@ fn vanished() -> What {
 #[test]
 fn sometimes_are_seen_when_they_happen_and_only_then() {
     let log = Story::default;
-    let step = |text: &str| What::StepBegins { step: text.to_owned() };
+    let step = |role: Role| What::RoleCall { role: Some(role) };
     let cases: Vec<(&'static Check, Story, Story)> = vec![
         (
             &sometimes::COMMIT_IN_FLIGHT_AT_DEMOTE,
-            log()
-                .append(1, "a", 1, 7, None)
-                .event("operator", step("dolt_assume_cluster_role('standby', 2)")),
-            log()
-                .append(1, "a", 1, 7, ok())
-                .event("operator", step("dolt_assume_cluster_role('standby', 2)")),
+            log().append(1, "a", 1, 7, None).event("operator", step(Role::Standby)),
+            log().append(1, "a", 1, 7, ok()).event("operator", step(Role::Standby)),
         ),
         (
             &sometimes::CLIENT_GOT_57P01_AND_RECONNECTED,

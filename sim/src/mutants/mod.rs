@@ -34,18 +34,22 @@ pub struct Mutant {
     pub breaks: String,
     /// Only this one counts as catching it; `None`: whatever fails.
     pub check: Option<&'static str>,
+    /// A run that ends without a report counts, too.
+    dies: bool,
     pub scenarios: Vec<String>,
     /// Of each scenario, from 1.
     pub seeds: u64,
 }
 
 impl Mutant {
-    /// Reads the lines above the first difference: `breaks:`, `scenarios:` and `seeds:`, and `check:` if it is there.
+    /// Reads the lines above the first difference: `breaks:`, `scenarios:` and `seeds:`, and `check:` and `dies: yes`
+    /// if they are there.
     fn parse(name: &str, text: &str) -> Result<Mutant, String> {
         let mut mutant = Mutant {
             name: name.to_owned(),
             breaks: String::new(),
             check: None,
+            dies: false,
             scenarios: Vec::new(),
             seeds: 0,
         };
@@ -56,9 +60,10 @@ impl Mutant {
             match key {
                 "breaks" => value.clone_into(&mut mutant.breaks),
                 "check" => mutant.check = Some(check_named(value)?),
+                "dies" if value == "yes" => mutant.dies = true,
                 "scenarios" => mutant.scenarios = value.split(", ").map(str::to_owned).collect(),
                 "seeds" => mutant.seeds = value.parse().map_err(|_| format!("{value:?} is not a number"))?,
-                _ => return Err(format!("{key:?} is none of breaks, check, scenarios, seeds")),
+                _ => return Err(format!("{key:?} is none of breaks, check, scenarios, seeds, dies: yes")),
             }
         }
         if mutant.breaks.is_empty() || mutant.scenarios.is_empty() || mutant.seeds == 0 {
@@ -75,9 +80,11 @@ impl Mutant {
     fn is_caught_by(&self, verdict: &Verdict) -> bool {
         match (self.check, verdict) {
             (_, Verdict::Passed) => false,
+            // A process that is gone, or was slow, says nothing of why.
+            (_, Verdict::Died { .. }) => self.dies,
             (None, _) => true,
             (Some(due), Verdict::Failed { check, .. }) => check == due,
-            (Some(_), Verdict::Stuck { .. } | Verdict::Died { .. }) => false,
+            (Some(_), Verdict::Stuck { .. }) => false,
         }
     }
 
@@ -295,6 +302,11 @@ mod tests {
         assert_eq!((any.check, any.due()), (None, "any"));
         assert!(any.is_caught_by(&failed("fsck")) && any.is_caught_by(&stuck));
         assert!(!any.is_caught_by(&Verdict::Passed));
+        // Too slow for the wall clock is no catch, unless that is what the bug does.
+        let died = Verdict::Died { what: "w".to_owned() };
+        let deadly = Mutant::parse("m", &head.replace("scenarios", "dies: yes\nscenarios")).unwrap();
+        assert!(!any.is_caught_by(&died) && deadly.is_caught_by(&died));
+        assert!(Mutant::parse("m", &head.replace("scenarios", "dies: no\nscenarios")).is_err());
 
         for name in ["fsck", "no_panic", "step"] {
             let text = head.replace("scenarios", &format!("check: {name}\nscenarios"));

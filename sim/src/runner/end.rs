@@ -15,7 +15,7 @@ use super::{Stage, faults, mending};
 use crate::check::CheckUse;
 use crate::check::answers::{CALM_AFTER, disturbs};
 use crate::check::ends::FSCK;
-use crate::history::{Content, FinalState, Invoke, Level, Outcome, What};
+use crate::history::{Content, FinalState, Invoke, Level, NOT_STARTED, Outcome, What};
 use crate::scenario::cluster::Role;
 use crate::units::{Micros, micros_of};
 use crate::workload::append::parse_list;
@@ -71,8 +71,8 @@ pub async fn settle(stage: &Stage) -> FinalState {
     end.roots = stage.servers.roots();
     end.primary = primary(stage);
     for (server, _) in &stage.directory.servers {
-        // Whoever does not run at the end is missed by `roots_equal` and `liveness`.
         if !stage.servers.is_ready(server) {
+            end.not_started.insert(server.clone(), last_words(stage, server));
             continue;
         }
         match read_content(stage, server).await {
@@ -181,7 +181,7 @@ fn acknowledged(stage: &Stage, of: impl Fn(&Invoke, &str) -> bool) -> usize {
     })
 }
 
-/// All servers lose power at once, and are given the time to take writes and be equal again.
+/// All servers lose power at once, and must take writes and be equal again as soon as after quiet.
 async fn lose_power(stage: &Stage, end: &mut FinalState) {
     for server in &stage.plan.servers {
         faults::power_off(stage, &server.name);
@@ -189,12 +189,22 @@ async fn lose_power(stage: &Stage, end: &mut FinalState) {
     for server in &stage.plan.servers {
         stage.world.restart(&server.name);
     }
-    if runtime::timeout(WATCH, write_again(stage)).await.is_err() {
-        end.writes_again_after = None;
-    }
-    if runtime::timeout(WATCH, roots_equal(stage)).await.is_err() {
-        end.equal_after = None;
-    }
+    let started_at = micros_of(stage.world.elapsed());
+    let writes_again = runtime::timeout(WATCH, write_again(stage)).await;
+    let writes_after = writes_again.ok().map(|()| since(stage, started_at));
+    let equal = runtime::timeout(WATCH, roots_equal(stage)).await;
+    end.began_again(writes_after, equal.ok().map(|()| since(stage, started_at)));
+}
+
+/// What a server that does not run said when it did not start; nothing if it was never heard of that.
+fn last_words(stage: &Stage, server: &str) -> String {
+    stage.recorder.look(|history| {
+        let said = history.events.iter().rev().find_map(|event| match &event.what {
+            What::Log { message, fields, .. } if event.node == server && message == NOT_STARTED => Some(fields.clone()),
+            _ => None,
+        });
+        said.unwrap_or_default()
+    })
 }
 
 /// Kills a server and reads every byte of its disk. Damage that was injected and not mended is no news.

@@ -16,13 +16,13 @@ use understudy::engine::{CheckedStore, repair_from_others};
 use understudy::replication::cluster::RepairPeer;
 use understudy::runtime;
 use understudy::runtime::disk::Disk;
-use understudy::runtime::disk::simulated::FaultKind;
 use understudy::server::check_data_folder;
 
 use super::servers::CLUSTER_PORT;
 use super::{Stage, faults};
 use crate::history::{Level, What};
 use crate::scenario::cluster::Role;
+use crate::scenario::disk;
 
 /// How long a server may take to be repaired and started.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -73,16 +73,14 @@ impl Repairs {
     }
 }
 
-/// Whether it is damage that stays, rather than a reader's bad luck.
-pub fn is_lasting(kind: FaultKind) -> bool {
-    kind.is_damage() && kind != FaultKind::Misread
-}
-
 /// Whether a disk was damaged and is not known to be whole again.
 pub fn is_damaged(stage: &Stage, server: &str) -> bool {
     let over = stage.servers.repairs().over(server);
     let injected = stage.world.disk(server).injected();
-    injected.into_iter().skip(over).any(|fault| is_lasting(fault.kind))
+    injected
+        .into_iter()
+        .skip(over)
+        .any(|fault| disk::is_lasting(fault.kind))
 }
 
 /// Mends all disks that are damaged, one after the other.

@@ -37,6 +37,7 @@ use crate::plan::{Link, Plan};
 use crate::process::{Stopwatch, remember};
 use crate::record::Recorder;
 use crate::report::Report;
+use crate::scenario::disk::is_lasting;
 use crate::trace::Trace;
 use crate::units::{Micros, micros_of};
 use crate::workload::client::{Client, Directory};
@@ -77,8 +78,8 @@ pub enum Trouble {
     TimeIsUp(String),
 }
 
-/// Carries out `plan`. An error is a refusal to run at all.
-pub fn run(plan: &Plan, trace: Trace) -> Result<Report, String> {
+/// Carries out `plan`. An error is a refusal to run at all. `begin_thread` does what no run may, to show that it ends it.
+pub fn run(plan: &Plan, trace: Trace, begin_thread: bool) -> Result<Report, String> {
     let watch = Stopwatch::start();
     let names = NodeNames::default();
     let recorder = Recorder::new(
@@ -103,6 +104,10 @@ pub fn run(plan: &Plan, trace: Trace) -> Result<Report, String> {
                     world.set_constant(&NODE_SCALE_BITS, bytes.ilog2());
                 }
                 listen(&world, &recorder);
+                if begin_thread {
+                    #[expect(clippy::disallowed_methods, reason = "shows that it is refused")]
+                    drop(std::thread::spawn(|| {}));
+                }
                 let ended = if plan.storage.is_some() {
                     storage::play(plan, world.clone(), recorder, names).await
                 } else {
@@ -191,7 +196,8 @@ fn listen(world: &World, recorder: &Recorder) {
         let digest = DigestOf(&event.payload);
         recorder.detail_at(at, &event.node, event.kind, format_args!("{} {digest}", event.detail));
         match FaultKind::from_word(event.kind) {
-            Some(kind) if kind.is_damage() => recorder.record(&event.node, What::Damaged),
+            Some(kind) if is_lasting(kind) => recorder.record(&event.node, What::Damaged),
+            Some(FaultKind::Misread) => recorder.record(&event.node, What::Misread),
             Some(FaultKind::DiskFull | FaultKind::FailedSync) => {
                 // Once is enough to expect what comes of it, and a full disk refuses each write.
                 if troubled.insert((event.node.clone(), event.kind)) {
@@ -222,7 +228,7 @@ async fn play(plan: Arc<Plan>, world: World, recorder: Recorder, names: NodeName
         biased;
         () = stage.recorder.violated() => return (FinalState::default(), None),
         trouble = steps::carry_out(&stage) => trouble,
-        () = runtime::sleep(Duration::from_micros(stage.plan.time_limit)) => {
+        () = runtime::sleep(Duration::from_micros(stage.plan.ends_at())) => {
             Some(Trouble::TimeIsUp(format!("still waiting: {}", steps::pending(&stage))))
         }
     };

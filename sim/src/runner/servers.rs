@@ -15,7 +15,7 @@ use understudy::server::{Replica, Server, StartError};
 
 use super::Stage;
 use super::mending::Repairs;
-use crate::history::{Level, What, printable};
+use crate::history::{Level, NOT_STARTED, What, printable};
 use crate::plan::{Plan, PlannedServer};
 use crate::record::Recorder;
 use crate::scenario::cluster::Role;
@@ -102,6 +102,11 @@ impl Servers {
                 password: "password".to_owned(),
                 database: "postgres".to_owned(),
             },
+            lists: plan
+                .workload
+                .iter()
+                .filter_map(|workload| workload.spec.make().lists())
+                .collect(),
             lines: (!plan.sql).then(|| self.lines.clone()),
             recorder: recorder.clone(),
         }
@@ -118,7 +123,7 @@ impl Servers {
     /// What a running server says its role is.
     pub fn role(&self, name: &str) -> Option<(Role, u64)> {
         let cluster = self.engines.lock().get(name)?.cluster()?;
-        Some((Role::from_word(&cluster.role())?, cluster.epoch()))
+        Some((Role::from_word(cluster.role().as_str())?, cluster.epoch()))
     }
 }
 
@@ -215,7 +220,7 @@ async fn serve(stage: Stage, text: String, knobs: Knobs, start: NodeStart) {
                 name,
                 What::Log {
                     level: Level::Error,
-                    message: "the server did not start".to_owned(),
+                    message: NOT_STARTED.to_owned(),
                     fields: error.to_string(),
                 },
             );

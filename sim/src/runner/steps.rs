@@ -9,7 +9,7 @@ use super::{Stage, Trouble, faults, sleep_until};
 use crate::check::{STEP, Violation};
 use crate::history::What;
 use crate::plan::PlannedStep;
-use crate::scenario::step::{Action, Condition, Expect, Trigger};
+use crate::scenario::step::{Action, Condition, Expect, Trigger, role_call};
 use crate::workload::session::Failure;
 
 /// How often a condition is looked at.
@@ -124,6 +124,9 @@ async fn act(stage: &Stage, step: &PlannedStep) -> Result<(), Trouble> {
         .recorder
         .record("operator", What::StepBegins { step: shown.clone() });
     if let Action::Sql { servers, run, expect } = &step.action {
+        if let Some(role) = role_call(run) {
+            stage.recorder.record("operator", What::RoleCall { role });
+        }
         for server in servers {
             let answer = ask(stage, server, run).await;
             if !met(expect, &answer) {

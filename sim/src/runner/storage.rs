@@ -26,7 +26,7 @@ pub async fn play(
         biased;
         () = recorder.violated() => None,
         () = drive(storage, plan.seed, &recorder, || world.arm_sites(&[])) => None,
-        () = runtime::sleep(Duration::from_micros(plan.time_limit)) => {
+        () = runtime::sleep(Duration::from_micros(plan.ends_at())) => {
             Some(Trouble::TimeIsUp("the newest events say what it waits for".to_owned()))
         }
     };

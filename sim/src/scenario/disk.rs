@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use understudy::runtime::disk::simulated::{DiskFaults, SimDisk};
+use understudy::runtime::disk::simulated::{DiskFaults, FaultKind, SimDisk};
 
 use crate::draw::{Draw, parse_number};
 use crate::units::{self, Micros, show_bytes, show_micros};
@@ -24,8 +24,14 @@ pub struct Word {
     set: fn(&mut DiskFaults, u64, u64),
 }
 
-/// The words of faults after which a disk no longer holds what it should.
+/// The words of faults after which a disk no longer holds what it should. A read that goes wrong, of a medium that is
+/// right, is none of them, so it may befall all servers.
 pub const DAMAGING: [&str; 3] = ["lost", "misdirected", "corrupt"];
+
+/// Whether a disk no longer holds what it should after a fault of this kind: those of [`DAMAGING`], and rot.
+pub fn is_lasting(kind: FaultKind) -> bool {
+    kind.is_damage() && kind != FaultKind::Misread
+}
 
 /// Stands for the word `none`.
 pub const NONE: u64 = u64::MAX;

@@ -565,3 +565,37 @@ impl fmt::Display for Action {
         }
     }
 }
+/// Whether a statement tells the server that runs it to take a role, and which, if it says so in a literal. SQL does not
+/// care about case.
+pub fn role_call(statement: &str) -> Option<Option<Role>> {
+    const CALL: &str = "dolt_assume_cluster_role";
+    let statement = statement.to_ascii_lowercase();
+    let (_, arguments) = statement.split_once(CALL)?;
+    let role = arguments
+        .split('\'')
+        .nth(1)
+        .and_then(|word| Role::from_word(word.trim()));
+    Some(role)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// If this fails, an operator who writes in another case is taken for one who did not move a role.
+    #[test]
+    fn a_call_for_a_role_is_one_however_it_is_written() {
+        let calls = |run: &str| role_call(run);
+        assert_eq!(
+            calls("SELECT dolt_assume_cluster_role('standby', 2)"),
+            Some(Some(Role::Standby))
+        );
+        assert_eq!(
+            calls("select DOLT_ASSUME_CLUSTER_ROLE( 'PRIMARY' , 2)"),
+            Some(Some(Role::Primary))
+        );
+        assert_eq!(calls("SELECT Dolt_Assume_Cluster_Role($1, $2)"), Some(None));
+        assert_eq!(calls("SELECT 'standby'"), None);
+        assert_eq!(calls("SELECT * FROM dolt_cluster_status"), None);
+    }
+}

@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use crate::children::{Crew, Finished};
 use crate::failure::Failure;
-use crate::files;
 use crate::plan::Plan;
 use crate::process::Stopwatch;
 use crate::report::{Report, Verdict, exit};
 use crate::scenario::Scenario;
+use crate::{files, meta};
 pub use coverage::Coverage;
 use progress::Progress;
 
@@ -36,6 +36,8 @@ pub struct SuiteOptions {
     pub fail_fast: bool,
     /// So many of the seeds run in two processes, which must agree event by event.
     pub twice: u64,
+    /// And one of so many, to the end.
+    pub twice_every: Option<u64>,
     /// What stands under `sometimes` and happened in no seed fails the suite.
     pub demand_sometimes: bool,
     /// No run is started after so much wall time.
@@ -85,7 +87,7 @@ fn jobs(options: &SuiteOptions) -> impl Iterator<Item = Job> + '_ {
     };
     let offsets = (0..).take_while(move |offset| last.is_none_or(|last| *offset < last));
     let seeds = offsets.flat_map(move |offset| {
-        let times = if offset < options.twice { 2 } else { 1 };
+        let times = if is_twice(options, offset) { 2 } else { 1 };
         let runs = options
             .scenarios
             .iter()
@@ -98,6 +100,11 @@ fn jobs(options: &SuiteOptions) -> impl Iterator<Item = Job> + '_ {
     kept.chain(seeds)
 }
 
+/// Whether the seeds this far from the first run in two processes: the first so many, and then one of so many.
+fn is_twice(options: &SuiteOptions, offset: u64) -> bool {
+    offset < options.twice || options.twice_every.is_some_and(|every| offset % every == 0)
+}
+
 /// How many runs there are, if that is known.
 fn total(options: &SuiteOptions) -> Option<u64> {
     let kept = u64::try_from(options.kept.len()).expect("files are few");
@@ -106,7 +113,12 @@ fn total(options: &SuiteOptions) -> Option<u64> {
         return Some(kept);
     }
     let seeds = options.seeds?;
-    Some(kept + scenarios * (seeds + options.twice.min(seeds)))
+    let first = options.twice.min(seeds);
+    // Multiples of `every` below `seeds` that are not below `first`.
+    let later = options
+        .twice_every
+        .map_or(0, |every| seeds.div_ceil(every) - first.div_ceil(every));
+    Some(kept + scenarios * (seeds + first + later))
 }
 
 /// Runs everything. Returns the exit code.
@@ -140,7 +152,8 @@ pub fn suite(mut options: SuiteOptions) -> Result<u8, String> {
         let Some(((index, job), finished)) = crew.wait()? else {
             break;
         };
-        progress.tally.add(&job, &finished);
+        let compares = matches!(&job, Job::Seed { seed, .. } if is_twice(&options, seed.wrapping_sub(options.base)));
+        let differed = progress.tally.add(&job, &finished, compares);
         if let Finished::Report(report) = &finished {
             let (plan, scenario) = planned(&job)?;
             progress.tally.coverage.add(&plan, scenario.as_ref(), report);
@@ -150,6 +163,12 @@ pub fn suite(mut options: SuiteOptions) -> Result<u8, String> {
         {
             let path = keep(&options.report, scenario, *seed, &finished)?;
             eprintln!("kept: cargo sim replay {}", path.display());
+        }
+        if let (true, Job::Seed { scenario, seed }) = (differed, &job) {
+            // It may be the same this time; a third and a fourth run have as good a chance to differ as the first two.
+            if let Err(why) = meta::meta(scenario, *seed) {
+                eprintln!("sim: {why}");
+            }
         }
         progress.finished(index, &watch)?;
         let wall = progress.wall(&watch);
@@ -219,6 +238,7 @@ mod tests {
             jobs: 1,
             fail_fast: false,
             twice: 1,
+            twice_every: None,
             demand_sometimes: false,
             time: None,
             resume: false,
@@ -243,6 +263,21 @@ mod tests {
             ]
         );
         assert_eq!(total(&options()), Some(8));
+        // The first two, and every third of ten.
+        let often = SuiteOptions {
+            twice: 2,
+            twice_every: Some(3),
+            seeds: Some(10),
+            ..options()
+        };
+        let runs: Vec<Job> = jobs(&often).collect();
+        let of = |seed: u64| {
+            runs.iter()
+                .filter(move |job| matches!(job, Job::Seed { seed: other, .. } if *other == seed))
+        };
+        let times: Vec<usize> = (7..17).map(|seed| of(seed).count() / 2).collect();
+        assert_eq!(times, [2, 2, 1, 2, 1, 1, 2, 1, 1, 2]);
+        assert_eq!(total(&often), Some(runs.len() as u64));
         let endless = SuiteOptions {
             seeds: None,
             ..options()

@@ -12,7 +12,6 @@ use crate::failure::COMMIT;
 use crate::files;
 use crate::process::Stopwatch;
 
-const FILE: &str = "suite-progress.json";
 /// How often it is written. What was done since is done again.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
@@ -45,6 +44,8 @@ struct Identity {
     kept: Vec<PathBuf>,
     base: u64,
     twice: u64,
+    #[serde(default)]
+    twice_every: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -63,7 +64,7 @@ pub struct Progress {
 impl Progress {
     /// Of a new suite, or of the one that is to go on: then `options` get its first seed.
     pub fn begin(options: &mut SuiteOptions) -> Result<Progress, String> {
-        let path = options.report.join(FILE);
+        let path = options.report.join(files::PROGRESS);
         if options.resume {
             match files::read_if_any(&path)? {
                 Some(text) => return Progress::go_on(&text, &path, options),
@@ -132,7 +133,7 @@ impl Progress {
 
 /// What the suite that wrote to `folder` has seen.
 pub fn tally_of(folder: &Path) -> Result<Tally, String> {
-    let path = folder.join(FILE);
+    let path = folder.join(files::PROGRESS);
     let shown = path.display();
     let text = files::read_if_any(&path)?;
     let text = text.ok_or_else(|| format!("{shown}: no suite has written its report there"))?;
@@ -151,6 +152,7 @@ fn identity(options: &SuiteOptions) -> Identity {
         kept: options.kept.clone(),
         base: options.base,
         twice: options.twice,
+        twice_every: options.twice_every,
     }
 }
 
@@ -202,7 +204,7 @@ mod tests {
 
         let error = Progress::begin(&mut with(7, &["wild"])).err().unwrap();
         assert!(error.contains("the progress of another suite, of calm"), "{error}");
-        std::fs::write(folder.join(FILE), "{").unwrap();
+        std::fs::write(folder.join(files::PROGRESS), "{").unwrap();
         assert!(Progress::begin(&mut with(7, &["calm"])).is_err());
         std::fs::remove_dir_all(&folder).unwrap();
     }

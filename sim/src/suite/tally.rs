@@ -20,7 +20,7 @@ pub struct Tally {
     /// Of all runs, one after another.
     run_wall_micros: u64,
     reproduce: Vec<String>,
-    /// Scenario and seed -> hash of the first run's trace and its verdict, to compare with a second.
+    /// Scenario and seed -> hash of the first run's trace and its verdict, until there is a second to compare with.
     first: BTreeMap<String, (String, Verdict)>,
     compared: u64,
     /// scenario -> `sometimes` that happened, and those that were asked for.
@@ -37,15 +37,19 @@ pub struct Tally {
 const LINE_EVERY_SECS: u64 = 60;
 
 impl Tally {
-    pub fn add(&mut self, job: &Job, finished: &Finished) {
+    /// `is_twice`: the seed runs in two processes, and this is one of them. Whether they were not the same.
+    pub fn add(&mut self, job: &Job, finished: &Finished, is_twice: bool) -> bool {
         self.runs += 1;
+        let mut differs = false;
         match finished {
             Finished::Report(report) => {
                 self.simulated_micros += report.simulated_micros;
                 self.run_wall_micros += report.wall_micros;
                 if let Job::Seed { scenario, seed } = job {
                     self.count_sometimes(scenario, report);
-                    self.compare(scenario, *seed, report);
+                    if is_twice {
+                        differs = self.differs(scenario, *seed, report);
+                    }
                 }
                 if report.verdict != Verdict::Passed {
                     self.fail(report.verdict.exit_code(), report.reproduce(), &report.tail);
@@ -68,6 +72,7 @@ impl Tally {
                 );
             }
         }
+        differs
     }
 
     fn count_sometimes(&mut self, scenario: &str, report: &Report) {
@@ -78,12 +83,12 @@ impl Tally {
     }
 
     /// Of two runs of one seed, in two processes, the second must be the first again.
-    fn compare(&mut self, scenario: &str, seed: u64, report: &Report) {
+    fn differs(&mut self, scenario: &str, seed: u64, report: &Report) -> bool {
         let run = (report.hash.clone(), report.verdict.clone());
         let key = format!("{scenario} {seed}");
         let Some(first) = self.first.remove(&key) else {
             self.first.insert(key, run);
-            return;
+            return false;
         };
         self.compared += 1;
         if first != run {
@@ -93,6 +98,7 @@ impl Tally {
             );
             self.fail(exit::NOT_DETERMINISTIC, line, &report.tail);
         }
+        first != run
     }
 
     /// (scenario, name) of what was to happen in some seed and did not.
@@ -236,10 +242,10 @@ mod tests {
     fn two_runs_of_a_seed_that_differ_fail_the_suite() {
         let mut tally = Tally::default();
         for (seed, hash) in [(1, "x"), (2, "y"), (1, "x")] {
-            tally.add(&job(seed), &ran(hash, &[], &[]));
+            tally.add(&job(seed), &ran(hash, &[], &[]), true);
         }
         assert_eq!((tally.compared, tally.code(false, false)), (1, exit::PASSED));
-        tally.add(&job(2), &ran("z", &[], &[]));
+        tally.add(&job(2), &ran("z", &[], &[]), true);
         assert_eq!(tally.code(false, false), exit::NOT_DETERMINISTIC);
         assert!(
             tally.reproduce[0].starts_with("cargo sim meta calm --seed 2 "),
@@ -248,14 +254,28 @@ mod tests {
         );
     }
 
+    /// If this fails, what a suite writes once a second grows with every seed.
+    #[test]
+    fn a_seed_that_is_run_once_is_not_remembered() {
+        let mut tally = Tally::default();
+        for seed in 0..1_000 {
+            tally.add(&job(seed), &ran("x", &[], &[]), false);
+        }
+        assert!(tally.first.is_empty());
+        tally.add(&job(1_000), &ran("x", &[], &[]), true);
+        assert_eq!(tally.first.len(), 1);
+        tally.add(&job(1_000), &ran("x", &[], &[]), true);
+        assert!(tally.first.is_empty() && tally.compared == 1);
+    }
+
     #[test]
     fn what_happens_in_no_seed_fails_a_suite_that_demands_it() {
         let mut tally = Tally::default();
-        tally.add(&job(1), &ran("x", &["one"], &["two"]));
+        tally.add(&job(1), &ran("x", &["one"], &["two"]), false);
         assert_eq!(tally.never(), [("calm", "two")]);
         assert_eq!(tally.code(false, false), exit::PASSED);
         assert_eq!(tally.code(true, false), exit::FAILED);
-        tally.add(&job(2), &ran("y", &["two"], &["one"]));
+        tally.add(&job(2), &ran("y", &["two"], &["one"]), false);
         assert_eq!(tally.code(true, false), exit::PASSED);
     }
 
@@ -263,7 +283,7 @@ mod tests {
     fn progress_says_how_fast_and_how_long_yet() {
         let mut tally = Tally::default();
         for seed in 0..10 {
-            tally.add(&job(seed), &ran("x", &["one"], &["two"]));
+            tally.add(&job(seed), &ran("x", &["one"], &["two"]), false);
         }
         let line = tally.progress(Some(40), None, Duration::from_secs(5));
         assert_eq!(

@@ -68,7 +68,7 @@ impl<'a> Line<'a> {
     /// What a reader can switch on and off.
     pub fn group(&self) -> Group {
         match self.kind {
-            "step" | "done" | "ordered" | "quiet" => Group::Steps,
+            "step" | "done" | "ordered" | "calls" | "quiet" => Group::Steps,
             "role" | "ready" | "start" | "restart" | "down" | "kill" | "power off" | "pause" | "resume" | "clock"
             | "stop requested" | "opened" | "not opened" | "ended" | "replaced" | "calm" => Group::Life,
             "root" | "acknowledged" => Group::Roots,
@@ -80,7 +80,7 @@ impl<'a> Line<'a> {
             "disconnected" => Group::Sessions,
             "connected" if self.field("connection").is_none() => Group::Sessions,
             "sync" | "sync dir" => Group::Syncs,
-            "fault" => Group::DiskFaults,
+            "fault" | "misled" => Group::DiskFaults,
             _ if self.is_disk_fault() => Group::DiskFaults,
             _ => Group::Network,
         }

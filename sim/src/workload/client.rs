@@ -2,6 +2,7 @@
 //!
 //! Must not know: what the statements mean.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ pub struct Directory {
     /// (server, host:port), in the order of the scenario.
     pub servers: Vec<(String, String)>,
     pub login: Login,
+    /// Table -> how many lists it has, of the workloads that make lists.
+    pub lists: BTreeMap<String, u64>,
     /// Instead of ports, where servers have no SQL.
     pub lines: Option<Switchboard>,
     pub recorder: Recorder,
@@ -152,6 +155,11 @@ impl Client {
     pub fn ports(&self, other: u16) -> (String, String) {
         let server = &self.current.as_ref().expect("operations run with a session").0;
         (self.directory.address(server).to_owned(), format!("{server}:{other}"))
+    }
+
+    /// How many lists a table has from its beginning on.
+    pub fn lists_in(&self, table: &str) -> u64 {
+        self.directory.lists.get(table).copied().unwrap_or(0)
     }
 
     pub fn param(&mut self, name: &str) -> u64 {

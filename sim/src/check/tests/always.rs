@@ -145,6 +145,29 @@ fn a_refusal_for_a_disk_that_is_well_breaks_every_run() {
         "its disk is right",
     );
     without_reason(refused(full(), "append", "XX001"), "its disk is right");
+    // One bad read is an excuse at its time, and one while the server started as long as it runs.
+    let started = |how: What| Story::default().event("a", What::Start).event("a", how);
+    let ready = || What::Ready { role: None };
+    assert_eq!(
+        refused(started(ready()).event("a", What::Misread), "append", "XX001"),
+        None
+    );
+    let append = |story: Story| -> Vec<(u64, What)> {
+        let asked = story.append(1, "a", 1, 7, failed("XX001"));
+        let events = asked.0.events.into_iter();
+        events
+            .map(|event| (if event.node == "a" { 1 } else { 60 }, event.what))
+            .collect()
+    };
+    let later = |story: Story| over_time(&answers::REFUSALS_HAVE_REASONS, "a", &append(story));
+    let told = later(started(ready()).event("a", What::Misread));
+    assert!(told.is_some_and(|told| told.ends_with("its disk is right")));
+    assert_eq!(later(started(What::Misread).event("a", ready())), None);
+    let again = started(What::Misread)
+        .event("a", ready())
+        .event("a", What::Start)
+        .event("a", ready());
+    assert!(later(again).is_some());
 }
 
 #[test]
@@ -174,11 +197,10 @@ fn a_primary_that_takes_no_writes_breaks_every_run() {
     // It is told a moment later.
     assert_eq!(refused(role(Role::Primary), nothing(), (21, role(Role::Standby))), None);
     assert!(refused(role(Role::Primary), nothing(), (31, role(Role::Standby))).is_some());
-    let step = "demote: SELECT dolt_assume_cluster_role('standby', 2) on a".to_owned();
-    assert_eq!(
-        refused(role(Role::Primary), What::StepBegins { step }, (21, nothing())),
-        None
-    );
+    let call = What::RoleCall {
+        role: Some(Role::Standby),
+    };
+    assert_eq!(refused(role(Role::Primary), call, (21, nothing())), None);
 }
 
 #[test]

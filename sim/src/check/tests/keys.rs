@@ -364,26 +364,65 @@ fn damage_is_named() {
             ..FinalState::default()
         })
     };
-    holds(check, Arg::None, &unreadable(damaged(), "XX001: log-3, offset 7"));
-    breaks(
+    let place = "XX001: a:/databases/shop/log-3.seg is damaged at offset 7: bad";
+    holds(check, Arg::None, &unreadable(damaged(), place));
+    for (story, error, part) in [
+        (damaged(), "XX000: panicked", "its disk is damaged"),
+        (damaged(), "XX001: a chunk is missing", "is not named"),
+        (
+            damaged(),
+            "XX001: a:/databases/shop/log-3.seg is damaged: bad",
+            "is not named",
+        ),
+        (Story::default(), place, "its disk is right"),
+        (damaged().event("a", What::Mended), place, "its disk is right"),
+    ] {
+        breaks(check, Arg::None, &unreadable(story, error), part);
+    }
+    // A start that was misled may leave a database out until the next.
+    let misled = Story::default().event("a", What::Start).event("a", What::Misread);
+    holds(
         check,
         Arg::None,
-        &unreadable(damaged(), "XX000: panicked"),
-        "its disk is damaged",
+        &unreadable(misled.event("a", What::Ready { role: None }), place),
     );
-    breaks(
-        check,
-        Arg::None,
-        &unreadable(Story::default(), "XX001: log-3"),
-        "its disk is right",
-    );
-    let mended = damaged().event("a", What::Mended);
-    breaks(
-        check,
-        Arg::None,
-        &unreadable(mended, "XX001: log-3"),
-        "its disk is right",
-    );
+}
+
+/// If this fails, two servers may refuse to start for good without a word of why.
+#[test]
+fn who_does_not_start_names_the_place_of_the_damage() {
+    let check = &ends::DAMAGE_IS_NAMED;
+    let damaged = || Story::default().event("a", What::Damaged);
+    let not_started = |story: Story, error: &str| {
+        story.end(FinalState {
+            not_started: BTreeMap::from([("a".to_owned(), error.to_owned())]),
+            ..FinalState::default()
+        })
+    };
+    for error in [
+        "a:/.understudy/system/log-00000001.seg is damaged at offset 40: bad, though it was synced",
+        "a:/.understudy/system/MANIFEST is missing; restore it from a backup",
+    ] {
+        holds(check, Arg::None, &not_started(damaged(), error));
+        breaks(
+            check,
+            Arg::None,
+            &not_started(Story::default(), error),
+            "its disk is right",
+        );
+    }
+    for error in [
+        "",
+        "something is damaged",
+        "b:/.understudy/system/log-00000001.seg is damaged at offset 40",
+    ] {
+        breaks(
+            check,
+            Arg::None,
+            &not_started(damaged(), error),
+            "the place of the damage is not named",
+        );
+    }
 }
 
 #[test]

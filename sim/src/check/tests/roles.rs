@@ -156,13 +156,10 @@ fn settles_by_itself() {
     // Whoever moved roles before may have left it so that nobody can be primary without him.
     let moved = || calm().event("operator", ordered("a", Role::Standby, 2, false));
     holds(check, Arg::None, &rescued(moved()));
-    let step = |step: &str| What::StepBegins { step: step.into() };
-    let by_hand = calm().event(
-        "operator",
-        step("sql on a: SELECT dolt_assume_cluster_role('standby', 2)"),
-    );
+    let by_hand = calm().event("operator", What::RoleCall { role: None });
     holds(check, Arg::None, &rescued(by_hand));
-    let other = calm().event("operator", step("sql on a: SELECT 1"));
+    let step = "sql on a: SELECT 1".to_owned();
+    let other = calm().event("operator", What::StepBegins { step });
     breaks(check, Arg::None, &rescued(other), broken);
     // Afterwards is too late.
     let late = rescued(calm()).event("operator", ordered("a", Role::Primary, 3, false));
