@@ -140,6 +140,13 @@ fn from_schema(error: &SchemaError) -> SqlError {
             let Some(relation) = &field.relation else {
                 return SqlError::undefined_column(&field.name);
             };
+            // Names of the planner's own, of a subquery that it did not take apart well.
+            if ["__correlated_sq_", "__scalar_sq_"]
+                .iter()
+                .any(|own| relation.table().starts_with(own))
+            {
+                return SqlError::unsupported(OUTER_REFERENCE);
+            }
             let relation_known = valid_fields.iter().any(|valid| {
                 valid
                     .relation
@@ -270,11 +277,13 @@ fn from_words(words: &str) -> SqlError {
     unsupported(first_line)
 }
 
+const OUTER_REFERENCE: &str = "a subquery or LATERAL that refers in this way to the query around it";
+
 /// Names what the planner cannot do as who wrote it calls it.
 fn unsupported(words: &str) -> SqlError {
     let has = |part: &str| words.contains(part);
     let construct = if has("OuterReferenceColumn") {
-        "a subquery or LATERAL that refers in this way to the query around it"
+        OUTER_REFERENCE
     } else if has("logical expression InSubquery") {
         "IN (SELECT ...) in this place"
     } else if has("logical expression Exists") {

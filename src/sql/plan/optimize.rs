@@ -17,7 +17,9 @@ use datafusion::logical_expr::registry::FunctionRegistry;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::OptimizerConfig;
 
+use super::derived;
 use super::interrupt::Interrupt;
+use super::membership::minding_nulls;
 use super::zoned::in_zone;
 use crate::sql::text::Style;
 
@@ -34,6 +36,8 @@ pub fn optimized(
     }
     let options = Arc::new(options);
     interrupt.check()?;
+    derived::check(&plan)?;
+    let plan = minding_nulls(plan)?;
     let analyzed = state.analyzer().execute_and_check(plan, &options, |_, _| {})?;
     let analyzed = in_zone(analyzed, style)?;
     interrupt.check()?;

@@ -506,6 +506,11 @@ impl VisitorMut for Rewriter<'_> {
         }
     }
 
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        subquery::compared_with_rows(expr);
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
         match self.rewrite_expr(expr) {
             Ok(()) => ControlFlow::Continue(()),

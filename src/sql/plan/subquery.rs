@@ -143,6 +143,44 @@ pub fn exists_as_value(expr: &mut Expr) {
     let _ = VisitMut::visit(expr, &mut Replacer);
 }
 
+/// `x = ANY (SELECT ...)` is `x IN (SELECT ...)`, and `x <> ALL (SELECT ...)` is `x NOT IN (SELECT ...)`. The rows of other
+/// comparisons are put into a FROM, so that nobody takes them for a single value.
+pub fn compared_with_rows(expr: &mut Expr) {
+    let (left, op, right, all) = match expr {
+        Expr::AnyOp {
+            left,
+            compare_op,
+            right,
+            ..
+        } => (left, compare_op, right, false),
+        Expr::AllOp {
+            left,
+            compare_op,
+            right,
+        } => (left, compare_op, right, true),
+        _ => return,
+    };
+    let Expr::Subquery(subquery) = right.as_mut() else {
+        return;
+    };
+    if matches!((op, all), (BinaryOperator::Eq, false) | (BinaryOperator::NotEq, true)) {
+        *expr = Expr::InSubquery {
+            expr: left.clone(),
+            subquery: subquery.clone(),
+            negated: all,
+        };
+        return;
+    }
+    let mut rows = parsed_query("SELECT * FROM (SELECT 1) AS \"\u{1}rows\"");
+    if let SetExpr::Select(select) = rows.body.as_mut()
+        && let Some(table) = select.from.first_mut()
+        && let TableFactor::Derived { subquery: inner, .. } = &mut table.relation
+    {
+        std::mem::swap(inner, subquery);
+        **subquery = rows;
+    }
+}
+
 /// `x IN (SELECT ...)` outside WHERE, where it cannot become a join: true when a row equals `x`; otherwise NULL when there
 /// are rows and `x` is NULL, or one of them is; otherwise false.
 pub fn in_as_value(expr: &mut Expr) {

@@ -165,6 +165,14 @@ async fn queries_answer_as_postgres_does() {
 }
 
 #[tokio::test]
+async fn whether_a_value_is_among_rows_minds_nulls_wherever_it_is_asked() {
+    Fixture::new()
+        .await
+        .check(include_str!("testdata/membership.txt"))
+        .await;
+}
+
+#[tokio::test]
 async fn time_zones_are_minded_as_postgres_minds_them() {
     Fixture::new().await.check(include_str!("testdata/zones.txt")).await;
 }

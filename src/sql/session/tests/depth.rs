@@ -164,6 +164,13 @@ async fn conditions_of_thousands_of_links_are_queries_like_any_other() {
     on_a_worker(vec![
         (format!("SELECT a FROM t WHERE {}", ors.join(" OR ")), true),
         (format!("SELECT a FROM t WHERE {}", ands.join(" AND ")), true),
+        (
+            format!(
+                "SELECT a FROM t WHERE b NOT IN (SELECT b FROM t) OR {}",
+                ors.join(" OR ")
+            ),
+            true,
+        ),
         (format!("SELECT a FROM t WHERE b IN ({})", list.join(", ")), true),
         (format!("SELECT a FROM t WHERE (a, b) IN ({})", pairs.join(", ")), true),
         (format!("DELETE FROM t WHERE b > 100 AND ({})", ors.join(" OR ")), true),
