@@ -76,9 +76,16 @@ impl Session {
         Ok(())
     }
 
+    /// Whether the session's role is a superuser at this moment: it may have been made one, or be one no longer, since the
+    /// session began. A role that is gone is none.
+    pub(in crate::sql) fn is_superuser(&self) -> Result<bool, SqlError> {
+        let role = self.engine.system().role(&self.user)?;
+        Ok(role.is_some_and(|role| role.superuser))
+    }
+
     /// 42501.
     pub(in crate::sql) fn require_superuser(&self, what: &str) -> Result<(), SqlError> {
-        if self.superuser {
+        if self.is_superuser()? {
             return Ok(());
         }
         Err(

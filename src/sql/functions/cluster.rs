@@ -23,7 +23,7 @@ impl Session {
         let [role, epoch] = arguments else {
             return Err(wrong_count(NAME, 2, arguments.len()));
         };
-        if !self.superuser {
+        if !self.is_superuser()? {
             return Err(SqlError::new(
                 SqlErrorKind::InsufficientPrivilege,
                 format!("permission denied for function {NAME}"),

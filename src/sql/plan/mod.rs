@@ -96,7 +96,6 @@ pub struct PlanContext {
     pub planner: Planner,
     pub database: String,
     pub user: String,
-    pub superuser: bool,
     /// What `pg_backend_pid()` says.
     pub pid: i32,
     pub client_address: Option<String>,

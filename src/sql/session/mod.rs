@@ -106,7 +106,6 @@ pub struct Session {
     pub(in crate::sql) engine: Engine,
     pub(in crate::sql) handle: SessionHandle,
     pub(in crate::sql) user: String,
-    pub(in crate::sql) superuser: bool,
     pub(in crate::sql) client_address: Option<String>,
     pub(in crate::sql) database_name: String,
     /// None: the virtual database `dolt_cluster`.
@@ -145,9 +144,8 @@ impl Session {
                 format!("role \"{}\" does not exist", start.user),
             )
         })?;
-        let superuser = role.superuser;
         let planner = Planner::new(server.query_memory.clone());
-        let mut settings = Settings::new(engine.clone(), Arc::new(server), start.user.clone(), superuser);
+        let mut settings = Settings::new(engine.clone(), Arc::new(server), start.user.clone(), role.superuser);
         for (name, value) in &start.parameters {
             settings.set_at_start(name, value)?;
         }
@@ -156,7 +154,6 @@ impl Session {
             engine,
             handle: start.handle,
             user: start.user,
-            superuser,
             client_address: start.client_address,
             database_name: start.database,
             database,
@@ -631,7 +628,6 @@ impl Session {
             planner: self.planner.clone(),
             database: self.database_name.clone(),
             user: self.user.clone(),
-            superuser: self.superuser,
             pid: self.handle.pid(),
             client_address: self.client_address.clone(),
             transaction_time: self.transaction_time(),

@@ -161,6 +161,35 @@ async fn roles_are_made_changed_and_dropped_by_superusers() {
 }
 
 #[tokio::test]
+async fn what_a_superuser_may_do_is_asked_when_it_is_done() {
+    let world = World::new().await;
+    let mut session = world.session();
+    run(&mut session, "CREATE ROLE boss SUPERUSER LOGIN").await;
+    let mut boss = world.start("boss", "shop").unwrap();
+    assert_eq!(run(&mut boss, "CREATE ROLE one").await, ["CREATE ROLE"]);
+    run(&mut session, "ALTER ROLE boss NOSUPERUSER").await;
+    let refused = [
+        "CREATE ROLE two",
+        "DROP ROLE one",
+        "ALTER ROLE boss SUPERUSER",
+        "CREATE DATABASE two",
+        "SELECT dolt_gc()",
+        "SELECT pg_terminate_backend(1)",
+    ];
+    for sql in refused {
+        let kind = error(&mut boss, sql).await.kind;
+        assert_eq!(kind, SqlErrorKind::InsufficientPrivilege, "{sql}");
+    }
+    run(&mut session, "ALTER ROLE boss SUPERUSER").await;
+    assert_eq!(run(&mut boss, "CREATE ROLE two").await, ["CREATE ROLE"]);
+    run(&mut session, "DROP ROLE boss").await;
+    for sql in refused {
+        let kind = error(&mut boss, sql).await.kind;
+        assert_eq!(kind, SqlErrorKind::InsufficientPrivilege, "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn without_a_cluster_there_is_no_role_to_assume() {
     let world = World::new().await;
     let mut session = world.session();
