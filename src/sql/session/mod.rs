@@ -378,6 +378,7 @@ impl Session {
             types: &prepared.params,
         };
         let result = self.run(&prepared, parameters, &running, Some(copy)).await?;
+        check_as_described(&prepared, &result)?;
         if let Block::Open(open) = &mut self.block
             && open.kind == Kind::Implicit
         {
@@ -673,6 +674,33 @@ impl Session {
             tag: CommandTag::Plain(words),
             affected: 0,
         }
+    }
+}
+
+/// 0A000 when a result has other columns than the client was told of: a table may have been made again since, or EXECUTE
+/// may name another statement now. Formats were chosen for the columns that were described, and so is what a client reads.
+fn check_as_described(prepared: &Prepared, result: &QueryResult) -> Result<(), SqlError> {
+    let given = match result {
+        QueryResult::Rows { rows, .. } => Some(&*rows.fields),
+        QueryResult::Command { .. } | QueryResult::Empty => None,
+    };
+    // What nobody said the type of is sent as text.
+    let type_sent = |field: &FieldInfo| match &field.pg_type {
+        &PgType::UNKNOWN => PgType::TEXT,
+        other => other.clone(),
+    };
+    let described = prepared.columns.as_deref();
+    let same = match (given, described) {
+        (Some(given), Some(described)) => given.iter().map(type_sent).eq(described.iter().map(type_sent)),
+        (given, described) => given.is_none() && described.is_none(),
+    };
+    if same {
+        Ok(())
+    } else {
+        Err(SqlError::new(
+            SqlErrorKind::Unsupported,
+            "cached plan must not change result type",
+        ))
     }
 }
 

@@ -205,6 +205,55 @@ async fn prepared_statements_know_their_parameters_from_the_columns() {
     ));
 }
 
+/// Lost without it: the connection's task panics, or a client reads the bytes of one type as another.
+#[tokio::test]
+async fn a_statement_whose_columns_have_changed_since_it_was_described_is_refused() {
+    let (world, mut session) = world_with_table().await;
+    let mut other = world.session();
+    run(&mut session, "INSERT INTO t VALUES (1, 'n', 2)").await;
+    let all = session.prepare("SELECT * FROM t", &[]).await.unwrap();
+    let sums = session.prepare("SELECT sum(id) FROM t", &[]).await.unwrap();
+    let written = session
+        .prepare("INSERT INTO t (id) VALUES (7) RETURNING *", &[])
+        .await
+        .unwrap();
+    run(&mut session, "PREPARE p AS SELECT 1").await;
+    let named = session.prepare("EXECUTE p", &[]).await.unwrap();
+    for prepared in [&all, &sums, &named] {
+        let result = session.execute(prepared, Vec::new(), &mut Transcript::default()).await;
+        assert!(matches!(result, Ok(QueryResult::Rows { .. })), "{result:?}");
+        session.sync().await.unwrap();
+    }
+    run(
+        &mut other,
+        "DROP TABLE t; CREATE TABLE t (id bigint PRIMARY KEY, added int)",
+    )
+    .await;
+    run(&mut session, "DEALLOCATE p").await;
+    let mut refused = Vec::new();
+    for (prepared, now) in [
+        (&all, "SELECT 1"),
+        (&sums, "SELECT 1"),
+        (&written, "SELECT 1"),
+        (&named, "PREPARE p AS SELECT 1, 2"),
+        (&named, "DEALLOCATE p; PREPARE p AS SELECT 'one'"),
+        (&named, "DEALLOCATE p; PREPARE p AS DELETE FROM t"),
+    ] {
+        run(&mut session, now).await;
+        let result = session.execute(prepared, Vec::new(), &mut Transcript::default()).await;
+        refused.push(result.map(|_| ()).map_err(|error| (error.kind, error.message)));
+        session.sync().await.unwrap();
+    }
+    let changed = (
+        SqlErrorKind::Unsupported,
+        "cached plan must not change result type".to_string(),
+    );
+    assert_eq!(refused, vec![Err(changed); 6]);
+    assert_eq!(rows(&mut session, "SELECT count(*) FROM t").await, ["0"]);
+    let described_again = execute(&mut session, "SELECT * FROM t", Vec::new()).await;
+    assert_eq!(described_again, Ok(Vec::new()));
+}
+
 /// Lost without it: an update by a driver would fail with 40001 although no block was ever begun.
 #[tokio::test]
 async fn an_implicit_transaction_that_loses_runs_again_at_sync() {
