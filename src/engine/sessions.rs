@@ -76,8 +76,10 @@ struct Session {
 
 #[derive(Debug, Default)]
 struct SessionState {
-    /// Present while a statement runs.
-    statement: Option<CancellationToken>,
+    /// Present while a statement runs: its number, and what stops it.
+    statement: Option<(u64, CancellationToken)>,
+    /// Number of the last statement that began.
+    last_statement: u64,
     why_terminated: Option<&'static str>,
     tainted: bool,
     kept: Option<Box<dyn Any + Send>>,
@@ -99,6 +101,7 @@ struct Registration {
 #[derive(Debug)]
 pub struct StatementGuard {
     session: Arc<Session>,
+    number: u64,
     cancel: CancellationToken,
 }
 
@@ -150,7 +153,7 @@ impl SessionRegistry {
                 .cloned()
         };
         if let Some(session) = session
-            && let Some(statement) = &session.state.lock().statement
+            && let Some((_, statement)) = &session.state.lock().statement
         {
             statement.cancel();
         }
@@ -274,7 +277,7 @@ impl Session {
     fn terminate(&self, why: &'static str) {
         let mut state = self.state.lock();
         state.why_terminated.get_or_insert(why);
-        if let Some(statement) = &state.statement {
+        if let Some((_, statement)) = &state.statement {
             statement.cancel();
         }
         self.terminated.cancel();
@@ -327,18 +330,21 @@ impl SessionHandle {
         self.inner.session.state.lock().kept = Some(Box::new(what));
     }
 
-    /// Says that a statement begins; it ends when the guard is dropped. A statement of a session that is being ended
-    /// starts cancelled.
+    /// Says that a statement begins; it ends when the guard is dropped, or when the next one begins. A statement of a
+    /// session that is being ended starts cancelled.
     pub fn begin_statement(&self) -> StatementGuard {
         let cancel = CancellationToken::new();
         let mut state = self.inner.session.state.lock();
         if state.why_terminated.is_some() {
             cancel.cancel();
         }
-        state.statement = Some(cancel.clone());
+        state.last_statement += 1;
+        let number = state.last_statement;
+        state.statement = Some((number, cancel.clone()));
         drop(state);
         StatementGuard {
             session: self.inner.session.clone(),
+            number,
             cancel,
         }
     }
@@ -346,7 +352,8 @@ impl SessionHandle {
     /// Whether the statement that runs at this moment is asked to stop.
     pub fn is_statement_cancelled(&self) -> bool {
         let state = self.inner.session.state.lock();
-        state.statement.as_ref().is_some_and(CancellationToken::is_cancelled)
+        let statement = state.statement.as_ref();
+        statement.is_some_and(|(_, cancel)| cancel.is_cancelled())
     }
 
     /// Waits until the session is asked to end; gives why.
@@ -393,7 +400,9 @@ impl StatementGuard {
 
 impl Drop for StatementGuard {
     fn drop(&mut self) {
-        self.session.state.lock().statement = None;
+        let mut state = self.session.state.lock();
+        // The slot may be another statement's by now.
+        state.statement.take_if(|(number, _)| *number == self.number);
     }
 }
 

@@ -24,6 +24,20 @@ fn a_cancel_request_needs_the_secret_and_stops_only_what_runs() {
     assert!(!session.begin_statement().is_cancelled());
 }
 
+/// Lost without it: the end of a statement that was put aside keeps cancel requests from the one that runs.
+#[test]
+fn the_end_of_a_statement_leaves_the_next_one_to_be_cancelled() {
+    let registry = registry();
+    let session = registry.register("postgres", "shop");
+    let first = session.begin_statement();
+    let second = session.begin_statement();
+    drop(first);
+    registry.cancel_statement(session.pid(), session.secret());
+    assert!(second.is_cancelled() && session.is_statement_cancelled());
+    drop(second);
+    assert!(!session.is_statement_cancelled());
+}
+
 #[tokio::test]
 async fn killing_waits_until_everyone_is_gone() {
     let registry = registry();

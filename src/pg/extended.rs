@@ -215,7 +215,10 @@ impl Extended {
                     return Ok(());
                 }
             },
-            PortalState::Suspended(rows) => rows,
+            PortalState::Suspended(rows) => {
+                session.fetch_more()?;
+                rows
+            }
             PortalState::Exhausted(tag) => {
                 client.reply().command_complete(&tag.complete(0));
                 portal.state = PortalState::Exhausted(tag);
@@ -226,7 +229,9 @@ impl Extended {
                 return Err(SqlError::new(SqlErrorKind::NotInState, message));
             }
         };
-        portal.send(client, rows, rows_max).await
+        let sent = portal.send(client, rows, rows_max).await;
+        session.fetched();
+        sent
     }
 
     pub fn close<S: AsyncRead + AsyncWrite + Unpin + Send>(

@@ -25,7 +25,7 @@ use futures::StreamExt;
 use self::block::{Block, Executed, Kind, OpenTransaction};
 use self::memo::Memo;
 pub(in crate::sql) use self::running::Running;
-use self::running::planning_interrupt;
+use self::running::{Fetching, planning_interrupt};
 use super::depth::{Roomy, Weight};
 use super::error::{SqlError, SqlErrorKind};
 use super::mention;
@@ -114,6 +114,7 @@ pub struct Session {
     planner: Planner,
     block: Block,
     statement_time: WallTime,
+    fetching: Fetching,
     notices: Vec<Notice>,
     /// Values of reported settings as the client last heard them.
     told: BTreeMap<&'static str, String>,
@@ -161,6 +162,7 @@ impl Session {
             planner,
             block: Block::Idle,
             statement_time: runtime::wall_clock(),
+            fetching: Fetching::default(),
             notices: Vec::new(),
             told,
             told_version: None,
@@ -338,7 +340,8 @@ impl Session {
     /// Executes a prepared statement. Outside a block it joins the implicit transaction that [`Session::sync`] ends.
     ///
     /// An error fails the transaction. So does an error of the returned stream, once [`Session::statement_failed`] is
-    /// told about it.
+    /// told about it. What stops the statement stops the stream until [`Session::fetched`]; whoever reads on later says
+    /// so by [`Session::fetch_more`].
     ///
     /// The sink is for what COPY says and is told; everything else is in the result.
     pub async fn execute(
@@ -371,6 +374,7 @@ impl Session {
                 ),
             ));
         }
+        self.fetching.end();
         let running = self.begin_statement();
         let prepared = Arc::new(prepared.clone());
         let parameters = Parameters {
@@ -390,12 +394,32 @@ impl Session {
             });
         }
         Ok(match result {
-            QueryResult::Rows { rows, tag } => QueryResult::Rows {
-                rows: running.guard_stream(rows),
-                tag,
-            },
+            QueryResult::Rows { rows, tag } => {
+                self.fetching.begin(running);
+                QueryResult::Rows {
+                    rows: self.fetching.guard_stream(rows),
+                    tag,
+                }
+            }
             other => other,
         })
+    }
+
+    /// More rows of an executed statement are going to be read: it is a statement that begins again, as far as cancel
+    /// requests and `statement_timeout` are concerned.
+    ///
+    /// # Errors
+    /// When the connection can be used for nothing more.
+    pub fn fetch_more(&mut self) -> Result<(), SqlError> {
+        self.check_usable()?;
+        let running = self.begin_statement();
+        self.fetching.begin(running);
+        Ok(())
+    }
+
+    /// The rows that were asked for at once have been read, or reading them failed.
+    pub fn fetched(&mut self) {
+        self.fetching.end();
     }
 
     /// The extended protocol's Sync: ends the implicit transaction, which is durable when this returns.

@@ -1,9 +1,11 @@
 //! A statement while it runs: what can stop it, and how it notices.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use parking_lot::Mutex;
 
 use crate::engine::{SessionHandle, StatementGuard};
 use crate::runtime::{self, Instant};
@@ -91,6 +93,47 @@ impl Running {
 
     fn why(&self) -> SqlError {
         why_stopped(&self.handle)
+    }
+}
+
+/// What stops the rows of portals, which are fetched by one Execute after another: each is a statement of its own to cancel
+/// requests and to `statement_timeout`, and between two there is nothing to stop. One Execute runs at a time, whichever
+/// portal it is for. Clones are the same.
+#[derive(Clone, Default)]
+pub(super) struct Fetching(Arc<Mutex<Option<Arc<Running>>>>);
+
+impl Fetching {
+    pub fn begin(&self, running: Running) {
+        // Dropped outside the lock.
+        let last = self.0.lock().replace(Arc::new(running));
+        drop(last);
+    }
+
+    pub fn end(&self) {
+        let last = self.0.lock().take();
+        drop(last);
+    }
+
+    /// Lets what stops the Execute that runs stop the stream too.
+    pub fn guard_stream(&self, rows: RowStream) -> RowStream {
+        let RowStream { fields, batches } = rows;
+        let batches = futures::stream::unfold(Some((self.clone(), batches)), |state| async move {
+            let (fetching, mut batches) = state?;
+            let running = fetching.0.lock().clone();
+            let next = match running {
+                Some(running) => running.interruptible(async { Ok(batches.next().await) }).await,
+                None => Ok(batches.next().await),
+            };
+            match next {
+                Ok(None) => None,
+                Ok(Some(Ok(batch))) => Some((Ok(batch), Some((fetching, batches)))),
+                Ok(Some(Err(error))) | Err(error) => Some((Err(error), None)),
+            }
+        });
+        RowStream {
+            fields,
+            batches: Box::pin(batches),
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Blocks, savepoints, conflicts, prepared statements, cancelling.
 
+use std::time::Duration;
+
 use super::*;
 
 #[tokio::test]
@@ -317,6 +319,59 @@ async fn statements_stop_when_they_are_told_to() {
         (ended.kind, ended.message.as_str()),
         (SqlErrorKind::Terminated, "because")
     );
+}
+
+/// Lost without it: a driver that reads with a cursor gets a timeout for the time it takes itself, and neither a cancel
+/// request nor the end of the server reaches what it fetches.
+#[tokio::test]
+async fn each_fetch_from_a_portal_is_stopped_as_a_statement_of_its_own() {
+    let (world, mut session) = world_with_table().await;
+    let sessions = world.engine.sessions();
+    let cancel = |session: &Session| sessions.cancel_statement(session.handle.pid(), session.handle.secret());
+    run(&mut session, "SET statement_timeout = '1s'; BEGIN").await;
+    let sql = "SELECT x FROM generate_series(1, 200000) AS g(x)";
+    let prepared = session.prepare(sql, &[]).await.unwrap();
+    let mut streams = Vec::new();
+    for _ in 0..2 {
+        let result = session.execute(&prepared, Vec::new(), &mut Transcript::default()).await;
+        let QueryResult::Rows { rows, .. } = result.unwrap() else {
+            panic!("a query gives rows");
+        };
+        let mut batches = rows.batches;
+        assert!(batches.next().await.unwrap().is_ok());
+        session.fetched();
+        streams.push(batches);
+    }
+    let mut second = streams.pop().unwrap();
+    let mut first = streams.pop().unwrap();
+    cancel(&session);
+    runtime::sleep(Duration::from_millis(1100)).await;
+    session.prepare("SELECT 1", &[]).await.unwrap();
+    session.fetch_more().unwrap();
+    assert!(first.next().await.unwrap().is_ok());
+    cancel(&session);
+    let stopped = first.next().await.unwrap().unwrap_err();
+    assert_eq!(stopped.message, "canceling statement due to user request");
+    session.fetched();
+    session.fetch_more().unwrap();
+    assert!(second.next().await.unwrap().is_ok());
+    runtime::sleep(Duration::from_millis(1100)).await;
+    let stopped = second.next().await.unwrap().unwrap_err();
+    assert_eq!(stopped.message, "canceling statement due to statement timeout");
+    session.fetched();
+    let result = session.execute(&prepared, Vec::new(), &mut Transcript::default()).await;
+    let QueryResult::Rows { mut rows, .. } = result.unwrap() else {
+        panic!("a query gives rows");
+    };
+    session.fetched();
+    session.fetch_more().unwrap();
+    sessions.terminate(session.handle.pid(), "because");
+    let ended = rows.batches.next().await.unwrap().unwrap_err();
+    assert_eq!(
+        (ended.kind, ended.message.as_str()),
+        (SqlErrorKind::Terminated, "because")
+    );
+    assert_eq!(session.fetch_more().unwrap_err().kind, SqlErrorKind::Terminated);
 }
 
 /// Lost without it: a driver that forgets old statements by DEALLOCATE would fail, or leave them behind.
