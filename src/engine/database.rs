@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -14,10 +15,28 @@ use tokio::sync::watch;
 use super::snapshot::Snapshot;
 use super::{ClusterControl, EngineError, SessionRegistry, Transaction, WriteGate};
 use crate::chunk::{ChunkStore, Hash, RootRecord};
-use crate::runtime;
+use crate::runtime::{self, Instant};
 
 /// The name of the hidden database that holds what users do not version. No client can type it.
 pub const SYSTEM_DATABASE: &str = "\u{1}system";
+
+/// How long a statement that runs again keeps the others that lost a conflict waiting. Most are done in milliseconds; one
+/// that takes minutes competes with everybody from here on.
+pub const TURN_LIMIT: Duration = Duration::from_secs(1);
+
+/// The turn of one who lost a conflict; over when it is dropped.
+#[derive(Debug)]
+pub struct Turn {
+    until: Instant,
+    _queue: tokio::sync::OwnedMutexGuard<()>,
+}
+
+impl Turn {
+    /// When the next one is to have it, whether the statement has come through or not.
+    pub fn until(&self) -> Instant {
+        self.until
+    }
+}
 
 /// Tells a database from every other that ever had its name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -169,9 +188,14 @@ impl Database {
     /// The queue of those who lost a conflict and run again: one at a time, first come, first served.
     ///
     /// Who holds this competes only with writers that have not lost yet, and each of those joins the queue when it
-    /// loses: on one hot row everybody gets through after at most as many tries as there are writers.
-    pub async fn after_a_conflict(&self) -> tokio::sync::OwnedMutexGuard<()> {
-        self.inner.losers.clone().lock_owned().await
+    /// loses: on one hot row everybody gets through after at most as many tries as there are writers. A turn lasts
+    /// [`TURN_LIMIT`] at most.
+    pub async fn after_a_conflict(&self) -> Turn {
+        let queue = self.inner.losers.clone().lock_owned().await;
+        Turn {
+            until: runtime::now() + TURN_LIMIT,
+            _queue: queue,
+        }
     }
 
     /// Whether there is a root to read. A database made by replication has none until its first root arrives; it is

@@ -47,7 +47,7 @@ pub use cluster::{ClusterControl, ClusterError, ClusterErrorKind, ClusterStatusR
 pub use collection::AutoCollect;
 pub use commit::CommitOutcome;
 pub use copy::Copied;
-pub use database::{Database, DatabaseId, RootHold, SYSTEM_DATABASE};
+pub use database::{Database, DatabaseId, RootHold, SYSTEM_DATABASE, TURN_LIMIT, Turn};
 pub use error::EngineError;
 pub use folder::{CONTROL_FOLDER, FORMAT_VERSION};
 pub use gate::{GateTicket, ReadOnlyReason, WriteGate};

@@ -25,7 +25,7 @@ use futures::StreamExt;
 use self::block::{Block, Executed, Kind, OpenTransaction};
 use self::memo::Memo;
 pub(in crate::sql) use self::running::Running;
-use self::running::{Fetching, planning_interrupt};
+use self::running::{Fetching, in_turn, planning_interrupt};
 use super::depth::{Roomy, Weight};
 use super::error::{SqlError, SqlErrorKind};
 use super::mention;
@@ -36,7 +36,7 @@ use super::result::{
     TransactionStatus,
 };
 use super::settings::Settings;
-use crate::engine::{CommitOutcome, Database, Engine, EngineError, SessionHandle, Transaction};
+use crate::engine::{CommitOutcome, Database, Engine, EngineError, SessionHandle, Transaction, Turn};
 use crate::runtime::{self, WallTime};
 use crate::version::Value;
 
@@ -437,23 +437,24 @@ impl Session {
     }
 
     async fn sync_inner(&mut self) -> Result<(), SqlError> {
-        let mut queued = None;
+        let mut turn = None;
         for _ in 1..CONFLICT_TRIES_MAX {
             let Block::Open(open) = &mut self.block else {
                 return Ok(());
             };
             let executed = std::mem::take(&mut open.executed);
-            match self.commit().await {
+            match in_turn(&mut turn, self.commit()).await {
                 Err(error) if error.kind == SqlErrorKind::Conflict && executed.iter().all(|one| one.told.is_some()) => {
-                    self.queue_after_a_conflict(&mut queued).await;
-                    if !self.run_again(executed).await? {
+                    let running = self.begin_statement();
+                    self.queue_after_a_conflict(&mut turn, &running).await?;
+                    if !in_turn(&mut turn, self.run_again(executed)).await? {
                         return Err(error);
                     }
                 }
                 result => return result,
             }
         }
-        self.commit().await
+        in_turn(&mut turn, self.commit()).await
     }
 
     /// Runs told statements again in a new implicit transaction; false when one would be told differently.
@@ -496,7 +497,7 @@ impl Session {
         mut out: Option<&mut dyn ResultSink>,
     ) -> Result<QueryResult, SqlError> {
         let mut tries = 0;
-        let mut queued = None;
+        let mut turn = None;
         loop {
             tries += 1;
             let parameters = Parameters {
@@ -505,12 +506,14 @@ impl Session {
             };
             let out = out.as_mut().map(|out| &mut **out as &mut dyn ResultSink);
             // A version commit ends its transaction itself, so running may lose the conflict as well as committing.
-            let outcome = match self.run(prepared, parameters, running, out).await {
-                Ok(result) if !self.is_implicit() => return Ok(result),
-                Ok(result) => self.commit().await.map(|()| result),
-                Err(error) => Err(error),
+            let work = async {
+                let result = self.run(prepared, parameters, running, out).await?;
+                if self.is_implicit() {
+                    self.commit().await?;
+                }
+                Ok::<QueryResult, SqlError>(result)
             };
-            match outcome {
+            match in_turn(&mut turn, work).await {
                 Ok(result) => return Ok(result),
                 // COPY has consumed its input; everything else can start over.
                 Err(error)
@@ -520,20 +523,22 @@ impl Session {
                 {
                     self.give_up();
                     running.check()?;
-                    self.queue_after_a_conflict(&mut queued).await;
+                    self.queue_after_a_conflict(&mut turn, running).await?;
                 }
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Holds this statement back until it is its turn among those that lost a conflict.
-    async fn queue_after_a_conflict(&self, queued: &mut Option<tokio::sync::OwnedMutexGuard<()>>) {
-        if queued.is_none()
+    /// Holds this statement back until it is its turn among those that lost a conflict, unless it still has it.
+    async fn queue_after_a_conflict(&self, turn: &mut Option<Turn>, running: &Running) -> Result<(), SqlError> {
+        if turn.is_none()
             && let Some(database) = &self.database
         {
-            *queued = Some(database.after_a_conflict().await);
+            let waiting = async { Ok(database.after_a_conflict().await) };
+            *turn = Some(running.interruptible(waiting).await?);
         }
+        Ok(())
     }
 
     /// Commits what is open; afterwards nothing is. Not to be cancelled: its outcome would be unknown.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use parking_lot::Mutex;
 
-use crate::engine::{SessionHandle, StatementGuard};
+use crate::engine::{SessionHandle, StatementGuard, Turn};
 use crate::runtime::{self, Instant};
 use crate::sql::error::{SqlError, SqlErrorKind};
 use crate::sql::plan::Interrupt;
@@ -94,6 +94,19 @@ impl Running {
     fn why(&self) -> SqlError {
         why_stopped(&self.handle)
     }
+}
+
+/// Does `work` to its end; a turn that is over meanwhile is given to the next one.
+pub(super) async fn in_turn<T>(turn: &mut Option<Turn>, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    if let Some(until) = turn.as_ref().map(Turn::until) {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = runtime::sleep_until(until) => *turn = None,
+        }
+    }
+    work.await
 }
 
 /// What stops the rows of portals, which are fetched by one Execute after another: each is a statement of its own to cancel

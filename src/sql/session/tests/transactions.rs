@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::engine::TURN_LIMIT;
 
 #[tokio::test]
 async fn a_text_of_several_statements_is_one_transaction() {
@@ -372,6 +373,59 @@ async fn each_fetch_from_a_portal_is_stopped_as_a_statement_of_its_own() {
         (SqlErrorKind::Terminated, "because")
     );
     assert_eq!(session.fetch_more().unwrap_err().kind, SqlErrorKind::Terminated);
+}
+
+/// Lost without it: a statement that waits for others can be stopped by nothing.
+#[tokio::test]
+async fn waiting_for_others_who_lost_a_conflict_can_be_stopped() {
+    let (world, mut session) = world_with_table().await;
+    let mut other = world.session();
+    run(&mut session, "INSERT INTO t VALUES (1, 'n', 0)").await;
+    let _turn = session.database.as_ref().unwrap().after_a_conflict().await;
+    let add = "UPDATE t SET price = price + 1 WHERE id = 1";
+    let prepared = session.prepare(add, &[]).await.unwrap();
+    for (setting, message) in [
+        (
+            "SET statement_timeout = '50ms'",
+            "canceling statement due to statement timeout",
+        ),
+        ("SET statement_timeout = 0", "canceling statement due to user request"),
+    ] {
+        run(&mut session, setting).await;
+        let none = session.execute(&prepared, Vec::new(), &mut Transcript::default()).await;
+        assert!(none.is_ok(), "{none:?}");
+        run(&mut other, add).await;
+        let (pid, secret) = (session.handle.pid(), session.handle.secret());
+        let stop = async {
+            runtime::sleep(Duration::from_millis(200)).await;
+            world.engine.sessions().cancel_statement(pid, secret);
+        };
+        let (stopped, ()) = tokio::join!(runtime::timeout(Duration::from_secs(20), session.sync()), stop);
+        let stopped = stopped.expect("the wait ends").unwrap_err();
+        assert_eq!(
+            (stopped.kind, stopped.message.as_str()),
+            (SqlErrorKind::Cancelled, message)
+        );
+        assert_eq!(session.transaction_status(), TransactionStatus::Idle);
+    }
+    assert_eq!(rows(&mut session, "SELECT price FROM t WHERE id = 1").await, ["2.00"]);
+}
+
+/// Lost without it: one statement that takes minutes and loses keeps all others that lost waiting until it is done.
+#[tokio::test]
+async fn a_turn_among_those_who_lost_a_conflict_ends_before_a_long_statement_does() {
+    let (_world, session) = world_with_table().await;
+    let database = session.database.clone().unwrap();
+    let mut turn = Some(database.after_a_conflict().await);
+    let long = in_turn(&mut turn, runtime::sleep(10 * TURN_LIMIT));
+    tokio::select! {
+        biased;
+        () = long => panic!("the next one waits for the end"),
+        _ = database.after_a_conflict() => {}
+    }
+    let mut turn = Some(database.after_a_conflict().await);
+    in_turn(&mut turn, async {}).await;
+    assert!(turn.is_some(), "it is kept for another try while it lasts");
 }
 
 /// Lost without it: a driver that forgets old statements by DEALLOCATE would fail, or leave them behind.
