@@ -23,6 +23,7 @@ pub mod parse;
 pub mod plan;
 pub mod point;
 pub mod result;
+mod scope;
 pub mod session;
 pub mod settings;
 pub mod text;

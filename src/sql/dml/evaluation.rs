@@ -1,18 +1,24 @@
 //! Expressions of a write: by the point evaluator where it knows them, through a plan where it does not.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, Expr, SelectItem, Statement, Value as Literal, visit_expressions_mut,
+    CastKind, DataType, Expr, ObjectName, Query, SelectItem, Statement, TableFactor, Value as Literal, VisitMut,
+    VisitorMut,
 };
 
 use super::Target;
+use crate::engine::Transaction;
+use crate::sql::catalog::{CLUSTER_DATABASE, system_table};
 use crate::sql::error::{SqlError, SqlErrorKind};
+use crate::sql::names;
 use crate::sql::parse;
 use crate::sql::plan;
 use crate::sql::point::expression::{Compiled, Compiler, Declined, ParameterTypes, Relation, folded};
 use crate::sql::point::projection::{self, output_name};
 use crate::sql::result::{FieldInfo, PgType};
+use crate::sql::scope::Scope;
 use crate::sql::session::{Parameters, Running, Session};
 use crate::sql::text;
 use crate::sql::types::{column_type_of, field_of, pg_type};
@@ -62,15 +68,42 @@ impl Session {
                 Ok((compiled.evaluate(row, parameters.values)?, compiled.pg_type.clone()))
             }
             Evaluation::Planned(expression) => {
-                let bound = bind_columns(expression, relations, row)?;
-                let mut values = self
-                    .evaluate_constants(std::slice::from_ref(&bound), parameters, running)
-                    .await?;
+                let transaction = self.read();
+                let columns_of = |name: &ObjectName| self.columns_of(transaction.as_deref()?, name);
+                let (bound, left) = bind_columns(expression, relations, row, &columns_of)?;
+                let mut values = if left {
+                    let statement = over_rows(bound, relations, row)?;
+                    let context = self.plan_context(transaction);
+                    let work = plan::one_row(&context, &statement, parameters.values, parameters.types);
+                    running.interruptible(work).await?
+                } else {
+                    self.evaluate_constants(std::slice::from_ref(&bound), parameters, running)
+                        .await?
+                };
                 values
                     .pop()
                     .ok_or_else(|| SqlError::internal("a plan gave no value for an expression"))
             }
         }
+    }
+
+    /// Names of the columns that a relation in FROM may have; None for what is no table. Of a name that is a table's and a
+    /// catalog's, those of both.
+    fn columns_of(&self, transaction: &Transaction, name: &ObjectName) -> Option<Vec<String>> {
+        let target = self.target(transaction, name, None).ok();
+        let columns = target.iter().flat_map(|target| &target.schema.columns);
+        let mut columns: Vec<String> = columns.map(|column| column.name.clone()).collect();
+        let parts = names::parts(name).ok()?;
+        let (table, schema) = parts.split_last()?;
+        let schemas = match schema.last() {
+            Some(schema) => vec![schema.as_str()],
+            None => vec!["pg_catalog", "public", "information_schema", "dolt", CLUSTER_DATABASE],
+        };
+        let catalogs = schemas.into_iter().filter_map(|schema| system_table(schema, table));
+        for catalog in catalogs {
+            columns.extend(catalog.columns.iter().map(|(name, _)| name.to_string()));
+        }
+        (!columns.is_empty()).then_some(columns)
     }
 
     /// Values of expressions without columns, through one plan.
@@ -144,14 +177,11 @@ impl Session {
             fields.push(FieldInfo::new(name, PgType::UNKNOWN));
             outputs.push(Evaluation::new(expression, None, &mut compiler)?);
         }
-        // Types of what a plan computes, known before there is a row.
+        // What a plan computes, known before there is a row.
         let described = self.describe_returning(items, target, parameters.types).await?;
         for (field, described) in fields.iter_mut().zip(described) {
             if field.pg_type == PgType::UNKNOWN {
-                *field = FieldInfo {
-                    name: std::mem::take(&mut field.name),
-                    ..described
-                };
+                *field = described;
             }
         }
         Ok(Some(Returning { fields, outputs }))
@@ -198,39 +228,150 @@ pub(in crate::sql) fn parse_expression(text: &str) -> Result<Expr, SqlError> {
     ))
 }
 
-/// The expression with every column of the relations replaced by its value.
-fn bind_columns(expression: &Expr, relations: &[Relation<'_>], row: &[Value]) -> Result<Expr, SqlError> {
+/// The expression with the columns of the relations replaced by their values. A column in a subquery is replaced where
+/// nothing of the subquery can have its name; else it is left to who plans the expression, and true is given.
+fn bind_columns(
+    expression: &Expr,
+    relations: &[Relation<'_>],
+    row: &[Value],
+    columns_of: &dyn Fn(&ObjectName) -> Option<Vec<String>>,
+) -> Result<(Expr, bool), SqlError> {
     let mut bound = expression.clone();
-    let flow = visit_expressions_mut(&mut bound, |inner| {
-        let (relation, name) = match inner {
+    let mut binder = Binder {
+        relations,
+        row,
+        columns_of,
+        depth: 0,
+        scope: Scope::default(),
+        hiding: None,
+        left: false,
+    };
+    match VisitMut::visit(&mut bound, &mut binder) {
+        ControlFlow::Continue(()) => Ok((bound, binder.left)),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+struct Binder<'a> {
+    relations: &'a [Relation<'a>],
+    row: &'a [Value],
+    /// A table's columns; None for what is no table of the database.
+    columns_of: &'a dyn Fn(&ObjectName) -> Option<Vec<String>>,
+    /// How many subqueries are around the expression at hand.
+    depth: usize,
+    /// Of the outermost of them.
+    scope: Scope,
+    /// Names without a relation that are the subquery's; None where that cannot be told.
+    hiding: Option<BTreeSet<String>>,
+    left: bool,
+}
+
+impl Binder<'_> {
+    fn enter(&mut self, query: &Query) {
+        self.scope = Scope::of(query);
+        self.hiding = None;
+        if self.scope.only_tables {
+            let columns: Option<Vec<Vec<String>>> = self.scope.tables.iter().map(self.columns_of).collect();
+            let columns = columns.map(|columns| columns.into_iter().flatten());
+            self.hiding = columns.map(|columns| columns.chain(self.scope.given.iter().cloned()).collect());
+        }
+    }
+
+    /// Whether a column of this name may be one of the subquery around it.
+    fn may_be_hidden(&self, relation: Option<&String>, name: &String) -> bool {
+        self.depth > 0
+            && match relation {
+                Some(relation) => self.scope.relations.contains(relation),
+                None => self.hiding.as_ref().is_none_or(|hiding| hiding.contains(name)),
+            }
+    }
+
+    fn replace(&mut self, expression: &mut Expr) -> Result<(), SqlError> {
+        let (relation, name) = match expression {
             Expr::Identifier(name) => (None, folded(name)),
             Expr::CompoundIdentifier(parts) => match parts.as_slice() {
                 [relation, name] => (Some(folded(relation)), folded(name)),
-                _ => return ControlFlow::Continue(()),
+                _ => return Ok(()),
             },
-            _ => return ControlFlow::Continue(()),
+            _ => return Ok(()),
         };
-        let mut found = relations
+        let mut found = self
+            .relations
             .iter()
             .filter(|candidate| relation.as_ref().is_none_or(|relation| relation == candidate.name))
             .filter_map(|candidate| Some((candidate, candidate.schema.position(&name)?)));
         let Some((candidate, position)) = found.next() else {
-            return ControlFlow::Continue(());
+            return Ok(());
         };
+        if self.may_be_hidden(relation.as_ref(), &name) {
+            self.left = true;
+            return Ok(());
+        }
         if found.next().is_some() {
-            return ControlFlow::Break(SqlError::ambiguous_column(name));
+            return Err(SqlError::ambiguous_column(name));
         }
         let pg_type = pg_type(candidate.schema.columns[position].column_type);
-        match literal_of(&row[candidate.offset + position], &pg_type) {
-            Ok(literal) => *inner = literal,
-            Err(error) => return ControlFlow::Break(error),
-        }
-        ControlFlow::Continue(())
-    });
-    match flow {
-        ControlFlow::Continue(()) => Ok(bound),
-        ControlFlow::Break(error) => Err(error),
+        *expression = literal_of(&self.row[candidate.offset + position], &pg_type)?;
+        Ok(())
     }
+}
+
+impl VisitorMut for Binder<'_> {
+    type Break = SqlError;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<SqlError> {
+        if self.depth == 0 {
+            self.enter(query);
+        }
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<SqlError> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<SqlError> {
+        match self.replace(expression) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+}
+
+/// `SELECT expression FROM` the relations, each of one row, for what only a plan can tell whose column it is.
+fn over_rows(expression: Expr, relations: &[Relation<'_>], row: &[Value]) -> Result<Statement, SqlError> {
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    let from: Vec<String> = relations
+        .iter()
+        .map(|relation| {
+            let columns = relation.schema.columns.iter();
+            let columns: Vec<String> = columns
+                .map(|column| format!("NULL AS {}", quoted(&column.name)))
+                .collect();
+            format!("(SELECT {}) AS {}", columns.join(", "), quoted(relation.name))
+        })
+        .collect();
+    let mut statement = parse::parse(&format!("SELECT NULL FROM {}", from.join(", ")))?.pop();
+    if let Some(Statement::Query(query)) = &mut statement
+        && let Some(select) = super::select_of(query)
+    {
+        select.projection = vec![SelectItem::UnnamedExpr(expression)];
+        for (relation, table) in relations.iter().zip(&mut select.from) {
+            let TableFactor::Derived { subquery, .. } = &mut table.relation else {
+                continue;
+            };
+            let items = super::select_of(subquery).map(|select| select.projection.iter_mut());
+            let columns = relation.schema.columns.iter().zip(&row[relation.offset..]);
+            for (item, (column, value)) in items.into_iter().flatten().zip(columns) {
+                if let SelectItem::ExprWithAlias { expr, .. } = item {
+                    *expr = literal_of(value, &pg_type(column.column_type))?;
+                }
+            }
+        }
+    }
+    statement.ok_or_else(|| SqlError::internal("a query could not be built"))
 }
 
 /// A value as an expression: its text, cast to its type.

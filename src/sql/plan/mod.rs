@@ -313,14 +313,24 @@ pub async fn evaluate(
     {
         select.projection = expressions.iter().cloned().map(SelectItem::UnnamedExpr).collect();
     }
-    let mut rows = self::query(context, &statement, params, param_types).await?;
+    one_row(context, &statement, params, param_types).await
+}
+
+/// Values and types of the only row of a query.
+pub async fn one_row(
+    context: &PlanContext,
+    statement: &Statement,
+    params: &[Value],
+    param_types: &[PgType],
+) -> Result<Vec<(Value, PgType)>, SqlError> {
+    let mut rows = self::query(context, statement, params, param_types).await?;
     let mut found = Vec::new();
     while let Some(batch) = rows.batches.next().await {
         found.extend(values_of(&rows.fields, batch?)?);
     }
     let row = found
         .pop()
-        .ok_or_else(|| SqlError::internal("a query without FROM gives one row"))?;
+        .ok_or_else(|| SqlError::internal("a query of one row gives one row"))?;
     Ok(row
         .into_iter()
         .zip(rows.fields.iter().map(|field| field.pg_type.clone()))

@@ -12,6 +12,7 @@ use super::names;
 use super::rewrite::{ARRAY_OR_EMPTY, SINGLE_VALUE};
 use super::syntax::{binary, call, folded, last_name, parsed_query};
 use crate::sql::SqlError;
+use crate::sql::scope::Scope;
 
 /// `ARRAY(SELECT ...)`.
 pub fn array(mut query: Query) -> Result<Expr, SqlError> {
@@ -368,18 +369,47 @@ fn columns_of(expr: &Expr) -> Vec<Expr> {
     finder.0
 }
 
+/// Not in subqueries that have relations of the same names, where a column may be one of theirs.
 fn replace_columns(expr: &mut Expr, equal: &[(Expr, Expr)]) {
-    struct Replacer<'a>(&'a [(Expr, Expr)]);
+    struct Replacer<'a> {
+        equal: &'a [(Expr, Expr)],
+        /// Of the subqueries around the expression at hand.
+        scopes: Vec<Scope>,
+    }
     impl VisitorMut for Replacer<'_> {
         type Break = ();
+        fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+            self.scopes.push(Scope::of(query));
+            ControlFlow::Continue(())
+        }
+        fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+            self.scopes.pop();
+            ControlFlow::Continue(())
+        }
         fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-            if let Some((_, inner)) = self.0.iter().find(|(outer, _)| outer.to_string() == expr.to_string()) {
+            if qualifier(expr).is_none() {
+                return ControlFlow::Continue(());
+            }
+            let is_hidden = |column: &Expr| {
+                qualifier(column)
+                    .is_none_or(|relation| self.scopes.iter().any(|scope| scope.relations.contains(&relation)))
+            };
+            let text = expr.to_string();
+            let replacement = self.equal.iter().find(|(outer, _)| outer.to_string() == text);
+            if let Some((outer, inner)) = replacement
+                && !is_hidden(outer)
+                && !is_hidden(inner)
+            {
                 *expr = inner.clone();
             }
             ControlFlow::Continue(())
         }
     }
-    let _ = VisitMut::visit(expr, &mut Replacer(equal));
+    let mut replacer = Replacer {
+        equal,
+        scopes: Vec::new(),
+    };
+    let _ = VisitMut::visit(expr, &mut replacer);
 }
 
 /// A block that joins a relation without rows has no rows, so its expressions, whatever they are, are never computed.

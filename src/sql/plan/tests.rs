@@ -173,6 +173,11 @@ async fn whether_a_value_is_among_rows_minds_nulls_wherever_it_is_asked() {
 }
 
 #[tokio::test]
+async fn names_in_subqueries_are_those_of_the_innermost_query_that_has_them() {
+    Fixture::new().await.check(include_str!("testdata/scopes.txt")).await;
+}
+
+#[tokio::test]
 async fn time_zones_are_minded_as_postgres_minds_them() {
     Fixture::new().await.check(include_str!("testdata/zones.txt")).await;
 }
