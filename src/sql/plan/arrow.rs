@@ -342,7 +342,12 @@ pub fn value_of_cell(cell: &Cell<'_>, pg_type: &PgType) -> Result<Value, SqlErro
     })
 }
 
-/// A plan's decimal as a stored one: digits behind the 28th are rounded, digits before the point never lost.
+/// Fewest digits, behind the point and altogether, that a number keeps when it is rounded to what can be stored: as many
+/// as PostgreSQL computes of a quotient, of which plans compute more.
+const KEPT_DIGITS: u32 = 16;
+
+/// A plan's decimal as a stored one. Quotients, and what is computed with them, may lose digits at their end; what would
+/// lose more does not fit.
 pub fn decimal(unscaled: Digits, scale: i32) -> Option<Decimal> {
     let (mut digits, mut scale) = match unscaled {
         Digits::Narrow(digits) => (i256::from_i128(digits), scale),
@@ -354,6 +359,7 @@ pub fn decimal(unscaled: Digits, scale: i32) -> Option<Decimal> {
         scale += 1;
     }
     let mut dropped = 0;
+    let mut exact = true;
     loop {
         let narrow = digits.to_i128().filter(|_| scale <= 28).and_then(|digits| {
             let rounded = if dropped >= 5 {
@@ -364,12 +370,18 @@ pub fn decimal(unscaled: Digits, scale: i32) -> Option<Decimal> {
             Decimal::try_from_i128_with_scale(rounded, scale as u32).ok()
         });
         if let Some(decimal) = narrow {
-            return Some(decimal);
+            let kept = decimal
+                .mantissa()
+                .unsigned_abs()
+                .checked_ilog10()
+                .map_or(0, |digits| digits + 1);
+            return (exact || decimal.scale() >= KEPT_DIGITS && kept >= KEPT_DIGITS).then_some(decimal);
         }
         if scale == 0 {
             return None;
         }
         dropped = digits.wrapping_rem(ten).wrapping_abs().to_i128()?;
+        exact &= dropped == 0;
         digits = digits.wrapping_div(ten);
         scale -= 1;
     }
@@ -456,6 +468,20 @@ mod tests {
                 value
             );
         }
+    }
+
+    #[test]
+    fn only_what_has_many_digits_is_rounded_to_what_can_be_stored() {
+        let stored = |digits: i128, scale| decimal(Digits::Narrow(digits), scale).map(|value| value.to_string());
+        let third = "3".repeat(31).parse().unwrap();
+        assert_eq!(stored(third, 28), Some(format!("333.{}", "3".repeat(26))));
+        assert_eq!(
+            stored(5 * 10i128.pow(30), 31),
+            Some("0.5000000000000000000000000000".to_string())
+        );
+        assert_eq!(stored(1, 30), None);
+        assert_eq!(stored(15_241_578_753_237_434_552_659_675_521_905_152_100, 12), None);
+        assert_eq!(stored(10i128.pow(29), 0), None);
     }
 
     #[test]

@@ -123,15 +123,12 @@ pub fn arithmetic(operator: Arithmetic, left: &Value, right: &Value, result: &Pg
             as_decimal(left).ok_or_else(mismatch)?,
             as_decimal(right).ok_or_else(mismatch)?,
         );
-        let value = match operator {
-            Arithmetic::Add => a.checked_add(b),
-            Arithmetic::Subtract => a.checked_sub(b),
-            Arithmetic::Multiply => a.checked_mul(b),
-            Arithmetic::Divide | Arithmetic::Remainder if b.is_zero() => return Err(by_zero()),
-            Arithmetic::Divide => a.checked_div(b),
-            Arithmetic::Remainder => a.checked_rem(b),
-        };
-        return value.map(Value::Numeric).ok_or_else(|| overflow(result));
+        if b.is_zero() && matches!(operator, Arithmetic::Divide | Arithmetic::Remainder) {
+            return Err(by_zero());
+        }
+        return exact(operator, a, b)
+            .map(Value::Numeric)
+            .ok_or_else(|| overflow(result));
     }
     let (a, b) = (as_f64(left).ok_or_else(mismatch)?, as_f64(right).ok_or_else(mismatch)?);
     if operator == Arithmetic::Divide && b == 0.0 {
@@ -160,6 +157,25 @@ pub fn arithmetic(operator: Arithmetic, left: &Value, right: &Value, result: &Pg
         };
     }
     Ok(Value::Float8(value))
+}
+
+/// The result with all its digits, and as many behind the point as PostgreSQL shows; None where there is no room for them.
+/// The operators of [`Decimal`] would round there.
+fn exact(operator: Arithmetic, a: Decimal, b: Decimal) -> Option<Decimal> {
+    let at_scale = |number: Decimal, scale: u32| {
+        let missing = scale - number.scale();
+        number.mantissa().checked_mul(10i128.checked_pow(missing)?)
+    };
+    let common = a.scale().max(b.scale());
+    let (digits, scale) = match operator {
+        Arithmetic::Multiply => (a.mantissa().checked_mul(b.mantissa())?, a.scale() + b.scale()),
+        Arithmetic::Add => (at_scale(a, common)?.checked_add(at_scale(b, common)?)?, common),
+        Arithmetic::Subtract => (at_scale(a, common)?.checked_sub(at_scale(b, common)?)?, common),
+        Arithmetic::Remainder => (at_scale(a, common)?.checked_rem(at_scale(b, common)?)?, common),
+        // Left to the plan: see [`arithmetic_type`].
+        Arithmetic::Divide => return None,
+    };
+    Decimal::try_from_i128_with_scale(digits, scale).ok()
 }
 
 /// Minus a number.
@@ -236,6 +252,59 @@ mod tests {
             &PgType::INT8,
         );
         assert_eq!(least, Ok(Value::Int8(0)));
+    }
+
+    #[test]
+    fn numerics_are_computed_exactly_or_not_at_all() {
+        let numeric = |text: &str| Value::Numeric(text.parse().unwrap());
+        let computed = |a: &str, operator, b: &str| {
+            let value = arithmetic(operator, &numeric(a), &numeric(b), &PgType::NUMERIC);
+            value.map(|value| match value {
+                Value::Numeric(value) => value.to_string(),
+                other => panic!("{other:?} is no numeric"),
+            })
+        };
+        use Arithmetic::{Add, Multiply, Remainder, Subtract};
+        for (a, operator, b, expected) in [
+            ("0.00", Multiply, "5", "0.00"),
+            ("0.00", Multiply, "0.0", "0.000"),
+            ("1.50", Multiply, "-2.0", "-3.000"),
+            (
+                "0.00000000000001",
+                Multiply,
+                "0.00000000000001",
+                "0.0000000000000000000000000001",
+            ),
+            ("1.5", Subtract, "1.50", "0.00"),
+            ("-1.5", Add, "0.25", "-1.25"),
+            ("-7.50", Remainder, "2", "-1.50"),
+            (
+                "79228162514264337593543950334",
+                Add,
+                "1",
+                "79228162514264337593543950335",
+            ),
+        ] {
+            assert_eq!(
+                computed(a, operator, b).as_deref(),
+                Ok(expected),
+                "{a} {operator:?} {b}"
+            );
+        }
+        for (a, operator, b) in [
+            ("0.000000000000001", Multiply, "0.000000000000001"),
+            ("12345678901234.567890", Multiply, "12345678901234.567890"),
+            ("79228162514264337593543950335", Add, "1"),
+            ("79228162514264337593543950335", Add, "0.1"),
+            (
+                "10000000000000000000000000000",
+                Subtract,
+                "0.0000000000000000000000000001",
+            ),
+        ] {
+            let error = computed(a, operator, b).unwrap_err();
+            assert_eq!(error.kind, SqlErrorKind::NumericOutOfRange, "{a} {operator:?} {b}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::expression::{Compiler, Declined, ParameterTypes, Relation, Surroundin
 use super::keys::{Keys, keys};
 use super::projection::{self, Output};
 use crate::engine::Transaction;
-use crate::sql::error::SqlError;
+use crate::sql::error::{SqlError, SqlErrorKind};
 use crate::sql::names;
 use crate::sql::result::{CommandTag, QueryResult, RowStream};
 use crate::sql::session::Parameters;
@@ -59,6 +59,20 @@ fn shape(query: &Query) -> Option<Shape<'_>> {
 
 /// The row a point query asks for; None when the query is not one, and needs a plan.
 pub(in crate::sql) fn select(
+    query: &Query,
+    transaction: &Transaction,
+    settings: &Settings,
+    surroundings: &Surroundings,
+    parameters: Parameters<'_>,
+) -> Result<Option<QueryResult>, SqlError> {
+    match row_of(query, transaction, settings, surroundings, parameters) {
+        // A plan has room for more digits than can be stored, and says the same where it has not.
+        Err(error) if error.kind == SqlErrorKind::NumericOutOfRange => Ok(None),
+        result => result,
+    }
+}
+
+fn row_of(
     query: &Query,
     transaction: &Transaction,
     settings: &Settings,

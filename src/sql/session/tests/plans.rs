@@ -168,6 +168,46 @@ async fn point_queries_and_plans_agree() {
     );
 }
 
+/// Lost without it: a product that there is no room for is rounded, and what is stored is another number.
+#[tokio::test]
+async fn products_of_numerics_are_exact_or_refused_whichever_way_they_go() {
+    let world = World::new().await;
+    let mut session = world.session();
+    run(&mut session, "CREATE TABLE x (id int PRIMARY KEY, n numeric)").await;
+    run(
+        &mut session,
+        "INSERT INTO x VALUES (1, 0.000000000000001), (2, 12345678901234.567890), (3, 0.00), (4, 1.50)",
+    )
+    .await;
+    for condition in ["id", "abs(id)"] {
+        for id in [1, 2] {
+            let sql = format!("UPDATE x SET n = n * n WHERE {condition} = {id}");
+            let refused = error(&mut session, &sql).await;
+            assert_eq!(refused.kind, SqlErrorKind::NumericOutOfRange, "{sql}");
+        }
+        for (id, expected) in [(3, "0.0000"), (4, "2.2500")] {
+            let sql = format!("BEGIN; UPDATE x SET n = n * n WHERE {condition} = {id}");
+            assert_eq!(run(&mut session, &sql).await, ["BEGIN", "UPDATE 1"]);
+            let stored = rows(&mut session, &format!("SELECT n FROM x WHERE id = {id}")).await;
+            assert_eq!(stored, [expected], "{sql}");
+            run(&mut session, "ROLLBACK").await;
+        }
+        for (id, shown, expected) in [
+            // A plan has room for it, and what reads values back has not.
+            (1, "(n * n)::text", "0.000000000000000000000000000001"),
+            (3, "n * n", "0.0000"),
+            (4, "n * n", "2.2500"),
+        ] {
+            let sql = format!("SELECT {shown} FROM x WHERE {condition} = {id}");
+            assert_eq!(run(&mut session, &sql).await[1..], [expected, "SELECT 1"], "{sql}");
+        }
+    }
+    assert_eq!(
+        rows(&mut session, "SELECT n FROM x ORDER BY id").await,
+        ["0.000000000000001", "12345678901234.567890", "0.00", "1.50"]
+    );
+}
+
 #[tokio::test]
 async fn plans_see_the_sessions_edits_and_its_settings() {
     let (_world, mut session) = world_with_table().await;
