@@ -46,6 +46,7 @@ mod sum;
 mod syntax;
 mod table_scan;
 mod yielding;
+mod zero;
 mod zoned;
 
 use std::sync::{Arc, OnceLock};

@@ -20,6 +20,7 @@ use datafusion::optimizer::OptimizerConfig;
 use super::derived;
 use super::interrupt::Interrupt;
 use super::membership::minding_nulls;
+use super::zero::with_one_zero;
 use super::zoned::in_zone;
 use crate::sql::text::Style;
 
@@ -42,7 +43,8 @@ pub fn optimized(
     let analyzed = in_zone(analyzed, style)?;
     interrupt.check()?;
     let statement = Statement { state, options };
-    state.optimizer().optimize(analyzed, &statement, |_, _| {})
+    let optimized = state.optimizer().optimize(analyzed, &statement, |_, _| {})?;
+    with_one_zero(optimized)
 }
 
 /// A plan with the columns of this one that says their types: those of CASE, UNION and calls are settled by the analyser.

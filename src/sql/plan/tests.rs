@@ -178,6 +178,11 @@ async fn names_in_subqueries_are_those_of_the_innermost_query_that_has_them() {
 }
 
 #[tokio::test]
+async fn the_two_zeros_are_one_number() {
+    Fixture::new().await.check(include_str!("testdata/zeros.txt")).await;
+}
+
+#[tokio::test]
 async fn time_zones_are_minded_as_postgres_minds_them() {
     Fixture::new().await.check(include_str!("testdata/zones.txt")).await;
 }
