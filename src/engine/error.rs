@@ -5,22 +5,19 @@ use crate::chunk::{ChunkError, Hash};
 use crate::prolly::ProllyError;
 use crate::version::{Row, TableName, VersionError};
 
-/// Why the engine did not do what it was asked. Each variant names the SQLSTATE a client gets for it.
+/// Why the engine did not do what it was asked. Which SQLSTATE a client gets for it is not decided here.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// 3D000.
     #[error("database \"{name}\" does not exist")]
     NoSuchDatabase { name: String },
 
-    /// 42P04.
     #[error("database \"{name}\" already exists")]
     DuplicateDatabase { name: String },
 
-    /// 42602.
     #[error("\"{name}\" cannot be the name of a database: {detail}")]
     InvalidDatabaseName { name: String, detail: &'static str },
 
-    /// The database is listed, but its files cannot be used: XX001 when they are damaged, else 58030.
+    /// The database is listed, but its files cannot be used.
     #[error("database \"{name}\" is unavailable: {reason}")]
     DatabaseUnavailable {
         name: String,
@@ -28,35 +25,29 @@ pub enum EngineError {
         damaged: bool,
     },
 
-    /// 55006.
     #[error("database \"{name}\" is being accessed by other users ({sessions} sessions)")]
     DatabaseInUse { name: String, sessions: usize },
 
-    /// 42P01.
     #[error("relation \"{name}\" does not exist")]
     NoSuchTable { name: TableName },
 
-    /// 42P07.
     #[error("relation \"{name}\" already exists")]
     DuplicateTable { name: TableName },
 
-    /// 3F000.
     #[error("schema \"{schema}\" does not exist")]
     NoSuchSchema { schema: String },
 
-    /// 42P16: no table can have this definition.
+    /// No table can have this definition.
     #[error("table \"{name}\" cannot be defined like this: {detail}")]
     InvalidTable { name: TableName, detail: String },
 
-    /// 42710.
     #[error("role \"{name}\" already exists")]
     DuplicateRole { name: String },
 
-    /// 42704.
     #[error("role \"{name}\" does not exist")]
     NoSuchRole { name: String },
 
-    /// 23505. `key` holds the values of `columns`.
+    /// `key` holds the values of `columns`.
     #[error("duplicate key value violates unique constraint \"{constraint}\"")]
     DuplicateKey {
         table: TableName,
@@ -65,11 +56,11 @@ pub enum EngineError {
         key: Row,
     },
 
-    /// 23502. `row` is the row that was refused.
+    /// `row` is the row that was refused.
     #[error("null value in column \"{column}\" of relation \"{}\" violates not-null constraint", table.name)]
     NotNull { table: TableName, column: String, row: Row },
 
-    /// 42804: the row does not have the table's shape. The caller should have cast the values.
+    /// The row does not have the table's shape. The caller should have cast the values.
     #[error("a value for column \"{column}\" of relation \"{}\" has the wrong type: {detail}", table.name)]
     TypeMismatch {
         table: TableName,
@@ -77,7 +68,7 @@ pub enum EngineError {
         detail: String,
     },
 
-    /// 54000: the value of a column, which cannot be stored.
+    /// The value of a column, which cannot be stored.
     #[error(
         "a value of {bytes} bytes for column \"{column}\" of relation \"{}\" is too large: the limit is {limit} bytes",
         table.name
@@ -89,7 +80,7 @@ pub enum EngineError {
         limit: usize,
     },
 
-    /// 54000: the values of a primary key are too long together.
+    /// The values of a primary key are too long together.
     #[error(
         "a primary key of {bytes} bytes is too long for relation \"{}\": the limit is {limit} bytes",
         table.name
@@ -100,38 +91,36 @@ pub enum EngineError {
         limit: usize,
     },
 
-    /// 40001: somebody else committed a change of the same row, or of the table's definition. `key` names the row when
+    /// Somebody else committed a change of the same row, or of the table's definition. `key` names the row when
     /// the table has a primary key.
     #[error("this transaction conflicts with a committed transaction from another client, try restarting transaction")]
     Conflict { table: TableName, key: Option<Row> },
 
-    /// 40001: the same for what a version commit records: branch heads and staged tables.
+    /// The same for what a version commit records: branch heads and staged tables.
     #[error(
         "this version commit conflicts with a committed transaction from another client, try restarting transaction"
     )]
     VersionConflict { detail: String },
 
-    /// 25006.
     #[error("{}", read_only_message(database, *reason))]
     ReadOnly { database: String, reason: ReadOnlyReason },
 
-    /// 0A000: the transaction already holds a version commit and takes no more edits.
+    /// The transaction already holds a version commit and takes no more edits.
     #[error("the transaction already holds a version commit: commit it first")]
     AlreadyVersioned,
 
-    /// 55000, keyword `nothing to commit`.
     #[error("nothing to commit")]
     NothingToCommit,
 
-    /// 22023: a backup is asked of, or into, a folder with something else in it.
+    /// A backup is asked of, or into, a folder with something else in it.
     #[error("{folder} is not a backup: {detail}")]
     NotABackup { folder: String, detail: String },
 
-    /// 55006: one collection at a time.
+    /// One collection at a time.
     #[error("garbage of database \"{database}\" is being collected already")]
     CollectionRuns { database: String },
 
-    /// 40003: the commit was written, but whether it reached the disk is unknown.
+    /// The commit was written, but whether it reached the disk is unknown.
     #[error("the commit may or may not have become durable: {source}")]
     OutcomeUnknown { source: ChunkError },
 
@@ -182,11 +171,9 @@ pub enum EngineError {
     #[error("the task \"{task}\" ended before its work was done")]
     TaskLost { task: &'static str },
 
-    /// XX001 or 58030.
     #[error(transparent)]
     Store(#[from] ChunkError),
 
-    /// XX001.
     #[error(transparent)]
     Object(#[from] VersionError),
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::link::{Link, ReadError};
 use super::message::{Frame, MessageError};
 use super::reply::{Reply, Report};
-use super::sqlstate::{Severity, SqlState};
+use super::sqlstate::Severity;
 use crate::engine::SessionHandle;
 use crate::runtime;
 use crate::sql::{CopyInput, SqlError, SqlErrorKind};
@@ -52,6 +52,15 @@ impl End {
 
     fn terminated(why: &str) -> End {
         End::fatal(Report::of_error(&SqlError::new(SqlErrorKind::Terminated, why)))
+    }
+
+    fn idle() -> End {
+        let error = SqlError::new(
+            SqlErrorKind::IdleTimeout,
+            "terminating connection due to idle-session timeout",
+        )
+        .hint("listener.read_timeout_millis says how long a connection may be silent.");
+        End::fatal(Report::of_error(&error))
     }
 
     pub fn bad_message(error: &MessageError) -> End {
@@ -97,14 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Client<S> {
             why = self.handle.terminated() => Err(End::terminated(why)),
             () = self.stop.cancelled() => Err(End::terminated(SHUTDOWN)),
             frame = self.link.frame(self.limits.message_bytes_max) => frame.map_err(read_end),
-            () = elapsed(self.limits.read_timeout) => Err(End::fatal(Report {
-                hint: Some("listener.read_timeout_millis says how long a connection may be silent.".into()),
-                ..Report::new(
-                    Severity::Fatal,
-                    SqlState("57P05"),
-                    "terminating connection due to idle-session timeout",
-                )
-            })),
+            () = elapsed(self.limits.read_timeout) => Err(End::idle()),
         }
     }
 

@@ -127,7 +127,7 @@ impl Reply<'_> {
         let fields = [
             (b'S', Some(report.severity.as_str())),
             (b'V', Some(report.severity.as_str())),
-            (b'C', Some(report.code.0)),
+            (b'C', Some(report.code.as_str())),
             (b'M', Some(report.message.as_str())),
             (b'D', report.detail.as_deref()),
             (b'H', report.hint.as_deref()),
@@ -260,6 +260,8 @@ fn put_text(body: &mut BytesMut, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pg::sqlstate::sqlstate;
+    use crate::sql::SqlErrorKind;
 
     #[test]
     fn lengths_count_themselves_and_errors_are_terminated() {
@@ -275,7 +277,7 @@ mod tests {
                 constraint: Some("t_pkey".into()),
                 ..ErrorObject::default()
             })),
-            ..Report::new(Severity::Error, SqlState("42601"), "a\0b")
+            ..Report::new(Severity::Error, sqlstate(SqlErrorKind::Syntax).0, "a\0b")
         });
         let expected = "Z\0\0\0\x05EE\0\0\x005SERROR\0VERROR\0C42601\0Ma\u{fffd}b\0Hh\0P7\0Ww\0tt\0nt_pkey\0\0";
         assert_eq!(buffer, expected.as_bytes());

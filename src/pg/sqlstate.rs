@@ -9,7 +9,13 @@ use crate::sql::{Notice, NoticeKind, NoticeSeverity, SqlError, SqlErrorKind};
 
 /// Five characters, as PostgreSQL has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SqlState(pub &'static str);
+pub struct SqlState(&'static str);
+
+impl SqlState {
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
@@ -98,6 +104,7 @@ pub fn sqlstate(kind: SqlErrorKind) -> (SqlState, Severity) {
         K::Cancelled => "57014",
         K::Terminated => "57P01",
         K::ConnectionTainted => "57P01",
+        K::IdleTimeout => "57P05",
         K::InvalidAuthorization => "28000",
         K::ConnectionLost => "08006",
         K::Protocol => "08P01",
@@ -109,10 +116,9 @@ pub fn sqlstate(kind: SqlErrorKind) -> (SqlState, Severity) {
         K::Corrupt => "XX001",
         K::Internal => "XX000",
     };
-    let severity = if kind == K::Terminated {
-        Severity::Fatal
-    } else {
-        Severity::Error
+    let severity = match kind {
+        K::Terminated | K::IdleTimeout => Severity::Fatal,
+        _ => Severity::Error,
     };
     (SqlState(code), severity)
 }
@@ -203,6 +209,26 @@ mod tests {
         insta::with_settings!({ snapshot_path => "../../snapshots", prepend_module_to_snapshot => false }, {
             insta::assert_snapshot!("sqlstate", lines.join("\n"));
         });
+    }
+
+    /// The codes that the enumeration's comments name are those of the table.
+    #[test]
+    fn comments_name_the_codes_of_the_table() {
+        let source = include_str!("../sql/error.rs");
+        for kind in SqlErrorKind::ALL {
+            let (before, _) = source
+                .split_once(&format!("\n    {kind:?},"))
+                .expect("a kind stands there");
+            let comment = before.rsplit("///").next().unwrap_or_default().trim_start();
+            let named = comment.split([':', ',', '\n']).next().unwrap_or_default();
+            if named.len() == 5
+                && named
+                    .bytes()
+                    .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+            {
+                assert_eq!(named, sqlstate(*kind).0.as_str(), "{kind:?}");
+            }
+        }
     }
 
     #[test]

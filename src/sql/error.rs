@@ -4,6 +4,22 @@
 //! the one table of `pg/sqlstate.rs`, whose `match` is total. The words follow PostgreSQL's where PostgreSQL has the same
 //! error, and the specification's keywords where clients are told to look for them.
 
+/// The enumeration and its list, from one text: neither can have what the other lacks.
+macro_rules! kinds {
+    ($(#[$of_enum:meta])* pub enum $name:ident { $($(#[$of_kind:meta])* $kind:ident,)* }) => {
+        $(#[$of_enum])*
+        pub enum $name {
+            $($(#[$of_kind])* $kind,)*
+        }
+
+        impl $name {
+            /// Every kind, for tables and tests that walk them.
+            pub const ALL: &[$name] = &[$($name::$kind),*];
+        }
+    };
+}
+
+kinds! {
 /// What kind of failure it is. Each kind has one SQLSTATE (named here, decided in `pg/sqlstate.rs`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SqlErrorKind {
@@ -53,7 +69,7 @@ pub enum SqlErrorKind {
     InvalidTableDefinition,
     /// 42P10: `ON CONFLICT (columns)` that match no constraint.
     InvalidColumnReference,
-    /// 42P13 and other definitions that cannot be.
+    /// A definition that cannot be.
     InvalidObjectDefinition,
     /// 42809: not a table.
     WrongObjectType,
@@ -131,6 +147,8 @@ pub enum SqlErrorKind {
     Terminated,
     /// 57P01, ERROR: the role changed under this connection; reconnect.
     ConnectionTainted,
+    /// 57P05, FATAL: the client was silent for too long.
+    IdleTimeout,
     /// 28000
     InvalidAuthorization,
     /// 08006: the client went away while results were sent.
@@ -152,86 +170,6 @@ pub enum SqlErrorKind {
     /// XX000: an error of ours.
     Internal,
 }
-
-impl SqlErrorKind {
-    /// Every kind, for tables and tests that walk them.
-    pub const ALL: &[SqlErrorKind] = &{
-        use SqlErrorKind::*;
-        [
-            Syntax,
-            Unsupported,
-            UndefinedTable,
-            UndefinedColumn,
-            UndefinedFunction,
-            UndefinedObject,
-            UndefinedParameter,
-            UndefinedDatabase,
-            UndefinedSchema,
-            DuplicateTable,
-            DuplicateColumn,
-            DuplicateObject,
-            DuplicateDatabase,
-            DuplicateSchema,
-            DuplicatePrepared,
-            DuplicatePortal,
-            AmbiguousColumn,
-            Grouping,
-            DatatypeMismatch,
-            IndeterminateDatatype,
-            CannotCoerce,
-            InvalidTableDefinition,
-            InvalidColumnReference,
-            InvalidObjectDefinition,
-            WrongObjectType,
-            InsufficientPrivilege,
-            NumericOutOfRange,
-            StringTooLong,
-            InvalidText,
-            InvalidBinary,
-            InvalidEncoding,
-            InvalidDatetime,
-            DatetimeOverflow,
-            DivisionByZero,
-            InvalidRegex,
-            InvalidLogarithm,
-            InvalidPower,
-            InvalidEscape,
-            InvalidFrameSize,
-            NullNotAllowed,
-            InvalidParameter,
-            BadCopyFormat,
-            Cardinality,
-            Data,
-            NotNull,
-            Unique,
-            Check,
-            ActiveTransaction,
-            NoActiveTransaction,
-            FailedTransaction,
-            ReadOnly,
-            UndefinedSavepoint,
-            UndefinedPrepared,
-            UndefinedPortal,
-            Conflict,
-            CompletionUnknown,
-            NotInState,
-            ObjectInUse,
-            CannotChangeSetting,
-            Cancelled,
-            Terminated,
-            ConnectionTainted,
-            InvalidAuthorization,
-            ConnectionLost,
-            Protocol,
-            LimitExceeded,
-            TooComplex,
-            OutOfMemory,
-            DiskFull,
-            Io,
-            Corrupt,
-            Internal,
-        ]
-    };
 }
 
 /// A failed statement: its kind and the words for this case.

@@ -191,7 +191,7 @@ fn refused(error: impl Into<SqlError>) -> Failure {
     let error = error.into();
     let (code, _) = sqlstate(error.kind);
     Failure::Refused {
-        sqlstate: code.0.to_owned(),
+        sqlstate: code.as_str().to_owned(),
         message: error.message,
     }
 }
