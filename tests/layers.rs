@@ -16,7 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("prolly", &["chunk", "runtime"]),
     ("version", &["prolly", "chunk", "runtime"]),
     ("engine", &["version", "prolly", "chunk", "runtime"]),
-    ("config", &[]),
+    ("config", &["engine"]),
     ("sql", &["engine", "version", "prolly", "chunk", "runtime"]),
     (
         "replication",

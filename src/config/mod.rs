@@ -33,13 +33,11 @@ pub use values::{
     Secret, StandbyRemote, join_host_port,
 };
 
+use crate::engine::{CLUSTER_DATABASE, NAME_BYTES_MAX, database_name_problem};
 use reader::Found;
 
 /// Where data live when nothing says otherwise.
 pub const DEFAULT_DATA_DIR: &str = "understudy-data";
-
-/// Longest name of a role or database.
-const NAME_BYTES_MAX: usize = 63;
 
 /// Everything a configuration is made from.
 #[derive(Clone, Debug, Default)]
@@ -302,7 +300,7 @@ fn choose(choice: &mut Choice<'_>) -> Config {
         choice.refuse(
             "user.name",
             &name,
-            "up to 63 bytes without control characters that do not begin with pg_",
+            &format!("up to {NAME_BYTES_MAX} bytes without control characters that do not begin with pg_"),
         );
     }
     let passwords = ["UNDERSTUDY_PASSWORD", "DOLTGRES_PASSWORD", "POSTGRES_PASSWORD"];
@@ -313,17 +311,16 @@ fn choose(choice: &mut Choice<'_>) -> Config {
     let databases = ["UNDERSTUDY_DB", "DOLTGRES_DB", "POSTGRES_DB"];
     let first_database = choice.text("first database", None, &databases, &name);
     let query_memory_bytes = choice.int("performance.query_memory_bytes");
-    let is_wrong = first_database.is_empty()
-        || first_database.len() > NAME_BYTES_MAX
-        || first_database.chars().any(|c| c.is_control() || matches!(c, '/' | '@'))
-        || first_database.starts_with("dolt_cluster");
+    let is_wrong = database_name_problem(&first_database).is_some();
     if is_wrong && choice.origin("first database") == "default" {
         let allowed = "as the name of the first database too a name without / and @ that does not begin with \
                        dolt_cluster, or another database in UNDERSTUDY_DB";
         choice.refuse("user.name", &name, allowed);
     } else if is_wrong {
-        let allowed = "up to 63 bytes without / and @ and control characters that do not begin with dolt_cluster";
-        choice.refuse("first database", &first_database, allowed);
+        let allowed = format!(
+            "up to {NAME_BYTES_MAX} bytes without / and @ and control characters that do not begin with {CLUSTER_DATABASE}"
+        );
+        choice.refuse("first database", &first_database, &allowed);
     }
     metrics_are_off(choice);
     let max_query_len_in_logs = choice.int("max_query_len_in_logs");

@@ -316,7 +316,7 @@ fn names_that_could_not_be_made_are_refused_with_key_and_variable() {
         .unwrap_err()
         .to_string()
     };
-    for name in ["a/b", "a@b", "dolt_cluster", "tab\there", &"x".repeat(64)] {
+    for name in ["a/b", "a@b", "dolt_cluster_of_mine", "tab\there", &"x".repeat(64)] {
         let error = refused(&[("UNDERSTUDY_DB", name)]);
         assert!(
             error.contains("UNDERSTUDY_DB") && error.contains("first database"),

@@ -11,7 +11,7 @@ use super::database::Shared;
 use super::gate::WriteGate;
 use super::{
     AutoCollect, ClusterControl, Database, DatabaseId, EngineError, ReadOnlyReason, Role, RoleRecord, SYSTEM_DATABASE,
-    ScramVerifier, SessionRegistry, System, folder, repair, system,
+    ScramVerifier, SessionRegistry, System, database_name_problem, folder, repair, system,
 };
 use crate::chunk::{ChunkBatch, ChunkCache, ChunkError, ChunkStore, RootRecord, StoreOptions};
 use crate::runtime::disk::{Disk, LockGuard};
@@ -591,18 +591,12 @@ fn server_itself(time: WallTime) -> Person {
     }
 }
 
-/// Source: spec/version-control.md 1.3.
 fn check_name(name: &str) -> Result<(), EngineError> {
-    let detail = match name {
-        "" => "it is empty",
-        name if name.len() > 63 => "it is longer than 63 bytes",
-        name if name.contains(['/', '@']) => "'/' and '@' separate a database from a branch",
-        name if name.chars().any(char::is_control) => "it holds a control character",
-        "dolt_cluster" => "the name is reserved",
-        _ => return Ok(()),
-    };
-    Err(EngineError::InvalidDatabaseName {
-        name: name.to_owned(),
-        detail,
-    })
+    match database_name_problem(name) {
+        None => Ok(()),
+        Some(detail) => Err(EngineError::InvalidDatabaseName {
+            name: name.to_owned(),
+            detail,
+        }),
+    }
 }

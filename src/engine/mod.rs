@@ -29,6 +29,7 @@ mod folder;
 mod gate;
 mod instance;
 mod keyless;
+mod names;
 mod rebase;
 mod reconcile;
 mod repair;
@@ -52,6 +53,7 @@ pub use error::EngineError;
 pub use folder::{CONTROL_FOLDER, FORMAT_VERSION};
 pub use gate::{GateTicket, ReadOnlyReason, WriteGate};
 pub use instance::{DatabaseListing, DatabaseState, Engine, EngineOptions, Superuser};
+pub use names::{CLUSTER_DATABASE, NAME_BYTES_MAX, database_name_problem, primary_key_name};
 pub use repair::{
     Answer, AskForChunks, FetchError, Fetched, RepairFailed, RepairStep, fetch_missing, repair_from_others,
     repair_store,

@@ -14,7 +14,7 @@ use super::edits::{Definition, EditSet, RowEdits, TableEdits};
 use super::scan::{RowScan, TupleScan};
 use super::snapshot::{LoadedTable, Snapshot};
 use super::versioning::{PlannedCommit, Staging};
-use super::{Database, EngineError, keyless};
+use super::{Database, EngineError, keyless, primary_key_name};
 use crate::chunk::{ChunkStore, Hash};
 use crate::prolly::KEY_BYTES_MAX;
 use crate::version::{
@@ -494,7 +494,7 @@ fn row_key(name: &TableName, schema: &TableSchema, row: &Row) -> Result<Vec<u8>,
 fn duplicate_key(name: &TableName, schema: &TableSchema, row: &Row) -> EngineError {
     EngineError::DuplicateKey {
         table: name.clone(),
-        constraint: format!("{}_pkey", name.name),
+        constraint: primary_key_name(&name.name),
         columns: schema
             .primary_key
             .iter()

@@ -10,10 +10,8 @@ use super::error::{SqlError, SqlErrorKind};
 use super::result::PgType;
 use super::text::{self, Style, datetime};
 use super::types::{is_number, is_oid, is_text, numeric_typmod, pg_type, typmod, words_of};
+use crate::engine::NAME_BYTES_MAX;
 use crate::version::{Column, ColumnType, Value};
-
-/// Longest `name`.
-const NAME_BYTES: usize = 63;
 
 /// Who asks for a conversion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,7 +246,7 @@ fn with_modifier(value: Value, to: &PgType, modifier: i32, how: Cast) -> Result<
     let length = usize::try_from(modifier - 4).ok();
     Ok(match (value, to, length) {
         (Value::Text(mut text), &PgType::NAME, _) => {
-            text.truncate(text.floor_char_boundary(NAME_BYTES));
+            text.truncate(text.floor_char_boundary(NAME_BYTES_MAX));
             Value::Text(text)
         }
         (Value::Text(text), &PgType::CHAR, _) => Value::Text(text.chars().take(1).collect()),

@@ -7,11 +7,8 @@ use datafusion::sql::sqlparser::ast::ObjectName;
 use super::error::{SqlError, SqlErrorKind};
 use super::point::expression::folded;
 use super::settings::Settings;
-use crate::engine::Transaction;
+use crate::engine::{NAME_BYTES_MAX, Transaction};
 use crate::version::{TableName, TableSchema};
-
-/// Longest name, as in PostgreSQL; longer ones are cut there with a notice and refused here.
-const NAME_BYTES_MAX: usize = 63;
 
 /// The parts of a name, folded.
 pub fn parts(name: &ObjectName) -> Result<Vec<String>, SqlError> {
@@ -24,7 +21,7 @@ pub fn parts(name: &ObjectName) -> Result<Vec<String>, SqlError> {
         .collect()
 }
 
-/// A name that something new may have.
+/// A name that something new may have. PostgreSQL cuts one that is too long, with a notice.
 pub fn check_new(name: &str) -> Result<(), SqlError> {
     if name.is_empty() {
         return Err(SqlError::new(

@@ -58,7 +58,15 @@ async fn databases_are_made_listed_and_dropped_and_survive_a_restart() {
 #[tokio::test]
 async fn names_that_cannot_be_are_refused() {
     let engine = open(&SimDisk::new(3)).await;
-    for name in ["", "a/b", "a@b", "\u{1}system", "dolt_cluster", &"x".repeat(64)] {
+    for name in [
+        "",
+        "a/b",
+        "a@b",
+        "\u{1}system",
+        "dolt_cluster",
+        "dolt_clusters",
+        &"x".repeat(64),
+    ] {
         let refused = engine.create_database(name).await.unwrap_err();
         assert!(
             matches!(refused, EngineError::InvalidDatabaseName { .. }),

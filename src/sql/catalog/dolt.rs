@@ -3,8 +3,8 @@
 use rust_decimal::Decimal;
 
 use super::declaration::{BOOL, INT8, Rows, TEXT, TIMESTAMP, int8, null, opt_text, table_in, text, yes};
-use super::{CLUSTER_DATABASE, Catalog, Datum, SystemTable};
-use crate::engine::TableStatus;
+use super::{Catalog, Datum, SystemTable};
+use crate::engine::{CLUSTER_DATABASE, TableStatus};
 use crate::sql::PgType;
 use crate::version::Value;
 

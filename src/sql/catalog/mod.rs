@@ -17,7 +17,7 @@ mod without_rows;
 
 use std::sync::{Arc, OnceLock};
 
-use crate::engine::Transaction;
+use crate::engine::{CLUSTER_DATABASE, Transaction};
 use crate::sql::plan::PlanContext;
 use crate::sql::text::Style;
 use crate::sql::{PgType, SqlError};
@@ -30,9 +30,6 @@ use objects::Objects;
 
 /// PostgreSQL's number of the encoding UTF8.
 pub const UTF8: i32 = 6;
-
-/// The virtual database that shows the cluster.
-pub const CLUSTER_DATABASE: &str = "dolt_cluster";
 
 /// One value of a system table's row.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::types::category;
 use super::{Catalog, system_tables};
+use crate::engine::{CLUSTER_DATABASE, primary_key_name};
 use crate::sql::types::words_of;
 use crate::sql::{PgType, SqlError, types};
 use crate::version::TableSchema;
@@ -68,7 +69,7 @@ impl Objects {
     pub fn schemas(catalog: &Catalog) -> BTreeSet<String> {
         let mut schemas: BTreeSet<String> = ["pg_catalog", "information_schema"].map(String::from).into();
         if catalog.context().engine.cluster().is_some() {
-            schemas.insert(super::CLUSTER_DATABASE.to_string());
+            schemas.insert(CLUSTER_DATABASE.to_string());
         }
         if let Some(transaction) = catalog.transaction() {
             schemas.extend(transaction.schemas());
@@ -242,16 +243,6 @@ fn shown_default(default: &str, pg_type: &PgType) -> String {
         },
         _ => default.to_string(),
     }
-}
-
-/// What PostgreSQL calls a primary key that nobody named.
-pub fn primary_key_name(table: &str) -> String {
-    const NAME_BYTES: usize = 63;
-    let mut end = table.len().min(NAME_BYTES - "_pkey".len());
-    while !table.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}_pkey", &table[..end])
 }
 
 /// An oid that depends on kind and name alone.

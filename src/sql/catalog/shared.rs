@@ -2,7 +2,8 @@
 
 use super::declaration::*;
 use super::objects::{database_oid, role_oid};
-use super::{CLUSTER_DATABASE, Catalog, SystemTable, UTF8};
+use super::{Catalog, SystemTable, UTF8};
+use crate::engine::CLUSTER_DATABASE;
 use crate::sql::PgType;
 
 pub const TABLES: &[SystemTable] = &[

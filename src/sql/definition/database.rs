@@ -7,7 +7,7 @@ use crate::engine::EngineError;
 use crate::sql::error::{SqlError, SqlErrorKind};
 use crate::sql::names;
 use crate::sql::result::{NoticeKind, QueryResult};
-use crate::sql::session::{CLUSTER_DATABASE, Session};
+use crate::sql::session::Session;
 
 impl Session {
     pub(in crate::sql) async fn create_database(
@@ -19,13 +19,6 @@ impl Session {
         self.refuse_in_block("CREATE DATABASE")?;
         let name = single_name(name)?;
         names::check_new(&name)?;
-        if name.starts_with(CLUSTER_DATABASE) {
-            return Err(SqlError::new(
-                SqlErrorKind::InvalidObjectDefinition,
-                format!("database name \"{name}\" is reserved"),
-            )
-            .detail("Names that begin with \"dolt_cluster\" belong to the server."));
-        }
         match self.engine.create_database(&name).await {
             Ok(_) => {}
             Err(EngineError::DuplicateDatabase { .. }) if if_not_exists => {

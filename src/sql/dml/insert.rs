@@ -10,8 +10,10 @@ use futures::StreamExt;
 
 use super::evaluation::{Evaluation, Returning};
 use super::{Target, is_default};
+use crate::engine::primary_key_name;
 use crate::sql::cast;
 use crate::sql::error::{SqlError, SqlErrorKind};
+use crate::sql::names;
 use crate::sql::plan;
 use crate::sql::point::expression::{Compiler, ParameterTypes, Relation, folded};
 use crate::sql::result::{CommandTag, PgType, QueryResult, RowStream};
@@ -553,8 +555,8 @@ fn check_conflict_target(conflict: &OnConflict, target: &Target) -> Result<(), S
             !target.schema.is_keyless() && named? == target.schema.primary_key.iter().copied().collect()
         }
         Some(ConflictTarget::OnConstraint(name)) => {
-            let constraint = format!("{}_pkey", target.name.name);
-            if target.schema.is_keyless() || name.to_string().trim_matches('"') != constraint {
+            let is_meant = names::parts(name)? == [primary_key_name(&target.name.name)];
+            if target.schema.is_keyless() || !is_meant {
                 return Err(SqlError::new(
                     SqlErrorKind::UndefinedObject,
                     format!(

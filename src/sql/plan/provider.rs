@@ -31,7 +31,8 @@ use super::special::{ArrayOrEmpty, CurrentSchemas, Round, Substring, TypeOf, Und
 use super::strings::{Bounded, StringBound};
 use super::sum::FloatSum;
 use super::zoned::{AtTimeZone, InZone, Series};
-use crate::sql::catalog::{CLUSTER_DATABASE, Catalog, Datum, SystemTable, system_table};
+use crate::engine::CLUSTER_DATABASE;
+use crate::sql::catalog::{Catalog, Datum, SystemTable, system_table};
 use crate::sql::{PgType, SqlError, SqlErrorKind};
 use crate::version::{TableName, Value};
 

@@ -6,8 +6,8 @@ use datafusion::sql::sqlparser::ast::{ObjectName, Query, SetExpr, Statement};
 
 use super::block::Kind;
 use super::show;
-use super::{CLUSTER_DATABASE, Parameters, Prepared, Running, Session};
-use crate::engine::ReadOnlyReason;
+use super::{Parameters, Prepared, Running, Session};
+use crate::engine::{CLUSTER_DATABASE, ReadOnlyReason};
 use crate::sql::cast;
 use crate::sql::depth::{Roomy, Weight};
 use crate::sql::error::{SqlError, SqlErrorKind};

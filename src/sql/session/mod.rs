@@ -36,17 +36,15 @@ use super::result::{
     TransactionStatus,
 };
 use super::settings::Settings;
-use crate::engine::{CommitOutcome, Database, Engine, EngineError, SessionHandle, Transaction, Turn};
+use crate::engine::{
+    CLUSTER_DATABASE, CommitOutcome, Database, Engine, EngineError, SessionHandle, Transaction, Turn,
+};
 use crate::runtime::{self, WallTime};
 use crate::version::Value;
 
 /// How often a statement outside a block is run again after losing a conflict. Each loss means that another commit has
 /// succeeded, so this many in a row say that the rows are fought over; the client gets 40001 and may wait before it retries.
 const CONFLICT_TRIES_MAX: u32 = 100;
-
-/// The database that exists in a cluster only, holds no tables of users, and can be connected to before anything has
-/// been replicated.
-pub const CLUSTER_DATABASE: &str = "dolt_cluster";
 
 /// What all sessions of a server share, fixed while it runs.
 #[derive(Clone, Debug)]

@@ -539,6 +539,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_longest_name_is_told_as_it_is() {
+        let setting = definitions().find(|definition| definition.name == "max_identifier_length");
+        let Some(Kind::Fixed(told)) = setting.map(|definition| definition.kind) else {
+            panic!("it is fixed");
+        };
+        assert_eq!(told, crate::engine::NAME_BYTES_MAX.to_string());
+    }
+
     /// A default that SET would refuse could never be restored by hand.
     #[test]
     fn every_default_passes_its_own_check() {

@@ -257,3 +257,24 @@ async fn rules_that_are_broken_are_named_in_fields() {
     assert_eq!(empty.object, object(Some("name"), None));
     assert_eq!((again.position, empty.context), (None, None));
 }
+
+/// A driver that finds the constraint of an error in the catalog must find it there, however long the table's name.
+#[tokio::test]
+async fn a_primary_key_has_one_name_everywhere() {
+    let (_world, mut session) = world_with_table().await;
+    let table = format!("{}xxx", "ü".repeat(30));
+    let key = format!("{}_pkey", "ü".repeat(29));
+    assert_eq!(table.len(), 63);
+    run(&mut session, &format!("CREATE TABLE {table} (id int PRIMARY KEY)")).await;
+    let listed = "SELECT relname FROM pg_class WHERE relkind = 'i' AND relname LIKE 'ü%'";
+    assert_eq!(rows(&mut session, listed).await, [key.as_str()]);
+    run(&mut session, &format!("INSERT INTO {table} VALUES (1)")).await;
+    let again = error(&mut session, &format!("INSERT INTO {table} VALUES (1)")).await;
+    assert_eq!(again.object.unwrap().constraint, Some(key.clone()));
+    for name in [key.clone(), format!("\"{key}\"")] {
+        let sql = format!("INSERT INTO {table} VALUES (1) ON CONFLICT ON CONSTRAINT {name} DO NOTHING");
+        assert_eq!(run(&mut session, &sql).await, ["INSERT 0 0"]);
+    }
+    let sql = "INSERT INTO t (id) VALUES (1) ON CONFLICT ON CONSTRAINT T_Pkey DO NOTHING";
+    assert_eq!(run(&mut session, sql).await, ["INSERT 0 1"], "folded as every name");
+}
