@@ -42,6 +42,36 @@ impl ScramVerifier {
         }
     }
 
+    /// A verifier for a user who does not exist, which nothing satisfies: its salt is the same each time, as a role's would
+    /// be, differs from name to name, and has the length and the number of iterations that roles have.
+    #[must_use]
+    pub fn of_nobody(secret: &[u8; 32], user: &str) -> ScramVerifier {
+        let material = hmac(secret, user.as_bytes());
+        ScramVerifier {
+            salt: material[..SALT_BYTES].to_vec(),
+            iterations: ITERATIONS,
+            stored_key: hmac(&material, b"stored"),
+            server_key: hmac(&material, b"server"),
+        }
+    }
+
+    /// Whether whoever made this proof over an exchange's messages knows the password.
+    #[must_use]
+    pub fn accepts(&self, transcript: &[u8], proof: [u8; 32]) -> bool {
+        let mut client_key = hmac(&self.stored_key, transcript);
+        client_key
+            .iter_mut()
+            .zip(proof)
+            .for_each(|(byte, proof)| *byte ^= proof);
+        Sha256::digest(client_key).ct_eq(&self.stored_key).into()
+    }
+
+    /// What proves to the client that the server knows the verifier.
+    #[must_use]
+    pub fn server_signature(&self, transcript: &[u8]) -> [u8; 32] {
+        hmac(&self.server_key, transcript)
+    }
+
     /// Whether this is the password.
     pub fn verifies(&self, password: &str) -> bool {
         let other = ScramVerifier::with_salt(password, self.salt.clone(), self.iterations.max(1));
@@ -104,5 +134,16 @@ mod tests {
         );
         assert!(verifier.verifies("pencil"));
         assert!(!verifier.verifies("Pencil"));
+    }
+
+    #[test]
+    fn what_nobody_has_looks_like_what_a_role_has() {
+        let nobody = |user| ScramVerifier::of_nobody(&[7; 32], user);
+        assert_eq!(nobody("a").salt, nobody("a").salt);
+        assert_ne!(nobody("a").salt, nobody("b").salt);
+        assert_ne!(nobody("a").salt, ScramVerifier::of_nobody(&[8; 32], "a").salt);
+        let role = ScramVerifier::of_password("pencil");
+        assert_eq!(nobody("a").salt.len(), role.salt.len());
+        assert_eq!(nobody("a").iterations, role.iterations);
     }
 }

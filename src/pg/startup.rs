@@ -10,6 +10,7 @@ use super::link::{Link, ReadError};
 use super::message::{Body, FirstPacket, Message, MessageError, SMALL_BYTES_MAX};
 use super::scram::{self, Exchange, ScramError};
 use crate::engine::Engine;
+use crate::engine::ScramVerifier;
 use crate::runtime;
 use crate::sql::SqlError;
 
@@ -187,7 +188,7 @@ pub(super) async fn authenticate<S: AsyncRead + AsyncWrite + Unpin>(
     let may_log_in = role.as_ref().is_some_and(|role| role.login);
     let verifier = role.and_then(|role| role.verifier);
     let genuine = verifier.is_some();
-    let verifier = verifier.unwrap_or_else(|| scram::mock_verifier(mock_secret, user));
+    let verifier = verifier.unwrap_or_else(|| ScramVerifier::of_nobody(mock_secret, user));
 
     link.reply().authentication_sasl(scram::MECHANISM);
     let first = match sasl_initial(answer(link).await?) {
