@@ -15,7 +15,7 @@ use super::collection::{AutoCollect, collect_store};
 use super::copy::{Copied, copy_root};
 use super::{Database, Engine, EngineError, System, folder};
 use crate::chunk::{ChunkError, ChunkStore, ReadChunks, RootRecord, StoreOptions, looks_like_a_store};
-use crate::runtime::disk::{Disk, LockGuard, LockOutcome};
+use crate::runtime::disk::{Disk, LockGuard};
 
 /// Held in the folder of a backup while it is written.
 pub(super) const LOCK: &str = "backup.lock";
@@ -261,7 +261,7 @@ async fn enter_backup(disk: &Disk) -> Result<LockGuard, EngineError> {
         };
         return Err(not_a_backup(disk, detail));
     }
-    let guard = lock(disk)?;
+    let guard = folder::lock(disk, LOCK, "a backup by process")?;
     // Before there is a store, so that the next backup goes on with one that was interrupted.
     if !folder::exists(disk, MARKER)? {
         write_marker(disk, MARKER).await?;
@@ -272,16 +272,6 @@ async fn enter_backup(disk: &Disk) -> Result<LockGuard, EngineError> {
 pub(super) async fn write_marker(disk: &Disk, marker: &str) -> Result<(), EngineError> {
     let written = disk.write_atomically(marker, MARKER_TEXT).await;
     written.map_err(EngineError::io("write", disk.describe(marker)))
-}
-
-fn lock(disk: &Disk) -> Result<LockGuard, EngineError> {
-    match disk.lock(LOCK).map_err(EngineError::io("lock", disk.describe(LOCK)))? {
-        LockOutcome::Acquired(guard) => Ok(guard),
-        LockOutcome::HeldBy(holder) => Err(EngineError::FolderLocked {
-            folder: disk.describe(""),
-            holder: format!("a backup by process {holder}"),
-        }),
-    }
 }
 
 fn not_a_backup(disk: &Disk, detail: &str) -> EngineError {

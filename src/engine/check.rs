@@ -14,7 +14,7 @@ use super::{EngineError, System, backup, folder, repair};
 use crate::chunk::{
     ChunkError, ChunkStore, Hash, Link, ReadChunks, StoreCheck, StoreOptions, check_store, looks_like_a_store,
 };
-use crate::runtime::disk::{Disk, LockGuard, LockOutcome};
+use crate::runtime::disk::{Disk, LockGuard};
 use crate::version::links;
 
 /// A chunk that is referred to and cannot be read.
@@ -131,14 +131,7 @@ fn lock_if_there(disk: &Disk, file: &str) -> Result<Option<LockGuard>, EngineErr
     if !folder::exists(disk, file)? {
         return Ok(None);
     }
-    let locked = disk.lock(file);
-    match locked.map_err(EngineError::io("lock", disk.describe(file)))? {
-        LockOutcome::Acquired(guard) => Ok(Some(guard)),
-        LockOutcome::HeldBy(holder) => Err(EngineError::FolderLocked {
-            folder: disk.describe(""),
-            holder: format!("process {holder}"),
-        }),
-    }
+    folder::lock(disk, file, "process").map(Some)
 }
 
 fn check_at(disk: &Disk, path: &str, progress: FolderProgress<'_>) -> Result<CheckedStore, EngineError> {

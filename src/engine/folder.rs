@@ -3,6 +3,7 @@
 //! ```text
 //! .understudy/lock          held while a server runs, names its process
 //! .understudy/format        the format's version, as text
+//! .understudy/cluster_role  in a cluster: what this server is, its epoch and its id
 //! .understudy/backup        in a backup alone: the next one may be written over it
 //! .understudy/system/       the store of the system database
 //! .understudy/dropped/      databases that a standby gave up because its primary does not list them
@@ -34,9 +35,16 @@ pub(super) const NEW_STORE: &str = ".understudy/database.new";
 /// What the names of such stores end with.
 const NEW: &str = ".new";
 pub(super) const DROPPED: &str = ".understudy/dropped";
+/// Where damaged stores are kept once they were made again. That of a store which belongs to no data folder stays beside
+/// it.
+pub(super) const DAMAGED: &str = ".understudy/damaged";
+/// Where that lies which others gave for a store of a data folder.
+pub(super) const FETCHED: &str = ".understudy/fetched";
 pub(super) const DATABASES: &str = "databases";
 
 pub(super) const LOCK: &str = ".understudy/lock";
+/// What a server of a cluster remembers of its role.
+pub const ROLE_FILE: &str = ".understudy/cluster_role";
 pub(super) const FORMAT: &str = ".understudy/format";
 /// Tells that the folder is a backup, over which the next one is written, and that no server was started on it.
 pub(super) const BACKUP_MARKER: &str = ".understudy/backup";
@@ -66,15 +74,7 @@ pub(super) async fn enter(disk: &Disk) -> Result<LockGuard, EngineError> {
         disk.create_dir_all(folder)
             .map_err(EngineError::io("create folder", disk.describe(folder)))?;
     }
-    let guard = match disk.lock(LOCK).map_err(EngineError::io("lock", disk.describe(LOCK)))? {
-        LockOutcome::Acquired(guard) => guard,
-        LockOutcome::HeldBy(holder) => {
-            return Err(EngineError::FolderLocked {
-                folder: disk.describe(""),
-                holder: format!("process {holder}"),
-            });
-        }
-    };
+    let guard = lock(disk, LOCK, "process")?;
     if exists(disk, FORMAT)? {
         check_format(disk)?;
     } else {
@@ -87,6 +87,18 @@ pub(super) async fn enter(disk: &Disk) -> Result<LockGuard, EngineError> {
     sync_folder(disk, CONTROL_FOLDER).await?;
     sync_folder(disk, "").await?;
     Ok(guard)
+}
+
+/// Takes a lock, or says that a `holder` has it: its kind, to which the number of its process is added.
+pub(super) fn lock(disk: &Disk, file: &str, holder: &str) -> Result<LockGuard, EngineError> {
+    let locked = disk.lock(file);
+    match locked.map_err(EngineError::io("lock", disk.describe(file)))? {
+        LockOutcome::Acquired(guard) => Ok(guard),
+        LockOutcome::HeldBy(process) => Err(EngineError::FolderLocked {
+            folder: disk.describe(""),
+            holder: format!("{holder} {process}"),
+        }),
+    }
 }
 
 /// From here on the folder is somebody's data: no backup is written over it.
@@ -205,16 +217,21 @@ pub(super) async fn keep_dropped(disk: &Disk, folder: &str) -> Result<String, En
     disk.create_dir_all(DROPPED)
         .map_err(EngineError::io("create folder", disk.describe(DROPPED)))?;
     sync_folder(disk, CONTROL_FOLDER).await?;
-    let mut kept = format!("{DROPPED}/{name}");
-    let mut times = 1;
-    while exists(disk, &kept)? {
-        times += 1;
-        kept = format!("{DROPPED}/{name}.{times}");
-    }
+    let kept = free_name(disk, format!("{DROPPED}/{name}"))?;
     rename(disk, folder, &kept)?;
     sync_folder(disk, DROPPED).await?;
     sync_folder(disk, DATABASES).await?;
     Ok(kept)
+}
+
+/// The first of `path`, `path.2`, `path.3`, ... that nothing has.
+pub(super) fn free_name(disk: &Disk, path: String) -> Result<String, EngineError> {
+    let (mut free, mut number) = (path.clone(), 1);
+    while exists(disk, &free)? {
+        number += 1;
+        free = format!("{path}.{number}");
+    }
+    Ok(free)
 }
 
 pub(super) fn exists(disk: &Disk, path: &str) -> Result<bool, EngineError> {

@@ -50,7 +50,7 @@ pub use commit::CommitOutcome;
 pub use copy::Copied;
 pub use database::{Database, DatabaseId, RootHold, SYSTEM_DATABASE, TURN_LIMIT, Turn};
 pub use error::EngineError;
-pub use folder::{CONTROL_FOLDER, FORMAT_VERSION};
+pub use folder::{CONTROL_FOLDER, FORMAT_VERSION, ROLE_FILE};
 pub use gate::{GateTicket, ReadOnlyReason, WriteGate};
 pub use instance::{DatabaseListing, DatabaseState, Engine, EngineOptions, Superuser};
 pub use names::{CLUSTER_DATABASE, NAME_BYTES_MAX, database_name_problem, primary_key_name};

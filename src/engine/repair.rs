@@ -18,6 +18,7 @@ use bytes::Bytes;
 
 use super::check::CheckedStore;
 use super::copy::{Copied, copy_root};
+use super::folder::{DAMAGED, FETCHED};
 use super::replicated::check_hash;
 use super::{EngineError, backup, folder};
 use crate::chunk::{ChunkError, ChunkStore, Hash, ReadChunks, StoreCheck, StoreOptions};
@@ -25,13 +26,8 @@ use crate::runtime;
 use crate::runtime::disk::Disk;
 use crate::version::links;
 
-/// Where a data folder keeps damaged stores once they were made again. That of a store which belongs to none stays
-/// beside it.
-const DAMAGED: &str = ".understudy/damaged";
 /// What the name of a store that is being made again ends with.
 const REPAIRED: &str = ".repaired";
-/// Where that lies which others gave for a store of a data folder.
-const FETCHED: &str = ".understudy/fetched";
 /// So many chunks are asked for at once: a walk finds more while the others look these up.
 const ASKED_AT_ONCE: usize = 256;
 
@@ -298,11 +294,7 @@ pub async fn repair_store(
     } else {
         (parent, format!("{path}.damaged"))
     };
-    let (mut kept, mut number) = (first.clone(), 1);
-    while folder::exists(disk, &kept)? {
-        number += 1;
-        kept = format!("{first}.{number}");
-    }
+    let kept = folder::free_name(disk, first)?;
     // What takes its place is there to stay before the damaged one goes.
     folder::sync_folder(disk, parent).await?;
     folder::rename(disk, path, &kept)?;

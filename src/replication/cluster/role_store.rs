@@ -16,11 +16,9 @@ use rand::RngCore;
 
 use super::identity::{AcceptedPrimary, Epoch, Role, ServerId};
 use super::role::Standing;
+use crate::engine::{CONTROL_FOLDER as FOLDER, ROLE_FILE as FILE};
 use crate::runtime;
 use crate::runtime::disk::Disk;
-
-const FOLDER: &str = ".understudy";
-const FILE: &str = ".understudy/cluster_role";
 
 const ROLE: &str = "sqlserver.cluster.dolt_cluster_role";
 const EPOCH: &str = "sqlserver.cluster.dolt_cluster_role_epoch";
