@@ -108,17 +108,6 @@ fn reads(criterion: &mut Criterion, table: &Table) {
                 .sum::<usize>()
         });
     });
-    group.bench_function("whole cached leaves", |bencher| {
-        bencher.iter(|| {
-            let mut cursor = map.range(store, ..).expect("a sound store");
-            let mut bytes = 0;
-            while let Some(leaf) = cursor.next_leaf() {
-                let leaf = leaf.expect("a leaf");
-                bytes += leaf.span().map(|index| leaf.entry(index).1.len()).sum::<usize>();
-            }
-            bytes
-        });
-    });
     group.bench_function("rows of cached leaves, backwards", |bencher| {
         bencher.iter(|| map.range_reverse(store, ..).expect("a sound store").count());
     });

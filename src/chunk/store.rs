@@ -321,7 +321,8 @@ impl ChunkStore {
     }
 
     /// How many chunks the store holds.
-    pub fn chunk_count(&self) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn chunk_count(&self) -> u64 {
         self.inner.index.len()
     }
 
@@ -390,7 +391,8 @@ impl ChunkStore {
     }
 
     /// The newest published roots, newest first: at most `limit`, and at most as many as are kept in memory.
-    pub fn recent_roots(&self, limit: usize) -> Vec<RootRecord> {
+    #[cfg(test)]
+    pub(crate) fn recent_roots(&self, limit: usize) -> Vec<RootRecord> {
         let log = self.inner.log.lock();
         let published = log.published.sequence;
         let newest_first = log.roots.iter().rev().map(|root| root.record);

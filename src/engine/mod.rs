@@ -54,10 +54,7 @@ pub use folder::{CONTROL_FOLDER, FORMAT_VERSION, ROLE_FILE};
 pub use gate::{GateTicket, ReadOnlyReason, WriteGate};
 pub use instance::{DatabaseListing, DatabaseState, Engine, EngineOptions, Superuser};
 pub use names::{CLUSTER_DATABASE, NAME_BYTES_MAX, database_name_problem, primary_key_name};
-pub use repair::{
-    Answer, AskForChunks, FetchError, Fetched, RepairFailed, RepairStep, fetch_missing, repair_from_others,
-    repair_store,
-};
+pub use repair::{Answer, AskForChunks, FetchError, RepairFailed, RepairStep, repair_from_others, repair_store};
 pub use replicated::{Backfill, ReplicatedBatch};
 pub use scan::{RowScan, TupleScan};
 pub use scram::ScramVerifier;

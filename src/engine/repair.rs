@@ -56,7 +56,7 @@ pub enum FetchError {
 }
 
 /// What others gave of what a damaged store lacks.
-pub struct Fetched {
+pub(super) struct Fetched {
     store: Option<ChunkStore>,
     disk: Disk,
     place: String,
@@ -126,7 +126,7 @@ impl Drop for Fetched {
 ///
 /// # Errors
 /// `NoAnswer`; `WrongHash` when a chunk came with other bytes; `Object` for one that is not understood; `Store`, `Io`.
-pub async fn fetch_missing(
+pub(super) async fn fetch_missing(
     disk: &Disk,
     damaged: &CheckedStore,
     others: &mut impl AskForChunks,
@@ -199,7 +199,7 @@ pub enum RepairFailed {
 /// Makes a damaged store again with what others have of what it lacks; gives the folder to which the damaged one was moved.
 ///
 /// # Errors
-/// As of [`fetch_missing`] and [`repair_store`]; `Absent`, and nothing was changed then.
+/// As of [`repair_store`]; `Fetch` when they do not answer, or not rightly; `Absent`, and nothing was changed then.
 pub async fn repair_from_others(
     disk: &Disk,
     damaged: &CheckedStore,

@@ -15,7 +15,7 @@ use super::scan::{RowScan, TupleScan};
 use super::snapshot::{LoadedTable, Snapshot};
 use super::versioning::{PlannedCommit, Staging};
 use super::{Database, EngineError, keyless, primary_key_name};
-use crate::chunk::{ChunkStore, Hash};
+use crate::chunk::ChunkStore;
 use crate::prolly::KEY_BYTES_MAX;
 use crate::version::{
     EncodedTuple, Row, TableName, TableSchema, VALUE_BYTES_MAX, Value, decode_columns, decode_tuple, encode_key,
@@ -63,11 +63,6 @@ impl Transaction {
 
     pub fn database(&self) -> &Database {
         &self.database
-    }
-
-    /// The store root this transaction reads.
-    pub fn base_root(&self) -> Hash {
-        self.base.root()
     }
 
     /// Whether committing would have anything to do.

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use crate::chunk::{HASH_BYTES, Hash, Link};
 
 /// First byte of a value that has chunks attached; no other value may begin with it.
-pub const ATTACHED_MARK: u8 = 0xff;
+pub(super) const ATTACHED_MARK: u8 = 0xff;
 
 const HEAD_BYTES: usize = 5;
 

@@ -23,37 +23,14 @@ pub struct Cursor<R> {
     bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>),
     /// From the root down to the level above the leaf, with the child taken.
     path: Vec<(Node, usize)>,
-    leaf: Option<LeafSpan>,
+    leaf: Option<Leaf>,
 }
 
 /// The part of one leaf that lies in a cursor's range.
-#[derive(Debug, Clone)]
-pub struct LeafSpan {
-    hash: Hash,
+#[derive(Debug)]
+struct Leaf {
     node: Node,
     rest: Range<usize>,
-}
-
-impl LeafSpan {
-    /// Name of the leaf's chunk: what was derived from the whole leaf can be kept under it.
-    pub fn hash(&self) -> Hash {
-        self.hash
-    }
-
-    /// Which of the leaf's entries are in the range.
-    pub fn span(&self) -> Range<usize> {
-        self.rest.clone()
-    }
-
-    /// How many entries the whole leaf has.
-    pub fn leaf_len(&self) -> usize {
-        self.node.len()
-    }
-
-    /// Key and value of any entry of the leaf, in the range or not.
-    pub fn entry(&self, index: usize) -> (&[u8], &[u8]) {
-        (self.node.key(index), self.node.value(index))
-    }
 }
 
 impl<R: ReadChunks> Cursor<R> {
@@ -71,13 +48,12 @@ impl<R: ReadChunks> Cursor<R> {
             path: Vec::new(),
             leaf: None,
         };
-        cursor.enter(root_node, *root, true)?;
+        cursor.enter(root_node, true)?;
         Ok(cursor)
     }
 
     /// Goes down from `node` to the leaf at this end of the range (`seek`), or of the subtree.
-    fn enter(&mut self, node: Node, hash: Hash, seek: bool) -> Result<(), ProllyError> {
-        let (mut node, mut hash) = (node, hash);
+    fn enter(&mut self, mut node: Node, seek: bool) -> Result<(), ProllyError> {
         while !node.is_leaf() {
             let last = node.len() - 1;
             let index = match (self.direction, &self.bounds) {
@@ -91,11 +67,10 @@ impl<R: ReadChunks> Cursor<R> {
                 (Direction::Descending, _) => last,
             };
             let child = Node::load_child(&self.chunks, &node, index)?;
-            hash = node.child_hash(index);
             self.path.push((std::mem::replace(&mut node, child), index));
         }
         let rest = self.within(&node);
-        self.leaf = Some(LeafSpan { hash, node, rest });
+        self.leaf = Some(Leaf { node, rest });
         Ok(())
     }
 
@@ -145,9 +120,8 @@ impl<R: ReadChunks> Cursor<R> {
         while let Some((node, index)) = self.path.pop() {
             if let Some(next) = self.next_child(&node, Some(index)) {
                 let child = Node::load_child(&self.chunks, &node, next)?;
-                let hash = node.child_hash(next);
                 self.path.push((node, next));
-                return self.enter(child, hash, false);
+                return self.enter(child, false);
             }
         }
         Ok(())
@@ -195,13 +169,9 @@ impl<R: ReadChunks> Cursor<R> {
                 }
                 let child = Node::load_child(&self.chunks, &node, next)?;
                 if child.is_leaf() {
-                    let (hash, rest) = (node.child_hash(next), self.within(&child));
+                    let rest = self.within(&child);
                     self.path.push((node, next));
-                    self.leaf = Some(LeafSpan {
-                        hash,
-                        node: child,
-                        rest,
-                    });
+                    self.leaf = Some(Leaf { node: child, rest });
                     return Ok(());
                 }
                 self.path.push((std::mem::replace(&mut node, child), next));
@@ -224,24 +194,6 @@ impl<R: ReadChunks> Cursor<R> {
                 Bound::Unbounded => true,
                 Bound::Included(start) | Bound::Excluded(start) => index > 0 && node.key(index - 1) >= start.as_slice(),
             },
-        }
-    }
-
-    /// The rest of the range in the current leaf, all at once; `None` at the end of the range.
-    ///
-    /// For scans that decode a leaf as a whole. May be mixed with `next`.
-    pub fn next_leaf(&mut self) -> Option<Result<LeafSpan, ProllyError>> {
-        loop {
-            let leaf = self.leaf.as_mut()?;
-            if !leaf.rest.is_empty() {
-                let span = leaf.clone();
-                leaf.rest = leaf.rest.end..leaf.rest.end;
-                return Some(Ok(span));
-            }
-            if let Err(error) = self.next_neighbour() {
-                self.leaf = None;
-                return Some(Err(error));
-            }
         }
     }
 }

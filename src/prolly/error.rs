@@ -25,7 +25,7 @@ pub enum ProllyError {
     #[error("a value of {bytes} bytes is larger than the limit of {VALUE_BYTES_MAX} bytes")]
     ValueTooLarge { bytes: usize },
 
-    /// A value begins with [`ATTACHED_MARK`](super::ATTACHED_MARK) but has nothing attached as it should.
+    /// A value begins with the mark of [`Attached`](super::Attached) but has nothing attached as it should.
     #[error("a value cannot be stored: {detail}")]
     BadValue { detail: &'static str },
 

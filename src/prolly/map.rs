@@ -64,7 +64,7 @@ impl Map {
         Cursor::new(chunks, &self.root, owned(bounds), Direction::Ascending)
     }
 
-    /// The entries within `bounds`, descending.
+    /// The entries within `bounds`, descending. A part of the structure that no statement asks for yet.
     pub fn range_reverse<R: ReadChunks>(
         &self,
         chunks: R,
@@ -143,18 +143,11 @@ impl Map {
         batch: &mut ChunkBatch<'_>,
         entries: impl IntoIterator<Item = (K, V)>,
     ) -> Result<Map, ProllyError> {
-        build(batch, entries, false)
-    }
-
-    /// Like [`Map::build`], with values that are hashes of chunks, which then count as reachable.
-    ///
-    /// # Errors
-    /// As `build`, and `NotAReference` for a value that is no hash.
-    pub fn build_of_references<K: AsRef<[u8]>, V: AsRef<[u8]>>(
-        batch: &mut ChunkBatch<'_>,
-        entries: impl IntoIterator<Item = (K, V)>,
-    ) -> Result<Map, ProllyError> {
-        build(batch, entries, true)
+        let mut builder = TreeBuilder::new(0, false);
+        for (key, value) in entries {
+            builder.push(batch, key.as_ref(), Item::Value(value.as_ref()))?;
+        }
+        builder.finish(batch)
     }
 
     /// What changed from this map to `other`, ascending by key. Subtrees that both share are not read.
@@ -195,18 +188,6 @@ impl Map {
     ) -> Result<Merged, E> {
         merge::rebase(self, batch, changes, resolve)
     }
-}
-
-fn build<K: AsRef<[u8]>, V: AsRef<[u8]>>(
-    batch: &mut ChunkBatch<'_>,
-    entries: impl IntoIterator<Item = (K, V)>,
-    values_are_hashes: bool,
-) -> Result<Map, ProllyError> {
-    let mut builder = TreeBuilder::new(0, values_are_hashes);
-    for (key, value) in entries {
-        builder.push(batch, key.as_ref(), Item::Value(value.as_ref()))?;
-    }
-    builder.finish(batch)
 }
 
 fn owned(bounds: impl RangeBounds<Vec<u8>>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {

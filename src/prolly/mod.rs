@@ -29,9 +29,9 @@ mod node;
 #[cfg(test)]
 mod tests;
 
-pub use attached::{ATTACHED_MARK, Attached};
+pub use attached::Attached;
 pub use boundary::NODE_SCALE_BITS;
-pub use cursor::{Cursor, LeafSpan};
+pub use cursor::Cursor;
 pub use diff::{DiffIter, Difference};
 pub use error::ProllyError;
 pub use map::Map;

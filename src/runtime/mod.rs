@@ -38,7 +38,7 @@ pub use entropy::{Rng, rng};
 pub use lookup::LookupMap;
 pub(crate) use sites::{buggify, queue, sometimes};
 pub use task::{AbortOnDrop, HyperExecutor, Task, TaskError, spawn};
-pub use time::{Elapsed, Instant, Interval, WallTime, interval, now, sleep, sleep_until, timeout, wall_clock};
+pub use time::{Elapsed, Instant, WallTime, now, sleep, sleep_until, timeout, wall_clock};
 
 /// Runs a future that computes much, or that calls `tokio::spawn` and its kin itself (DataFusion does).
 ///

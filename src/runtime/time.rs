@@ -128,36 +128,3 @@ pub async fn timeout<F: Future>(duration: Duration, future: F) -> Result<F::Outp
         () = sleep(duration) => Err(Elapsed(())),
     }
 }
-
-/// Ticks at once, then each `period`; ticks missed meanwhile are skipped, and the rhythm is kept.
-pub fn interval(period: Duration) -> Interval {
-    assert!(!period.is_zero(), "an interval has a period");
-    Interval { next: now(), period }
-}
-
-/// See [`interval`].
-#[derive(Debug)]
-pub struct Interval {
-    next: Instant,
-    period: Duration,
-}
-
-impl Interval {
-    /// Waits for the next tick. Nothing is lost when the caller stops waiting.
-    pub async fn tick(&mut self) -> Instant {
-        let due = self.next;
-        if due > now() {
-            sleep_until(due).await;
-        }
-        let late = now() - due;
-        let periods = late.as_nanos() / self.period.as_nanos() + 1;
-        let ahead = self.period.saturating_mul(u32::try_from(periods).unwrap_or(u32::MAX));
-        self.next = due + ahead;
-        due
-    }
-
-    /// Starts the rhythm anew: the next tick comes a period from now.
-    pub fn reset(&mut self) {
-        self.next = now() + self.period;
-    }
-}

@@ -38,7 +38,8 @@ pub struct RowDifference {
     pub after: Option<Row>,
 }
 
-/// Rows that differ between two states of a table, in key order. Costs O(differences), not O(rows).
+/// Rows that differ between two states of a table, in key order. Costs O(differences), not O(rows). A part of the versions
+/// that no statement asks for yet.
 ///
 /// Rows are matched by the bytes of their keys, so the two sides should have key columns of the same types.
 pub fn diff_rows(before: &Table, after: &Table, chunks: &dyn ReadChunks) -> Result<Vec<RowDifference>, VersionError> {

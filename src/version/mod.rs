@@ -40,7 +40,8 @@ pub use diff::{RowDifference, TableDifference, diff_catalogs, diff_rows};
 pub use error::VersionError;
 pub use key::{KEYLESS_HASH_BYTES, decode_key, encode_key, encode_key_values, keyless_key, prefix_end};
 pub use large::{LargeValue, VALUE_BYTES_MAX};
-pub use object::{KIND_COMMIT, KIND_LARGE_VALUE, KIND_PIECE, KIND_ROOT_VALUE, KIND_TABLE, KIND_WORKING_SET};
+#[cfg(test)]
+pub(crate) use object::{KIND_LARGE_VALUE, KIND_PIECE};
 pub use reachability::{links, references};
 pub use refs::{MAIN_BRANCH, Refs};
 pub use root_value::RootValue;

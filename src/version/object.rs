@@ -7,12 +7,12 @@ use super::VersionError;
 use crate::chunk::{Hash, ReadChunks};
 
 // Kinds 1 and 2 are the nodes of prolly maps.
-pub const KIND_COMMIT: u8 = 16;
-pub const KIND_WORKING_SET: u8 = 17;
-pub const KIND_ROOT_VALUE: u8 = 18;
-pub const KIND_TABLE: u8 = 19;
-pub const KIND_LARGE_VALUE: u8 = 20;
-pub const KIND_PIECE: u8 = 21;
+pub(crate) const KIND_COMMIT: u8 = 16;
+pub(crate) const KIND_WORKING_SET: u8 = 17;
+pub(crate) const KIND_ROOT_VALUE: u8 = 18;
+pub(crate) const KIND_TABLE: u8 = 19;
+pub(crate) const KIND_LARGE_VALUE: u8 = 20;
+pub(crate) const KIND_PIECE: u8 = 21;
 
 pub(super) fn name_of(kind: u8) -> &'static str {
     match kind {

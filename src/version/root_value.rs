@@ -105,20 +105,6 @@ impl RootValue {
         Ok(tables)
     }
 
-    pub fn with_table(
-        &self,
-        batch: &mut ChunkBatch<'_>,
-        name: &TableName,
-        table: &Table,
-    ) -> Result<RootValue, VersionError> {
-        let hash = table.store(batch);
-        self.with_table_hash(batch, name, Some(hash))
-    }
-
-    pub fn without_table(&self, batch: &mut ChunkBatch<'_>, name: &TableName) -> Result<RootValue, VersionError> {
-        self.with_table_hash(batch, name, None)
-    }
-
     /// With the table object `hash` (already in the batch or the store) under `name`, or without that table.
     pub fn with_table_hash(
         &self,

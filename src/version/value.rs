@@ -141,10 +141,6 @@ impl TableSchema {
         self.columns.iter().position(|candidate| candidate.name == column)
     }
 
-    pub fn column_types(&self) -> Vec<ColumnType> {
-        self.columns.iter().map(|column| column.column_type).collect()
-    }
-
     pub fn primary_key_types(&self) -> Vec<ColumnType> {
         self.primary_key
             .iter()

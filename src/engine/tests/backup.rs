@@ -511,7 +511,9 @@ async fn what_a_store_lacks_is_asked_for_down_to_the_last_leaf() {
         at_most,
         change,
     };
-    let fetched = async |mut others: Giving<'_>| fetch_missing(&disk, damaged, &mut others, &mut |_| {}).await;
+    let fetched = async |mut others: Giving<'_>| {
+        crate::engine::repair::fetch_missing(&disk, damaged, &mut others, &mut |_| {}).await
+    };
 
     let lacking = fetched(giving(&older, 1000, |chunk| chunk)).await.unwrap();
     assert!(!lacking.absent.is_empty(), "the backup is older");
