@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::Choice;
 use super::keys::allowed;
 use super::problem::{Problem, ProblemKind};
 use super::reader::Found;
 use super::values::{BootstrapRole, ClusterConfig, ClusterListener, Endpoint, StandbyRemote};
 
-/// `None` without a `cluster:` key, and when `problems` grew.
-pub(super) fn read(found: &Found, file: &str, problems: &mut Vec<Problem>) -> Option<ClusterConfig> {
+/// `None` without a `cluster:` key, and when `problems` grew. `sql_port` is the port for clients, wherever it comes from.
+pub(super) fn read(found: &Found, file: &str, sql_port: u16, problems: &mut Vec<Problem>) -> Option<ClusterConfig> {
     if !found.has_section("cluster") {
         return None;
     }
@@ -17,7 +18,7 @@ pub(super) fn read(found: &Found, file: &str, problems: &mut Vec<Problem>) -> Op
     let remotes = check.standby_remotes();
     let remotesapi = check.listener();
     check.tls(&remotes);
-    check.other_keys(&remotesapi);
+    check.other_keys(&remotesapi, sql_port);
     let bootstrap_role = match found.text("cluster.bootstrap_role") {
         Some("standby") => BootstrapRole::Standby,
         _ => BootstrapRole::Primary,
@@ -29,6 +30,33 @@ pub(super) fn read(found: &Found, file: &str, problems: &mut Vec<Problem>) -> Op
         bootstrap_epoch: u64::try_from(epoch).expect("the table of keys admits no negative epoch"),
         remotesapi,
     })
+}
+
+/// Notes what is in force, each value with its origin.
+pub(super) fn note(choice: &mut Choice<'_>, cluster: &ClusterConfig) {
+    let mut note = |key: String, value: &str| {
+        let origin = choice.in_file(&key);
+        choice.note(&key, value, origin);
+    };
+    for (index, remote) in cluster.standby_remotes.iter().enumerate() {
+        let entry = format!("cluster.standby_remotes[{index}]");
+        note(format!("{entry}.name"), &remote.name);
+        note(format!("{entry}.remote_url_template"), &remote.remote_url_template);
+    }
+    let role = match cluster.bootstrap_role {
+        BootstrapRole::Primary => "primary",
+        BootstrapRole::Standby => "standby",
+    };
+    note("cluster.bootstrap_role".to_owned(), role);
+    note(
+        "cluster.bootstrap_epoch".to_owned(),
+        &cluster.bootstrap_epoch.to_string(),
+    );
+    note("cluster.remotesapi.address".to_owned(), &cluster.remotesapi.address);
+    note(
+        "cluster.remotesapi.port".to_owned(),
+        &cluster.remotesapi.port.to_string(),
+    );
 }
 
 struct Check<'a> {
@@ -50,14 +78,8 @@ impl Check<'_> {
             line = self.found.line(parent);
             section = parent;
         }
-        let origin = self.file.to_owned();
-        self.problems.push(Problem {
-            kind: ProblemKind::Value,
-            origin,
-            line,
-            key: key.to_owned(),
-            message,
-        });
+        self.problems
+            .push(Problem::new(ProblemKind::Value, self.file, line, key, message));
     }
 
     fn standby_remotes(&mut self) -> Vec<StandbyRemote> {
@@ -173,19 +195,13 @@ impl Check<'_> {
 
     /// As [`Check::refuse`], even where the key has a problem of another kind.
     fn force(&mut self, key: &str, message: String) {
-        let (origin, line) = (self.file.to_owned(), self.found.line(key));
-        self.problems.push(Problem {
-            kind: ProblemKind::Value,
-            origin,
-            line,
-            key: key.to_owned(),
-            message,
-        });
+        let line = self.found.line(key);
+        self.problems
+            .push(Problem::new(ProblemKind::Value, self.file, line, key, message));
     }
 
-    fn other_keys(&mut self, listener: &ClusterListener) {
-        let sql_port = self.found.int("listener.port").unwrap_or(5432);
-        if listener.port != 0 && i64::from(listener.port) == sql_port {
+    fn other_keys(&mut self, listener: &ClusterListener, sql_port: u16) {
+        if listener.port != 0 && listener.port == sql_port {
             let message = format!("{sql_port} is also `listener.port`; the two must differ");
             self.refuse("cluster.remotesapi.port", message);
         }
@@ -250,5 +266,74 @@ fn endpoint(template: &str) -> Result<Endpoint, String> {
             port: number,
         }),
         _ => Err(format!("`{port}` is not a port from 1 to 65535")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Flags, Source, load, load_with_origins};
+
+    const PAIR: &str = "\
+cluster:
+  standby_remotes:
+    - name: standby
+      remote_url_template: http://dolt-2.db:50051/{database}
+  bootstrap_role: primary
+  bootstrap_epoch: 1
+  remotesapi:
+    port: 50051
+";
+
+    #[test]
+    fn the_cluster_is_listed_with_its_origins() {
+        let source = Source {
+            file: Some(("f", PAIR)),
+            ..Source::default()
+        };
+        let (_, settings) = load_with_origins(&source).unwrap();
+        let listed: Vec<(&str, &str)> = settings
+            .iter()
+            .filter(|setting| setting.key.starts_with("cluster."))
+            .map(|setting| (setting.key.as_str(), setting.value.as_str()))
+            .collect();
+        assert_eq!(
+            listed,
+            [
+                ("cluster.standby_remotes[0].name", "standby"),
+                (
+                    "cluster.standby_remotes[0].remote_url_template",
+                    "http://dolt-2.db:50051/{database}"
+                ),
+                ("cluster.bootstrap_role", "primary"),
+                ("cluster.bootstrap_epoch", "1"),
+                ("cluster.remotesapi.address", ""),
+                ("cluster.remotesapi.port", "50051"),
+            ]
+        );
+        let origin = |key: &str| &settings.iter().find(|setting| setting.key == key).unwrap().origin;
+        assert!(origin("cluster.remotesapi.port").starts_with("f:"));
+        assert_eq!(origin("cluster.remotesapi.address"), "default");
+    }
+
+    #[test]
+    fn the_two_ports_differ_wherever_the_port_for_clients_comes_from() {
+        let with_flag = |text: &str, port: &str| {
+            load(&Source {
+                file: Some(("f", text)),
+                flags: Flags {
+                    port: Some(port.to_owned()),
+                    ..Flags::default()
+                },
+                ..Source::default()
+            })
+        };
+        let refused = with_flag(PAIR, "50051").unwrap_err().to_string();
+        assert!(
+            refused.contains("remotesapi: port: 50051 is also `listener.port`"),
+            "{refused}"
+        );
+        let moved = PAIR.replace("50051", "5432");
+        assert!(with_flag(&moved, "5432").is_err());
+        assert!(with_flag(&moved, "6000").is_ok());
     }
 }

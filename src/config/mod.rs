@@ -82,9 +82,12 @@ pub fn load_with_origins(source: &Source<'_>) -> Result<(Config, Vec<Setting>), 
         settings: Vec::new(),
     };
     let mut config = choose(&mut choice);
+    key_and_certificate(&found, "listener", file, choice.problems);
+    config.cluster = cluster::read(&found, file, config.listener.port, choice.problems);
+    if let Some(cluster) = &config.cluster {
+        cluster::note(&mut choice, cluster);
+    }
     let settings = choice.settings;
-    key_and_certificate(&found, "listener", file, &mut problems);
-    config.cluster = cluster::read(&found, file, &mut problems);
     config.warnings = found.warnings;
     match ConfigErrors::of(problems) {
         Some(errors) => Err(errors),
@@ -98,14 +101,7 @@ fn read_file(source: &Source<'_>, problems: &mut Vec<Problem>) -> Found {
     };
     let mut shape = |line, column, message: String| {
         let message = format!("column {column}: {message}");
-        let (kind, origin, key) = (ProblemKind::Shape, file.to_owned(), String::new());
-        problems.push(Problem {
-            kind,
-            origin,
-            line: Some(line),
-            key,
-            message,
-        });
+        problems.push(Problem::new(ProblemKind::Shape, file, Some(line), "", message));
     };
     let text = match interpolate::interpolate(text, &source.environment) {
         Ok(text) => text,
@@ -221,13 +217,8 @@ impl Choice<'_> {
             origin.unwrap_or_default()
         };
         let message = format!("`{}` is not allowed; allowed: {allowed}", value.escape_debug());
-        self.problems.push(Problem {
-            kind: ProblemKind::Value,
-            origin,
-            line,
-            key: key.to_owned(),
-            message,
-        });
+        self.problems
+            .push(Problem::new(ProblemKind::Value, origin, line, key, message));
     }
 
     fn port(&mut self) -> u16 {
@@ -356,17 +347,13 @@ fn metrics_are_off(choice: &mut Choice<'_>) {
     let host = choice.found.text("metrics.host").unwrap_or_default();
     let port = choice.found.int("metrics.port").unwrap_or(-1);
     if !host.is_empty() && port > 0 {
-        let (origin, line) = (choice.file.to_owned(), choice.found.line("metrics.port"));
+        let line = choice.found.line("metrics.port");
         let message =
             format!("{port} with host `{host}` is refused: this version does not support metrics; remove the section");
-        let (kind, key) = (ProblemKind::Unsupported, "metrics.port".to_owned());
-        choice.problems.push(Problem {
-            kind,
-            origin,
-            line,
-            key,
-            message,
-        });
+        let kind = ProblemKind::Unsupported;
+        choice
+            .problems
+            .push(Problem::new(kind, choice.file, line, "metrics.port", message));
     }
 }
 
@@ -377,14 +364,8 @@ fn key_and_certificate(found: &Found, section: &str, file: &str, problems: &mut 
     for (missing, present) in [("tls_key", "tls_cert"), ("tls_cert", "tls_key")] {
         if given(present) && !given(missing) {
             let message = format!("missing, but `{present}` is set; give both or neither");
-            let (kind, origin, line) = (ProblemKind::Value, file.to_owned(), found.line(&path(present)));
-            problems.push(Problem {
-                kind,
-                origin,
-                line,
-                key: path(missing),
-                message,
-            });
+            let line = found.line(&path(present));
+            problems.push(Problem::new(ProblemKind::Value, file, line, path(missing), message));
         }
     }
 }

@@ -47,6 +47,24 @@ pub enum ProblemKind {
     Unsupported,
 }
 
+impl Problem {
+    pub(super) fn new(
+        kind: ProblemKind,
+        origin: impl Into<String>,
+        line: Option<usize>,
+        key: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Problem {
+        Problem {
+            kind,
+            origin: origin.into(),
+            line,
+            key: key.into(),
+            message: message.into(),
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.kind == ProblemKind::Shape {

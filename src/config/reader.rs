@@ -104,14 +104,8 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn problem(&mut self, kind: ProblemKind, line: usize, key: &str, message: String) {
-        let origin = self.file.to_owned();
-        self.problems.push(Problem {
-            kind,
-            origin,
-            line: Some(line),
-            key: key.to_owned(),
-            message,
-        });
+        self.problems
+            .push(Problem::new(kind, self.file, Some(line), key, message));
     }
 
     /// `schema` is the path as in the table, `path` the concrete one.
