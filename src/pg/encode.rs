@@ -9,6 +9,7 @@ use bytes::{BufMut, BytesMut};
 use rust_decimal::Decimal;
 
 use crate::sql::text::{self, Cell, Style, datetime};
+use crate::sql::types::is_oid;
 use crate::sql::{FieldInfo, PgType, RowBatch, SqlError, SqlErrorKind};
 use crate::version::Value;
 
@@ -102,16 +103,9 @@ fn write_binary(out: &mut BytesMut, cell: &Cell<'_>, pg_type: &PgType, style: &S
         (Cell::Int(value), &PgType::INT4) => out.put_i32(i32::try_from(*value).map_err(|_| out_of_range())?),
         (Cell::Int(value), &PgType::INT8) => out.put_i64(*value),
         (Cell::Int(value), &PgType::NUMERIC) => write_numeric(out, &value.to_string(), 0),
-        (
-            Cell::Int(value),
-            &PgType::OID
-            | &PgType::XID
-            | &PgType::CID
-            | &PgType::REGCLASS
-            | &PgType::REGTYPE
-            | &PgType::REGPROC
-            | &PgType::REGNAMESPACE,
-        ) => out.put_u32(u32::try_from(*value).map_err(|_| out_of_range())?),
+        (Cell::Int(value), pg_type) if is_oid(pg_type) => {
+            out.put_u32(u32::try_from(*value).map_err(|_| out_of_range())?);
+        }
         (Cell::Float4(value), &PgType::FLOAT8) => out.put_f64(f64::from(*value)),
         (Cell::Float4(value), _) => out.put_f32(*value),
         (Cell::Float8(value), &PgType::FLOAT4) => out.put_f32(*value as f32),
@@ -288,9 +282,7 @@ fn decode_binary(bytes: &[u8], pg_type: &PgType) -> Result<Value, SqlError> {
         PgType::INT2 => Value::Int2(int!(i16)),
         PgType::INT4 => Value::Int4(int!(i32)),
         PgType::INT8 => Value::Int8(int!(i64)),
-        PgType::OID | PgType::XID | PgType::REGCLASS | PgType::REGTYPE | PgType::REGPROC | PgType::REGNAMESPACE => {
-            Value::Int8(int!(u32).into())
-        }
+        _ if is_oid(pg_type) => Value::Int8(int!(u32).into()),
         PgType::FLOAT4 => Value::Float4(int!(f32)),
         PgType::FLOAT8 => Value::Float8(int!(f64)),
         PgType::NUMERIC => Value::Numeric(decode_numeric(bytes).ok_or_else(wrong)??),

@@ -310,6 +310,15 @@ async fn the_extended_protocol_carries_binary_values_both_ways() {
         .await
         .unwrap();
     assert_eq!(row.get::<_, &str>(0), "one");
+    // Named for the client, so told as the text it is.
+    let row = client
+        .query_one("SELECT 't'::regclass, 23::regtype, 1::oid, current_schema()", &[])
+        .await
+        .unwrap();
+    assert_eq!(
+        (row.get::<_, &str>(0), row.get::<_, &str>(1), row.get::<_, u32>(2)),
+        ("t", "integer", 1)
+    );
     assert_eq!(
         code(&client.prepare("SELECT nothing FROM t WHERE id = 1").await.unwrap_err()),
         "42703"

@@ -412,12 +412,27 @@ fn logical_plan(
 
 fn fields_of(state: &SessionState, plan: &LogicalPlan, context: &PlanContext) -> Result<Vec<FieldInfo>, SqlError> {
     let typed = optimize::typed(state, plan, &context.interrupt).map_err(from_datafusion)?;
-    let shown = |(named, typed): (&FieldRef, &FieldRef)| FieldInfo {
-        name: names::shown(named.name()).to_string(),
-        ..arrow::field_info(typed)
+    let shown = |(named, typed): (&FieldRef, &FieldRef)| {
+        let info = arrow::field_info(typed);
+        // Clients get the names themselves: as `regclass` a binary result would have to be a number.
+        let pg_type = if names_an_object(&info.pg_type) {
+            PgType::TEXT
+        } else {
+            info.pg_type
+        };
+        FieldInfo {
+            name: names::shown(named.name()).to_string(),
+            pg_type,
+            ..info
+        }
     };
     let fields = plan.schema().fields().iter().zip(typed.schema().fields().iter());
     Ok(fields.map(shown).collect())
+}
+
+/// `regclass` and its kin: oids that are shown as names.
+fn names_an_object(pg_type: &PgType) -> bool {
+    types::is_oid(pg_type) && !matches!(*pg_type, PgType::OID | PgType::XID | PgType::CID)
 }
 
 /// Columns of the types that name objects (`regclass`) are numbers inside plans and names for clients.
@@ -428,10 +443,7 @@ fn with_shown_names(catalog: &Arc<Catalog>, plan: LogicalPlan) -> Result<Logical
         .iter()
         .map(|field| arrow::pg_type_of(field).0)
         .collect();
-    if !types
-        .iter()
-        .any(|pg_type| types::is_oid(pg_type) && !matches!(*pg_type, PgType::OID | PgType::XID | PgType::CID))
-    {
+    if !types.iter().any(names_an_object) {
         return Ok(plan);
     }
     let function = cast::CastFunction::new(&PgType::TEXT, -1, catalog.style()).with_catalog(Arc::clone(catalog));
@@ -444,7 +456,7 @@ fn with_shown_names(catalog: &Arc<Catalog>, plan: LogicalPlan) -> Result<Logical
             let name = column.name.clone();
             let relation: Option<TableReference> = column.relation.clone();
             let expr = PlanExpr::Column(column);
-            if types::is_oid(&pg_type) && !matches!(pg_type, PgType::OID | PgType::XID | PgType::CID) {
+            if names_an_object(&pg_type) {
                 function.call(vec![expr]).alias_qualified(relation, name)
             } else {
                 expr
