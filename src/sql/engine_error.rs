@@ -4,7 +4,7 @@ use super::error::{ErrorObject, SqlError, SqlErrorKind};
 use super::text::{self, Style};
 use super::types::pg_type_of_value;
 use crate::chunk::ChunkError;
-use crate::engine::{ClusterError, ClusterErrorKind, EngineError};
+use crate::engine::{CLUSTER_DATABASE, ClusterError, ClusterErrorKind, EngineError, ReadOnlyReason, SYSTEM_DATABASE};
 use crate::version::{TableName, Value, VersionError};
 
 impl From<EngineError> for SqlError {
@@ -68,7 +68,9 @@ impl From<EngineError> for SqlError {
             )
             .detail(detail.clone())
             .hint("Roll back and run the transaction again."),
-            EngineError::ReadOnly { .. } => plain(SqlErrorKind::ReadOnly),
+            EngineError::ReadOnly { database, reason } => {
+                read_only((database != SYSTEM_DATABASE).then_some(database.as_str()), *reason)
+            }
             EngineError::AlreadyVersioned => plain(SqlErrorKind::Unsupported),
             EngineError::NothingToCommit => plain(SqlErrorKind::NotInState),
             EngineError::NotABackup { .. } => {
@@ -91,6 +93,36 @@ impl From<EngineError> for SqlError {
             | EngineError::TaskLost { .. } => plain(SqlErrorKind::Internal),
         }
     }
+}
+
+/// A write that this server does not take now, into a database or into what all databases share: the same whether it is
+/// refused before anything is done or at its commit. Each reason says what to do. Source: spec/cluster.md 2.2.
+pub(super) fn read_only(database: Option<&str>, reason: ReadOnlyReason) -> SqlError {
+    let message = match database {
+        Some(database) => format!("{database} is read-only"),
+        None => "database server is set to read only mode".to_string(),
+    };
+    let error = SqlError::new(SqlErrorKind::ReadOnly, message);
+    match reason {
+        ReadOnlyReason::Standby => error
+            .detail("This server is a standby.")
+            .hint("Send writes to the primary of the cluster."),
+        ReadOnlyReason::BrokenConfig => error
+            .detail("This server has met another primary at its own epoch (detected_broken_config).")
+            .hint(
+                "Decide which server's data is to win, and call dolt_assume_cluster_role('primary', epoch + 1) there.",
+            ),
+        ReadOnlyReason::Demoting => error
+            .detail("This server is changing from primary to standby.")
+            .hint("Send writes to the new primary of the cluster."),
+        ReadOnlyReason::Configured => error.detail("The server's configuration says behavior.read_only."),
+    }
+}
+
+/// A write into the database that shows the cluster, which holds no tables of users on any server.
+pub(super) fn cluster_database_is_read_only() -> SqlError {
+    SqlError::new(SqlErrorKind::ReadOnly, format!("{CLUSTER_DATABASE} is read-only"))
+        .hint("Connect to another database to store data.")
 }
 
 fn of_table(table: &TableName) -> ErrorObject {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::engine::{Savepoint, Transaction};
 use crate::runtime::WallTime;
+use crate::sql::engine_error;
 use crate::sql::error::{SqlError, SqlErrorKind};
 use crate::sql::settings::SettingsMark;
 use crate::version::Value;
@@ -56,10 +57,8 @@ pub(super) struct Executed {
 impl OpenTransaction {
     /// The transaction, to edit: copied first when a plan still reads from it.
     pub fn edit(&mut self) -> Result<&mut Transaction, SqlError> {
-        self.transaction.as_mut().map(Arc::make_mut).ok_or_else(|| {
-            SqlError::new(SqlErrorKind::ReadOnly, "dolt_cluster is read-only")
-                .hint("Connect to another database to store data.")
-        })
+        let transaction = self.transaction.as_mut().map(Arc::make_mut);
+        transaction.ok_or_else(engine_error::cluster_database_is_read_only)
     }
 
     pub fn has_changes(&self) -> bool {

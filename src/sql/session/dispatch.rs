@@ -7,9 +7,9 @@ use datafusion::sql::sqlparser::ast::{ObjectName, Query, SetExpr, Statement};
 use super::block::Kind;
 use super::show;
 use super::{Parameters, Prepared, Running, Session};
-use crate::engine::{CLUSTER_DATABASE, ReadOnlyReason};
 use crate::sql::cast;
 use crate::sql::depth::{Roomy, Weight};
+use crate::sql::engine_error;
 use crate::sql::error::{SqlError, SqlErrorKind};
 use crate::sql::functions::{self, Acting};
 use crate::sql::plan;
@@ -312,17 +312,11 @@ impl Session {
     /// 25006 on a server, in a database or in a transaction that takes no writes; asked before anything is done.
     fn check_writable(&self, scope: Scope, what: &str) -> Result<(), SqlError> {
         if let Some(reason) = self.engine.gate().reason() {
-            let message = match scope {
-                Scope::Database => format!("{} is read-only", self.database_name),
-                Scope::Server => "database server is set to read only mode".to_string(),
-            };
-            return Err(read_only(message, reason));
+            let database = (scope == Scope::Database).then_some(self.database_name.as_str());
+            return Err(engine_error::read_only(database, reason));
         }
         if self.database.is_none() && scope == Scope::Database {
-            return Err(
-                SqlError::new(SqlErrorKind::ReadOnly, format!("{CLUSTER_DATABASE} is read-only"))
-                    .hint("Connect to another database to store data."),
-            );
+            return Err(engine_error::cluster_database_is_read_only());
         }
         if self.settings.is_on("transaction_read_only") {
             return Err(SqlError::new(
@@ -424,25 +418,6 @@ impl Session {
 fn execute_name(name: Option<&ObjectName>) -> Result<String, SqlError> {
     let name = name.ok_or_else(|| SqlError::new(SqlErrorKind::Syntax, "EXECUTE needs a name"))?;
     Ok(crate::sql::names::parts(name)?.join("."))
-}
-
-/// 25006 in the words of the role: each reason says what to do.
-fn read_only(message: String, reason: ReadOnlyReason) -> SqlError {
-    let error = SqlError::new(SqlErrorKind::ReadOnly, message);
-    match reason {
-        ReadOnlyReason::Standby => error
-            .detail("This server is a standby.")
-            .hint("Send writes to the primary of the cluster."),
-        ReadOnlyReason::BrokenConfig => error
-            .detail("This server has met another primary at its own epoch (detected_broken_config).")
-            .hint(
-                "Decide which server's data is to win, and call dolt_assume_cluster_role('primary', epoch + 1) there.",
-            ),
-        ReadOnlyReason::Demoting => error
-            .detail("This server is changing from primary to standby.")
-            .hint("Send writes to the new primary of the cluster."),
-        ReadOnlyReason::Configured => error.detail("The server's configuration says behavior.read_only."),
-    }
 }
 
 /// `WITH x AS (INSERT ...)`, `SELECT ... INTO`: queries that would write.

@@ -79,6 +79,13 @@ async fn c_030_c_032_a_server_that_takes_no_writes_says_so_at_once() {
         assert_eq!(refused.message, "database server is set to read only mode", "{sql}");
     }
     assert_eq!(rows(&mut session, "SHOW read_only").await, ["1"]);
+    // A block that wrote before hears the same at its end.
+    let early = error(&mut session, "DELETE FROM t").await;
+    world.engine.gate().open();
+    run(&mut session, "BEGIN; INSERT INTO t VALUES (1)").await;
+    world.engine.gate().close(ReadOnlyReason::Standby);
+    assert_eq!(error(&mut session, "COMMIT").await, early);
+    assert_eq!(early.detail.as_deref(), Some("This server is a standby."));
     assert_eq!(
         rows(&mut session, "SELECT id FROM t WHERE id = 1").await,
         Vec::<String>::new()
