@@ -18,9 +18,6 @@ use std::time::{Duration, Instant, SystemTime};
 const MARK: &str = "UNDERSTUDY_SIM_FIXED_ADDRESSES";
 /// What that process keeps of its environment, which lies above its stack and would move it: where it looks for scenarios.
 const KEPT: [&str; 1] = ["CARGO_MANIFEST_DIR"];
-/// The allocator draws where to put what it reserves, unless that is larger than 16 GiB: then it takes what the system gives.
-/// Only addresses are reserved, no memory.
-const RESERVE: (&str, &str) = ("MIMALLOC_ARENA_RESERVE", "32GiB");
 
 /// Returns in a process with fixed addresses; starts this program again if need be.
 #[cfg(target_os = "linux")]
@@ -52,7 +49,6 @@ pub fn fix_addresses() -> Result<(), String> {
         .args(std::env::args_os().skip(1))
         .env_clear()
         .envs(KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
-        .env(RESERVE.0, RESERVE.1)
         .env(MARK, "1")
         .exec();
     Err(format!("could not start again with fixed addresses: {error}"))
@@ -63,7 +59,8 @@ pub fn fix_addresses() -> Result<(), String> {
     Err("runs are reproducible on Linux only: switching address-space randomisation off is done there".to_owned())
 }
 
-/// Where things lie in this process: a function, the stack, a small piece of memory and a large one.
+/// Where things lie in this process: a function, the stack, a small piece of memory and a large one. (The allocator draws
+/// where memory lies unless its C code is compiled without NDEBUG.)
 pub fn addresses() -> String {
     let (small, large, here) = (Box::new(0_u8), vec![0_u8; 64 << 20], 0_u8);
     format!(

@@ -292,6 +292,68 @@ fn this_build_has_no_bugs_on_purpose() {
 }
 
 /// An oracle that excuses too much would pass this too: a disk that lies, and errors that nobody expects.
+/// If this fails, hash orders follow the addresses of statics and of the stack, which the system or the environment moves.
+#[test]
+fn code_and_stack_lie_at_the_same_place_in_every_process() {
+    let told = |noise: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_sim"))
+            .arg("addresses")
+            .env("NOISE", noise)
+            .output()
+            .expect("the simulator starts");
+        assert!(output.status.success(), "{}", text(&output));
+        let places: Vec<String> = text(&output).split_whitespace().map(str::to_owned).collect();
+        assert_eq!(places.len(), 4, "{places:?}");
+        // Behind them memory, of which the allocator draws the place.
+        places[..2].to_vec()
+    };
+    let first = told("");
+    for length in [1, 100, 5_000] {
+        assert_eq!(told(&"x".repeat(length)), first);
+    }
+}
+
+#[test]
+fn a_run_that_begins_a_thread_ends_the_process() {
+    let output = sim(&["run", "power-loss", "--seed", "1", "--begin-thread"]);
+    assert_eq!(output.status.code(), Some(5), "{}", text(&output));
+    assert!(text(&output).contains("a thread was started on "), "{}", text(&output));
+}
+
+#[test]
+fn an_earlier_end_is_no_pass_beyond_the_time_limit_and_no_other_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = folder.path().to_str().unwrap();
+    let run = |more: &[&str]| {
+        let mut words = vec!["run", "power-loss", "--seed", "3", "--report", report];
+        words.extend(more);
+        sim(&words)
+    };
+    // The limit comes first: nothing was asked for that happened.
+    let limit = run(&["--set", "time_limit=2s", "--until", "60s"]);
+    assert_eq!(limit.status.code(), Some(4), "{}", text(&limit));
+    let early = run(&["--until", "3s", "--keep"]);
+    assert!(early.status.success(), "{}", text(&early));
+    // What was kept is that short run.
+    let kept = folder.path().join("power-loss-3.json");
+    let kept = kept.to_str().unwrap();
+    let again = sim(&["replay", kept]);
+    assert!(
+        again.status.success() && text(&again).contains("the same run, event for event"),
+        "{}",
+        text(&again)
+    );
+    assert_eq!(hash(&again), hash(&early));
+    // And an even shorter one is another.
+    let shorter = sim(&["replay", kept, "--until", "1s"]);
+    assert!(
+        shorter.status.success() && text(&shorter).contains("it is not compared"),
+        "{}",
+        text(&shorter)
+    );
+    assert_ne!(hash(&shorter), hash(&early));
+}
+
 #[test]
 fn a_store_that_is_refused_without_leave_fails_the_run() {
     let folder = tempfile::tempdir().unwrap();

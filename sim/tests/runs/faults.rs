@@ -38,11 +38,27 @@ check:
 fn trace(step: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let scenario = scenario(folder.path(), step);
+    trace_of(&scenario)
+}
+
+/// The same, with a server c that is described otherwise.
+fn trace_with(c: &str, step: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = scenario(folder.path(), step);
+    let known = "c: { role: standby, epoch: 1, standbys: [a, b] }";
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains(known));
+    std::fs::write(&path, text.replace(known, c)).unwrap();
+    trace_of(&path)
+}
+
+fn trace_of(scenario: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace");
     let kept = env!("CARGO_TARGET_TMPDIR");
     let output = sim(&[
         "run",
-        &scenario,
+        scenario,
         "--seed",
         "5",
         "--trace",
@@ -50,7 +66,7 @@ fn trace(step: &str) -> String {
         "--report",
         kept,
     ]);
-    assert!(output.status.success(), "{step}:\n{}", text(&output));
+    assert!(output.status.success(), "{scenario}:\n{}", text(&output));
     std::fs::read_to_string(trace).unwrap()
 }
 
@@ -70,6 +86,42 @@ fn nothing_is_cut_and_no_clock_jumps_once_all_is_quiet() {
     assert_eq!(count(&late, " cut to=", 14.001, 999.0), 0);
     let slow = trace("clog: { sides: [[a], [b]], for: 90s }");
     assert!(count(&slow, " b root ", 14.0, 16.0) > 0, "what waited has come");
+
+    let jumps = trace_with(
+        "c: { role: standby, epoch: 1, standbys: [a, b], clock: { jump: { every: 3s, by: -700ms } } }",
+        "name: nothing",
+    );
+    assert_eq!(count(&jumps, " c clock jump=-700000us", 0.0, 14.0), 4);
+    assert_eq!(count(&jumps, " clock jump=", 14.0, 999.0), 0);
+    assert_eq!(count(&jumps, " c clock ahead=0us drift=0ppm", 13.9, 14.1), 1);
+}
+
+/// The seconds from each root that a commits between two moments to its arrival at a standby.
+fn delays(trace: &str, standby: &str, from: f64, to: f64) -> Vec<f64> {
+    let root = |line: &str, node: &str, origin: &str| -> Option<(f64, String)> {
+        let (moment, rest) = line.split_once("s ")?;
+        let rest = rest.trim_start().strip_prefix(node)?.strip_prefix(" root postgres ")?;
+        let mut words = rest.strip_prefix(origin)?.split_whitespace();
+        Some((moment.parse().ok()?, words.nth(1)?.to_owned()))
+    };
+    let committed = trace.lines().filter_map(|line| root(line, "a", "committed"));
+    let committed = committed.filter(|(moment, _)| (from..to).contains(moment));
+    let arrived: Vec<(f64, String)> = trace
+        .lines()
+        .filter_map(|line| root(line, standby, "received"))
+        .collect();
+    let found = committed.filter_map(|(at, name)| {
+        let (then, _) = arrived.iter().find(|(_, other)| *other == name)?;
+        Some(then - at)
+    });
+    let found: Vec<f64> = found.collect();
+    assert!(found.len() > 10, "{} roots from {from} to {to}", found.len());
+    found
+}
+
+fn ends(delays: &[f64]) -> (f64, f64) {
+    let least = delays.iter().copied().fold(f64::INFINITY, f64::min);
+    (least, delays.iter().copied().fold(0.0, f64::max))
 }
 
 #[test]
@@ -117,6 +169,30 @@ fn cuts_have_the_shape_they_say_and_end_when_they_say() {
     assert_eq!(count(&swizzle, " a cut to=b", 2.9, 3.1), 1);
     assert_eq!(count(&swizzle, " c cut to=b", 3.9, 4.1), 1);
     assert_eq!(count(&swizzle, " c heal to=b", 4.9, 5.1), 1);
+    // In a ring of four each reaches its neighbours and nobody across.
+    let ring = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/ring-of-four.yaml");
+    let ring = trace_of(ring.to_str().unwrap());
+    let moment = |words: &str| -> f64 {
+        let line = ring
+            .lines()
+            .find(|line| line.contains(words))
+            .unwrap_or_else(|| panic!("{words}"));
+        line.split_once("s ").unwrap().0.parse().unwrap()
+    };
+    let (begins, ends) = (moment(" a cut to=c"), moment(" a heal to=c"));
+    for (from, to) in [("a", "c"), ("c", "a"), ("b", "d"), ("d", "b")] {
+        let words = format!(" {from} cut to={to}");
+        assert_eq!(count(&ring, &words, begins - 0.001, begins + 0.001), 1, "{words}");
+    }
+    for (from, to) in [("a", "b"), ("b", "c"), ("c", "d"), ("d", "a")] {
+        let words = format!(" {from} cut to={to}");
+        assert_eq!(count(&ring, &words, begins - 0.001, ends), 0, "{words}");
+    }
+    // The primary's roots come to its neighbours alone; what had arrived before may take its time.
+    let during = |node: &str| count(&ring, &format!(" {node} root postgres received"), begins + 2.0, ends);
+    assert!(during("b") > 0 && during("d") > 0);
+    assert_eq!(during("c"), 0);
+    assert!(count(&ring, " c root postgres received", ends, 999.0) > 0);
     // What the other cut still says is not undone.
     assert_eq!(count(&swizzle, " c heal to=a ", 4.9, 5.1), 0);
     assert_eq!(count(&swizzle, " a heal to=c", 5.9, 6.1), 1);
@@ -128,6 +204,29 @@ fn links_get_slow_and_clogged_and_fast_again() {
     assert_eq!(count(&lossy, " drop connection=", 0.0, 3.0), 0);
     assert!(count(&lossy, " drop connection=", 3.0, 8.0) > 5);
     assert_eq!(count(&lossy, " drop connection=", 8.1, 99.0), 0);
+
+    // A root waits for nobody else on a quick link, and the other standby's stays one.
+    let late = trace("slow: { sides: [[a], [b]], latency: 300ms, for: 5s }");
+    let before = ends(&delays(&late, "b", 1.0, 2.9));
+    let within = ends(&delays(&late, "b", 3.5, 7.5));
+    assert!(before.1 < 0.3 && within.0 >= 0.3, "{before:?}, {within:?}");
+    let other = ends(&delays(&late, "c", 3.5, 7.5));
+    assert!(other.1 < 0.3, "{other:?}");
+    let after = ends(&delays(&late, "b", 9.0, 13.0));
+    assert!(after.1 < 0.3, "{after:?}");
+
+    let uneven = trace("slow: { sides: [[a], [b]], jitter: 400ms, for: 5s }");
+    let within = ends(&delays(&uneven, "b", 3.5, 7.5));
+    assert!(within.1 - within.0 > 0.1, "{within:?}");
+    let after = ends(&delays(&uneven, "b", 9.0, 13.0));
+    assert!(after.1 < 0.3, "{after:?}");
+
+    let jammed = trace("slow: { sides: [[a], [b]], bandwidth: 2kB/s, for: 5s }");
+    let within = ends(&delays(&jammed, "b", 4.0, 7.5));
+    assert!(within.1 > 0.5, "{within:?}");
+    // What was sent before keeps its place in a long queue: nothing is promised of the time after.
+    let other = ends(&delays(&jammed, "c", 4.0, 7.5));
+    assert!(other.1 < 0.3, "{other:?}");
 
     let clogged = trace("clog: { sides: [[a], [b]], direction: a->b, for: 4s }");
     assert_eq!(count(&clogged, " a clog to=b", 2.9, 3.1), 1);
