@@ -9,8 +9,9 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::Target;
+use crate::engine::CLUSTER_DATABASE;
 use crate::engine::Transaction;
-use crate::sql::catalog::{CLUSTER_DATABASE, system_table};
+use crate::sql::catalog::system_table;
 use crate::sql::error::{SqlError, SqlErrorKind};
 use crate::sql::names;
 use crate::sql::parse;

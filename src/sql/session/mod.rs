@@ -36,9 +36,7 @@ use super::result::{
     TransactionStatus,
 };
 use super::settings::Settings;
-use crate::engine::{
-    CLUSTER_DATABASE, CommitOutcome, Database, Engine, EngineError, SessionHandle, Transaction, Turn,
-};
+use crate::engine::{CLUSTER_DATABASE, CommitOutcome, Database, Engine, EngineError, SessionHandle, Transaction, Turn};
 use crate::runtime::{self, WallTime};
 use crate::version::Value;
 
