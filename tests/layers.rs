@@ -5,6 +5,7 @@
     reason = "a test of the source tree reads it from the disk"
 )]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -17,11 +18,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("version", &["prolly", "chunk", "runtime"]),
     ("engine", &["version", "prolly", "chunk", "runtime"]),
     ("config", &["engine"]),
-    ("sql", &["engine", "version", "prolly", "chunk", "runtime"]),
-    (
-        "replication",
-        &["config", "engine", "version", "prolly", "chunk", "runtime"],
-    ),
+    ("sql", &["engine", "version", "chunk", "runtime"]),
+    ("replication", &["config", "engine", "chunk", "runtime"]),
     ("pg", &["sql", "engine", "version", "runtime"]),
     ("server", &["pg", "replication", "sql", "config", "engine", "runtime"]),
 ];
@@ -133,6 +131,10 @@ fn arrows_between_layers_point_down() {
     sources(&src, &mut files);
     files.sort();
     let mut offending = Vec::new();
+    let mut unused: BTreeSet<(&str, &str)> = ALLOWED
+        .iter()
+        .flat_map(|(layer, allowed)| allowed.iter().map(|below| (*layer, *below)))
+        .collect();
     for file in files {
         let layer = layer(&file, &src);
         let Some((_, allowed)) = ALLOWED.iter().find(|(name, _)| *name == layer) else {
@@ -144,11 +146,12 @@ fn arrows_between_layers_point_down() {
             continue;
         };
         // Unit tests may assemble a server from above: the arrow counts for what ships.
-        if file.ends_with("tests.rs") {
+        if is_of_tests(&file) {
             continue;
         }
         let code = shipped(&fs::read_to_string(&file).unwrap());
         for (line, name) in named(&code, depth(&file, &src)) {
+            unused.retain(|arrow| *arrow != (layer.as_str(), name.as_str()));
             let known = ALLOWED.iter().any(|(module, _)| *module == name);
             if known && name != layer && !allowed.contains(&name.as_str()) {
                 offending.push(format!("{}:{line}: {layer} must not know {name}", file.display()));
@@ -156,6 +159,24 @@ fn arrows_between_layers_point_down() {
         }
     }
     assert!(offending.is_empty(), "\n{}", offending.join("\n"));
+    assert!(unused.is_empty(), "allowed, and nothing that ships uses it: {unused:?}");
+}
+
+/// Files whose module is declared for tests alone: `tests.rs`, `more_tests.rs`, and all in a folder `tests`.
+fn is_of_tests(file: &Path) -> bool {
+    file.components().any(|part| part.as_os_str() == "tests")
+        || file
+            .file_stem()
+            .is_some_and(|stem| stem.to_string_lossy().ends_with("tests"))
+}
+
+#[test]
+fn the_page_has_the_same_arrows() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/architecture.md")).unwrap();
+    for (layer, allowed) in ALLOWED {
+        let row = format!("| {layer} | {} |", allowed.join(", "));
+        assert!(page.contains(&row), "docs/architecture.md lacks the row {row:?}");
+    }
 }
 
 #[test]
