@@ -14,7 +14,7 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 /// The name of a chunk: BLAKE3 of its bytes, cut to 20 bytes.
 ///
 /// Shown as 32 characters of base 32 with the alphabet `0-9a-v`, like `i97i9f1a3vrvd09pphiq0bbdeuf8riid`, so that text
-/// order is byte order. Source: spec/version-control.md 1.2, DECISIONS 6.
+/// order is byte order. Source: spec/version-control.md 1.2.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Hash([u8; HASH_BYTES]);
 

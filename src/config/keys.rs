@@ -126,7 +126,7 @@ pub(super) const KEYS: &[Key] = &[
     key("cluster.standby_remotes[].remote_url_template", Text, "", Full, "http://HOST:PORT/{database}"),
     key("cluster.bootstrap_role", Word(BOOTSTRAP_ROLES), "primary", Full, "Role of a server that has none stored"),
     key("cluster.bootstrap_epoch", int(0, i64::MAX), "0", Full, "Epoch of a server that has none stored"),
-    key("cluster.remotesapi.address", Text, "", Full, "Address to listen on; empty for all"),
+    key("cluster.remotesapi.address", Text, "", Full, "Address to listen on; empty for all of IPv4"),
     key("cluster.remotesapi.port", int(1, PORT_MAX), "", Full, "Port peers replicate to; must match their templates"),
     key("cluster.remotesapi.tls_key", Text, "", Missing("TLS on the cluster port"), "PEM private key; with tls_cert"),
     key("cluster.remotesapi.tls_cert", Text, "", Missing("TLS on the cluster port"), "PEM certificate chain; with tls_key"),

@@ -156,7 +156,7 @@ pub enum BootstrapRole {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterListener {
-    /// Empty is every interface. An IPv6 literal has no brackets.
+    /// Empty is every IPv4 interface; `::` is every interface of both families. An IPv6 literal has no brackets.
     pub address: String,
     pub port: u16,
 }

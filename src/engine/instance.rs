@@ -582,8 +582,6 @@ async fn initialise(database: &Database, schemas: &[&str]) -> Result<(), EngineE
 }
 
 fn server_itself(time: WallTime) -> Person {
-    // To the millisecond, as all commits.
-    let time = WallTime::from_micros(time.millis() * 1_000);
     Person {
         name: "understudy".to_owned(),
         email: "understudy@localhost".to_owned(),

@@ -12,6 +12,7 @@ use crate::runtime::WallTime;
 pub struct Person {
     pub name: String,
     pub email: String,
+    /// Kept to the millisecond, rounded down, whoever says it. Source: spec/version-control.md 1.4.
     pub time: WallTime,
 }
 
@@ -108,7 +109,7 @@ impl Person {
         PersonMessage {
             name: self.name.clone(),
             email: self.email.clone(),
-            time_us: self.time.micros(),
+            time_us: self.time.millis() * 1_000,
         }
     }
 

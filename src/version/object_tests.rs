@@ -23,9 +23,17 @@ fn commit() -> Commit {
         parents: vec![hash(2), hash(3)],
         height: 7,
         author: person("ann", 1_700_000_000_000_000),
-        committer: person("bob", -1),
+        committer: person("bob", -1_000),
         message: "first".to_owned(),
     }
+}
+
+#[test]
+fn times_are_kept_to_the_millisecond() {
+    let mut exact = commit();
+    exact.author.time = WallTime::from_micros(1_700_000_000_000_999);
+    exact.committer.time = WallTime::from_micros(-1);
+    assert_eq!(exact.encode(), commit().encode());
 }
 
 fn every_type() -> TableSchema {

@@ -10,7 +10,7 @@
 //!
 //! Must not know: connections, tokens; whoever sends was authenticated.
 //!
-//! Source: DESIGN.md 9.1, spec/cluster.md 4.2 to 4.4, 5.3.
+//! Source: docs/architecture.md, spec/cluster.md 4.2 to 4.4, 5.3.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -11,7 +11,7 @@
 //!
 //! Must not know: what chunks mean.
 //!
-//! Source: DESIGN.md 9.1, spec/cluster.md 4.1 to 4.3, 5.2.
+//! Source: docs/architecture.md, spec/cluster.md 4.1 to 4.3, 5.2.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

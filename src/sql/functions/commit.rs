@@ -149,7 +149,7 @@ impl Session {
             self.user,
             self.client_address.as_deref().unwrap_or("localhost")
         );
-        let now = WallTime::from_micros(runtime::wall_clock().micros() / 1000 * 1000);
+        let now = runtime::wall_clock();
         let time = |given: Option<&str>, name: &str| -> Result<WallTime, SqlError> {
             let set = setting(name);
             match given.or(set.as_deref()) {
