@@ -102,7 +102,7 @@ fn jobs(options: &SuiteOptions) -> impl Iterator<Item = Job> + '_ {
 
 /// Whether the seeds this far from the first run in two processes: the first so many, and then one of so many.
 fn is_twice(options: &SuiteOptions, offset: u64) -> bool {
-    offset < options.twice || options.twice_every.is_some_and(|every| offset % every == 0)
+    offset < options.twice || options.twice_every.is_some_and(|every| offset.is_multiple_of(every))
 }
 
 /// How many runs there are, if that is known.

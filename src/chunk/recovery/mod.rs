@@ -192,7 +192,9 @@ fn open_segments(disk: &Disk, manifest: &Manifest, mode: OpenMode) -> Result<Fou
             continue;
         };
         if number == expected && found.useless.is_empty() {
-            match open_segment(disk, manifest, number, mode) {
+            // Twice: what is not read for a segment is removed.
+            let opened = open_segment(disk, manifest, number, mode);
+            match opened.or_else(|_| open_segment(disk, manifest, number, mode)) {
                 Ok((segment, length)) => {
                     found.segments.push(segment);
                     found.lengths.push(length);
@@ -421,14 +423,31 @@ fn remove_leftovers(disk: &Disk, segments: &Segments) {
     }
 }
 
+/// How often a disk is asked for the same bytes before it is given up.
+const READINGS_MAX: usize = 8;
+
 fn write_again(segment: &Segment, from: u64, to: u64) -> Result<(), ChunkError> {
-    let mut buffer = vec![0; 256 << 10];
+    let mut buffers = [vec![0; 256 << 10], vec![0; 256 << 10]];
     let mut offset = from;
     while offset < to {
-        let length = (to - offset).min(buffer.len() as u64) as usize;
-        let block = &mut buffer[..length];
-        segment.file.read_exact_at(block, offset).map_err(segment.io("read"))?;
-        segment.file.write_all_at(block, offset).map_err(segment.io("write"))?;
+        let length = (to - offset).min(buffers[0].len() as u64) as usize;
+        // A misread that is written back is damage: two readings in a row have to agree.
+        let mut readings = 0;
+        loop {
+            let block = &mut buffers[readings % 2][..length];
+            segment.file.read_exact_at(block, offset).map_err(segment.io("read"))?;
+            readings += 1;
+            if readings > 1 && buffers[0][..length] == buffers[1][..length] {
+                break;
+            }
+            if readings == READINGS_MAX {
+                return Err(segment.corrupt(offset, "every reading of it gives something else".to_owned()));
+            }
+        }
+        segment
+            .file
+            .write_all_at(&buffers[0][..length], offset)
+            .map_err(segment.io("write"))?;
         offset += length as u64;
     }
     Ok(())

@@ -151,6 +151,7 @@ impl Scan {
         let number = segment.header.number;
         let mut reader = SegmentReader::new(segment.clone(), SegmentHeader::BYTES as u64, end);
         self.segments.push(Scanned::empty());
+        let mut doubted = None;
         loop {
             let at = self.segments.len() - 1;
             match reader.next()? {
@@ -178,6 +179,11 @@ impl Scan {
                 Step::End => {
                     self.segments[at].read_bytes = end;
                     return Ok(None);
+                }
+                // What is cut is gone, and a disk that misreads once has it all the same: it is asked again.
+                Step::Bad { offset, .. } if doubted != Some(offset) => {
+                    doubted = Some(offset);
+                    reader = SegmentReader::new(segment.clone(), offset, end);
                 }
                 Step::Bad { offset, detail } => {
                     self.segments[at].read_bytes = end;

@@ -49,6 +49,7 @@ mod yielding;
 mod zero;
 mod zoned;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use datafusion::arrow::datatypes::FieldRef;
@@ -386,7 +387,8 @@ fn logical_plan(
         .and_then(|plan| zoned::with_common_types(plan, &catalog.style()))
         .map_err(from_datafusion)?;
     if params.is_none() {
-        for (name, field) in plan.get_parameter_fields().map_err(from_datafusion)? {
+        let fields = plan.get_parameter_fields().map_err(from_datafusion)?;
+        for (name, field) in BTreeMap::from_iter(fields) {
             let number: usize = name.trim_start_matches('$').parse().unwrap_or(0);
             if number == 0 {
                 return Err(SqlError::new(
