@@ -199,3 +199,31 @@ async fn segments_do_not_pass_for_one_another() {
     let error = open(&disk_with(&foreign)).await.err().unwrap();
     assert!(error.to_string().contains("another store"), "{error}");
 }
+
+/// A disk that reads wrongly and holds the right thing: what was acknowledged is there, or the start is refused.
+#[tokio::test]
+async fn a_misread_at_a_start_cuts_nothing_off() {
+    let (mut opened, mut refused) = (0, 0);
+    for seed in 0..400 {
+        let sim = SimDisk::new(seed);
+        let store = create(&sim.disk()).await.unwrap();
+        for i in 1..=20 {
+            publish(&store, i).await.unwrap();
+        }
+        sim.power_off();
+        sim.set_faults(DiskFaults {
+            misread: 20_000,
+            ..DiskFaults::default()
+        });
+        let outcome = open(&sim.disk()).await;
+        sim.set_faults(DiskFaults::default());
+        match outcome {
+            Ok(_) => opened += 1,
+            Err(_) => refused += 1,
+        }
+        let (store, _) = open(&sim.disk()).await.unwrap();
+        assert_eq!(store.published().sequence, 20, "seed {seed}");
+        assert_holds(&store, 1..=20);
+    }
+    assert!(opened > 100 && refused > 0, "{opened} opened, {refused} refused");
+}
