@@ -163,7 +163,8 @@ async fn c_150_an_emptied_standby_gets_everything_again() {
     b.has("app", 0..30).await;
     b.stop().await;
     b.wipe(77);
-    b.disk.set_sync_latency(SLOW_SYNC..=SLOW_SYNC);
+    let slow = Duration::from_millis(200);
+    b.disk.set_sync_latency(slow..=slow);
     b.start().await;
     // What it had acknowledged is gone, and so it counts for nothing.
     let row = || a.status("app");
