@@ -321,7 +321,7 @@ impl ChunkStore {
     }
 
     /// How many chunks the store holds.
-    #[cfg(test)]
+    #[cfg(all(test, not(madsim)))]
     pub(crate) fn chunk_count(&self) -> u64 {
         self.inner.index.len()
     }
@@ -391,7 +391,7 @@ impl ChunkStore {
     }
 
     /// The newest published roots, newest first: at most `limit`, and at most as many as are kept in memory.
-    #[cfg(test)]
+    #[cfg(all(test, not(madsim)))]
     pub(crate) fn recent_roots(&self, limit: usize) -> Vec<RootRecord> {
         let log = self.inner.log.lock();
         let published = log.published.sequence;
