@@ -17,8 +17,8 @@ use datafusion::sql::sqlparser::tokenizer::Location;
 use super::depth::Weight;
 use super::error::{Mention, SqlError};
 use super::names;
+use super::names::folded;
 use super::parse;
-use super::point::expression::folded;
 
 /// The error with its position in the text, where the statement mentions its name just once.
 pub(in crate::sql) fn placed(error: SqlError, text: &str, statement: &Statement, weight: Weight) -> SqlError {

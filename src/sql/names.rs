@@ -1,14 +1,27 @@
-//! From a name in a statement to a table: schemas of the search path, folding of case.
+//! Names in statements: folding of case, quotes, and the table that a name means on the search path.
 
 use std::sync::Arc;
 
-use datafusion::sql::sqlparser::ast::ObjectName;
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 
 use super::error::{SqlError, SqlErrorKind};
-use super::point::expression::folded;
 use super::settings::Settings;
 use crate::engine::{NAME_BYTES_MAX, Transaction};
 use crate::version::{TableName, TableSchema};
+
+/// The name as PostgreSQL folds it.
+pub fn folded(name: &Ident) -> String {
+    if name.quote_style.is_some() {
+        name.value.clone()
+    } else {
+        name.value.to_lowercase()
+    }
+}
+
+/// The name between quotes, as it is read again whatever it consists of.
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
 
 /// The parts of a name, folded.
 pub fn parts(name: &ObjectName) -> Result<Vec<String>, SqlError> {

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{ObjectName, Query, Select, SelectItem, TableAlias, TableFactor, Visit, Visitor};
 
-use super::point::expression::folded;
+use super::names::folded;
 
 /// The names of a query and of all queries in it.
 #[derive(Debug, Default)]

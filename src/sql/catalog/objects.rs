@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::types::category;
 use super::{Catalog, system_tables};
 use crate::engine::{CLUSTER_DATABASE, primary_key_name};
+use crate::sql::names::quoted;
 use crate::sql::types::words_of;
 use crate::sql::{PgType, SqlError, types};
 use crate::version::TableSchema;
@@ -339,11 +340,7 @@ pub fn quote_identifier(name: &str) -> String {
             .chars()
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
         && !is_reserved(name);
-    if plain {
-        name.to_string()
-    } else {
-        format!("\"{}\"", name.replace('"', "\"\""))
-    }
+    if plain { name.to_string() } else { quoted(name) }
 }
 
 /// PostgreSQL's reserved words: not column or table names without quotes.

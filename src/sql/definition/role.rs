@@ -8,7 +8,7 @@ use super::{done, single_name, skipped};
 use crate::engine::{RoleRecord, ScramVerifier};
 use crate::sql::error::{SqlError, SqlErrorKind};
 use crate::sql::names;
-use crate::sql::point::expression::folded;
+use crate::sql::names::folded;
 use crate::sql::result::{NoticeKind, QueryResult};
 use crate::sql::session::Session;
 

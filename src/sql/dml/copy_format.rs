@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::ast::{CopyLegacyCsvOption, CopyLegacyOption, CopyOption};
 
 use crate::sql::error::{SqlError, SqlErrorKind};
-use crate::sql::point::expression::folded;
+use crate::sql::names::folded;
 
 /// Longest record of a COPY; a client that sends more without a line's end has gone astray.
 const RECORD_BYTES_MAX: usize = 256 << 20;

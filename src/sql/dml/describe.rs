@@ -9,6 +9,7 @@ use super::insert::{assigned_columns, insert_columns, plain_values};
 use super::rows::delete_table;
 use super::{Target, is_default, query_of};
 use crate::sql::error::SqlError;
+use crate::sql::names::quoted;
 use crate::sql::plan;
 use crate::sql::point::expression::{Compiler, Declined, ParameterTypes, Relation, parameter_index};
 use crate::sql::point::projection;
@@ -233,7 +234,6 @@ impl Session {
         types: &[PgType],
     ) -> Result<Vec<FieldInfo>, SqlError> {
         // The table under its own name and, if it has one, its alias: the parser knows how to write that.
-        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
         let text = format!(
             "SELECT 1 FROM {}.{} AS {}",
             quoted(&target.name.schema),

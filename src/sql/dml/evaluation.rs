@@ -9,14 +9,14 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::Target;
-use crate::engine::CLUSTER_DATABASE;
-use crate::engine::Transaction;
+use crate::engine::{CLUSTER_DATABASE, Transaction};
 use crate::sql::catalog::system_table;
 use crate::sql::error::{SqlError, SqlErrorKind};
 use crate::sql::names;
+use crate::sql::names::{folded, quoted};
 use crate::sql::parse;
 use crate::sql::plan;
-use crate::sql::point::expression::{Compiled, Compiler, Declined, ParameterTypes, Relation, folded};
+use crate::sql::point::expression::{Compiled, Compiler, Declined, ParameterTypes, Relation};
 use crate::sql::point::projection::{self, output_name};
 use crate::sql::result::{FieldInfo, PgType};
 use crate::sql::scope::Scope;
@@ -343,7 +343,6 @@ impl VisitorMut for Binder<'_> {
 
 /// `SELECT expression FROM` the relations, each of one row, for what only a plan can tell whose column it is.
 fn over_rows(expression: Expr, relations: &[Relation<'_>], row: &[Value]) -> Result<Statement, SqlError> {
-    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let from: Vec<String> = relations
         .iter()
         .map(|relation| {

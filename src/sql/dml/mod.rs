@@ -16,9 +16,10 @@ use datafusion::sql::sqlparser::ast::{
 use super::error::{Mention, SqlError, SqlErrorKind};
 use super::names;
 use super::parse;
-use super::point::expression::{Relation, folded};
+use super::point::expression::Relation;
 use super::session::Session;
 use crate::engine::Transaction;
+use crate::sql::names::folded;
 use crate::version::{TableName, TableSchema};
 
 /// The table that a statement writes to.

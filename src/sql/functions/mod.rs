@@ -15,10 +15,11 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::error::{SqlError, SqlErrorKind};
-use super::point::expression::{Compiler, Declined, ParameterTypes, folded, plain_arguments};
+use super::point::expression::{Compiler, Declined, ParameterTypes, plain_arguments};
 use super::result::{CommandTag, FieldInfo, PgType, QueryResult, RowStream};
 use super::session::{Parameters, Running, Session};
 use super::text;
+use crate::sql::names::folded;
 use crate::version::Value;
 
 /// The functions of this module.

@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::chunk::Hash;
+use crate::sql::names::folded;
 use crate::sql::types;
 
 /// Stands between a column's name and a number that tells it from others of the same name: a plan's columns must have
@@ -88,14 +89,6 @@ pub fn name_columns(projection: &mut [SelectItem]) {
 /// PostgreSQL's `FigureColname`: columns and functions by their names, casts by what is cast or else by the type.
 pub fn column_name(expr: &Expr) -> String {
     figure(expr).map_or_else(|| NAMELESS.to_string(), |(name, _)| name)
-}
-
-fn folded(ident: &Ident) -> String {
-    if ident.quote_style.is_some() {
-        ident.value.clone()
-    } else {
-        ident.value.to_lowercase()
-    }
 }
 
 /// How sure a name is: that of a cast or a CASE gives way to a better one around it.

@@ -24,8 +24,9 @@ use super::names;
 use super::similar;
 use super::subquery;
 use super::syntax::{
-    binary, call, compared_rows, folded, last_name, no_arguments, parsed_query, row_in_list, table_alias, typed,
+    binary, call, compared_rows, last_name, no_arguments, parsed_query, row_in_list, table_alias, typed,
 };
+use crate::sql::names::folded;
 use crate::sql::text::{self, Style};
 use crate::sql::{PgType, SqlError, SqlErrorKind, types};
 use crate::version::Value;

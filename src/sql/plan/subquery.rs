@@ -10,8 +10,9 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::names;
 use super::rewrite::{ARRAY_OR_EMPTY, SINGLE_VALUE};
-use super::syntax::{binary, call, folded, last_name, parsed_query};
+use super::syntax::{binary, call, last_name, parsed_query};
 use crate::sql::SqlError;
+use crate::sql::names::folded;
 use crate::sql::scope::Scope;
 
 /// `ARRAY(SELECT ...)`.

@@ -10,14 +10,7 @@ use super::cast::cast_name;
 use super::constant::number_constant;
 use crate::sql::PgType;
 use crate::sql::depth::joined;
-
-pub fn folded(ident: &Ident) -> String {
-    if ident.quote_style.is_some() {
-        ident.value.clone()
-    } else {
-        ident.value.to_lowercase()
-    }
-}
+use crate::sql::names::folded;
 
 pub fn last_name(name: &ObjectName) -> String {
     name.0

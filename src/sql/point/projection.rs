@@ -2,8 +2,9 @@
 
 use datafusion::sql::sqlparser::ast::{Expr, SelectItem, SelectItemQualifiedWildcardKind, WildcardAdditionalOptions};
 
-use super::expression::{Compiled, Compiler, Declined, folded};
+use super::expression::{Compiled, Compiler, Declined};
 use crate::sql::error::{SqlError, SqlErrorKind};
+use crate::sql::names::folded;
 use crate::sql::result::{FieldInfo, PgType};
 use crate::sql::types::{column_type, field_of, pg_type};
 

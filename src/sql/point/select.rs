@@ -2,12 +2,13 @@
 
 use datafusion::sql::sqlparser::ast::{Expr, GroupByExpr, Query, Select, SetExpr, TableFactor};
 
-use super::expression::{Compiler, Declined, ParameterTypes, Relation, Surroundings, folded};
+use super::expression::{Compiler, Declined, ParameterTypes, Relation, Surroundings};
 use super::keys::{Keys, keys};
 use super::projection::{self, Output};
 use crate::engine::Transaction;
 use crate::sql::error::{SqlError, SqlErrorKind};
 use crate::sql::names;
+use crate::sql::names::folded;
 use crate::sql::result::{CommandTag, QueryResult, RowStream};
 use crate::sql::session::Parameters;
 use crate::sql::settings::Settings;

@@ -10,8 +10,8 @@ use datafusion::sql::sqlparser::ast::{
 use super::block::{Block, Kind, NamedSavepoint};
 use super::{Deallocated, Prepared, Session};
 use crate::sql::error::{SqlError, SqlErrorKind};
+use crate::sql::names::{folded, quoted};
 use crate::sql::plan::interval::parse_interval;
-use crate::sql::point::expression::folded;
 use crate::sql::result::{Notice, NoticeKind, NoticeSeverity, QueryResult};
 use crate::sql::text::datetime::MICROS_PER_SECOND;
 use crate::sql::text::zone::Zone;
@@ -394,11 +394,7 @@ fn quoted_name(name: &str) -> String {
         && name
             .chars()
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if plain {
-        name.to_string()
-    } else {
-        format!("\"{}\"", name.replace('"', "\"\""))
-    }
+    if plain { name.to_string() } else { quoted(name) }
 }
 
 fn setting_word(value: &Expr) -> Result<String, SqlError> {

@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::ast::Ident;
 
 use super::Session;
 use crate::sql::error::SqlError;
-use crate::sql::point::expression::folded;
+use crate::sql::names::folded;
 use crate::sql::result::{CommandTag, FieldInfo, PgType, QueryResult, RowStream};
 use crate::sql::settings::Settings;
 use crate::version::Value;

@@ -13,6 +13,7 @@ use super::operators::{Arithmetic, arithmetic_type, comparable};
 use crate::runtime::{self, WallTime};
 use crate::sql::cast;
 use crate::sql::error::{SqlError, SqlErrorKind};
+use crate::sql::names::folded;
 use crate::sql::result::PgType;
 use crate::sql::text::{self, Style};
 use crate::sql::types::{column_type, column_type_of, is_number, pg_type};
@@ -607,15 +608,6 @@ fn boolean(node: Node) -> Compiled {
     Compiled {
         node,
         pg_type: PgType::BOOL,
-    }
-}
-
-/// The name as PostgreSQL folds it.
-pub fn folded(name: &Ident) -> String {
-    if name.quote_style.is_some() {
-        name.value.clone()
-    } else {
-        name.value.to_lowercase()
     }
 }
 
