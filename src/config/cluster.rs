@@ -271,18 +271,8 @@ fn endpoint(template: &str) -> Result<Endpoint, String> {
 
 #[cfg(test)]
 mod tests {
+    use crate::config::tests::PAIR;
     use crate::config::{Flags, Source, load, load_with_origins};
-
-    const PAIR: &str = "\
-cluster:
-  standby_remotes:
-    - name: standby
-      remote_url_template: http://dolt-2.db:50051/{database}
-  bootstrap_role: primary
-  bootstrap_epoch: 1
-  remotesapi:
-    port: 50051
-";
 
     #[test]
     fn the_cluster_is_listed_with_its_origins() {

@@ -25,7 +25,7 @@ fn errors(text: &str) -> String {
     }
 }
 
-const PAIR: &str = "\
+pub(super) const PAIR: &str = "\
 cluster:
   standby_remotes:
     - name: standby
