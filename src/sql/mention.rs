@@ -9,8 +9,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Assignment, AssignmentTarget, ConflictTarget, Expr, Ident, ObjectName, OnConflictAction, OnInsert, Statement,
-    Visit, Visitor,
+    Assignment, AssignmentTarget, ConflictTarget, CopySource, Expr, Ident, ObjectName, OnConflictAction, OnInsert,
+    Statement, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::tokenizer::Location;
 
@@ -51,22 +51,25 @@ impl Search<'_> {
     }
 
     /// A column that is named where no expression can stand.
-    fn target(&mut self, column: &ObjectName) {
-        let Mention::Column { relation: None, name } = self.mention else {
-            return;
-        };
-        if let [ident] = idents(column).as_slice()
-            && folded(ident) == *name
+    fn target(&mut self, column: &Ident) {
+        if let Mention::Column { relation: None, name } = self.mention
+            && folded(column) == *name
         {
-            self.found(ident);
+            self.found(column);
+        }
+    }
+
+    fn named_target(&mut self, column: &ObjectName) {
+        if let [column] = idents(column).as_slice() {
+            self.target(column);
         }
     }
 
     fn assignments(&mut self, assignments: &[Assignment]) {
         for assignment in assignments {
             match &assignment.target {
-                AssignmentTarget::ColumnName(name) => self.target(name),
-                AssignmentTarget::Tuple(names) => names.iter().for_each(|name| self.target(name)),
+                AssignmentTarget::ColumnName(name) => self.named_target(name),
+                AssignmentTarget::Tuple(names) => names.iter().for_each(|name| self.named_target(name)),
             }
         }
     }
@@ -78,12 +81,10 @@ impl Visitor for Search<'_> {
     fn pre_visit_statement(&mut self, statement: &Statement) -> ControlFlow<()> {
         match statement {
             Statement::Insert(insert) => {
-                insert.columns.iter().for_each(|column| self.target(column));
+                insert.columns.iter().for_each(|column| self.named_target(column));
                 if let Some(OnInsert::OnConflict(on)) = &insert.on {
                     if let Some(ConflictTarget::Columns(columns)) = &on.conflict_target {
-                        for column in columns {
-                            self.target(&ObjectName::from(vec![column.clone()]));
-                        }
+                        columns.iter().for_each(|column| self.target(column));
                     }
                     if let OnConflictAction::DoUpdate(update) = &on.action {
                         self.assignments(&update.assignments);
@@ -92,13 +93,9 @@ impl Visitor for Search<'_> {
             }
             Statement::Update(update) => self.assignments(&update.assignments),
             Statement::Copy {
-                source: datafusion::sql::sqlparser::ast::CopySource::Table { columns, .. },
+                source: CopySource::Table { columns, .. },
                 ..
-            } => {
-                for column in columns {
-                    self.target(&ObjectName::from(vec![column.clone()]));
-                }
-            }
+            } => columns.iter().for_each(|column| self.target(column)),
             _ => {}
         }
         ControlFlow::Continue(())

@@ -22,7 +22,7 @@ const BACKUP: Syntax = Syntax {
 };
 
 /// Does long work in a task of its own: a statement that is stopped waits for it no longer, and leaves nothing half done.
-async fn whoever_waits(
+async fn in_a_task(
     running: &Running,
     work: impl Future<Output = Result<(), EngineError>> + Send + 'static,
 ) -> Result<(), SqlError> {
@@ -69,7 +69,7 @@ impl Session {
         }
         let database = self.stored()?;
         let work = async move { database.collect_garbage().await.map(drop) };
-        whoever_waits(running, work).await?;
+        in_a_task(running, work).await?;
         Ok(Value::Int8(0))
     }
 
@@ -88,7 +88,7 @@ impl Session {
         match positionals.as_slice() {
             ["sync-url", url] => {
                 let (database, target) = (self.stored()?, self.folder_of_url(url)?);
-                whoever_waits(running, async move { database.back_up(&target).await.map(drop) }).await?;
+                in_a_task(running, async move { database.back_up(&target).await.map(drop) }).await?;
             }
             ["restore", url, name] => {
                 if given.has("force") {
@@ -97,7 +97,7 @@ impl Session {
                 self.refuse_in_block("dolt_backup")?;
                 let (engine, source, name) = (self.engine.clone(), self.folder_of_url(url)?, name.to_string());
                 let work = async move { engine.restore_database(&source, &name).await.map(drop) };
-                whoever_waits(running, work).await?;
+                in_a_task(running, work).await?;
             }
             ["add" | "rm" | "remove" | "sync", ..] => {
                 return Err(SqlError::unsupported(format_args!("dolt_backup('{}')", positionals[0]))

@@ -17,6 +17,7 @@ use datafusion::logical_expr::{
 
 use super::arrow;
 use super::error::{division_by_zero, external, undefined_function};
+use super::udf::by_rows;
 use crate::sql::types::words_of;
 use crate::sql::{SqlError, SqlErrorKind};
 
@@ -209,20 +210,6 @@ fn undefined(name: &str, fields: &[FieldRef]) -> datafusion::error::DataFusionEr
         .map(|field| words_of(&arrow::pg_type_of(field).0))
         .collect();
     external(undefined_function(&format!("{name}({})", types.join(", "))))
-}
-
-/// Computes for one row when all arguments are constants.
-fn by_rows(
-    args: &ScalarFunctionArgs,
-    compute: impl FnOnce(usize) -> PlanResult<ArrayRef>,
-) -> PlanResult<ColumnarValue> {
-    let scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-    let result = compute(if scalar { 1 } else { args.number_rows })?;
-    Ok(if scalar {
-        ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)
-    } else {
-        ColumnarValue::Array(result)
-    })
 }
 
 /// `abs`: the smallest integer has no absolute value of its type.

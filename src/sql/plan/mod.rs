@@ -45,6 +45,7 @@ mod subquery;
 mod sum;
 mod syntax;
 mod table_scan;
+mod udf;
 mod yielding;
 mod zero;
 mod zoned;

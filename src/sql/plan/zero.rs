@@ -20,6 +20,8 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
+use super::udf::by_rows;
+
 /// An optimised plan in which no float is told from another by the sign of its zero.
 pub fn with_one_zero(plan: LogicalPlan) -> PlanResult<LogicalPlan> {
     plan.transform_up_with_subqueries(|plan| node(plan).map(Transformed::yes))
@@ -140,23 +142,19 @@ impl ScalarUDFImpl for OneZero {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
-        let scalar = matches!(args.args[0], ColumnarValue::Scalar(_));
-        let array = args.args[0].to_array(if scalar { 1 } else { args.number_rows })?;
-        let numbers: ArrayRef = match array.data_type() {
-            DataType::Float32 => {
-                let one = |value: f32| value + 0.0;
-                Arc::new(array.as_primitive::<Float32Type>().unary::<_, Float32Type>(one))
-            }
-            DataType::Float64 => {
-                let one = |value: f64| value + 0.0;
-                Arc::new(array.as_primitive::<Float64Type>().unary::<_, Float64Type>(one))
-            }
-            other => return datafusion::common::internal_err!("{other} has no zero with a sign"),
-        };
-        Ok(if scalar {
-            ColumnarValue::Scalar(ScalarValue::try_from_array(&numbers, 0)?)
-        } else {
-            ColumnarValue::Array(numbers)
+        by_rows(&args, |rows| {
+            let array = args.args[0].to_array(rows)?;
+            Ok(match array.data_type() {
+                DataType::Float32 => {
+                    let one = |value: f32| value + 0.0;
+                    Arc::new(array.as_primitive::<Float32Type>().unary::<_, Float32Type>(one)) as ArrayRef
+                }
+                DataType::Float64 => {
+                    let one = |value: f64| value + 0.0;
+                    Arc::new(array.as_primitive::<Float64Type>().unary::<_, Float64Type>(one))
+                }
+                other => return datafusion::common::internal_err!("{other} has no zero with a sign"),
+            })
         })
     }
 }

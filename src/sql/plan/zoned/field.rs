@@ -19,6 +19,7 @@ use datafusion::logical_expr::{
 use super::super::arrow;
 use super::super::error::{external, undefined_function};
 use super::super::names::brief_call;
+use super::super::udf::by_rows;
 use super::{clocks, is_moment, moments, spoken, to_local, to_utc};
 use crate::sql::SqlError;
 use crate::sql::text::zone::Zone;
@@ -78,21 +79,21 @@ impl InZone {
     }
 
     /// A field as whole numbers or, of the epoch, as double precisions.
-    fn part(&self, args: &ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
+    fn part(&self, args: &ScalarFunctionArgs, rows: usize) -> PlanResult<ArrayRef> {
         let unit = word(&args.args[0]);
         let unit = unit.as_deref();
         let value = &args.args[1];
         let is_epoch = unit == Some("epoch");
         if is_moment(&value.data_type()) {
             match unit {
-                Some("timezone") => return self.offset_part(value, args.number_rows, |offset| offset),
-                Some("timezone_hour") => return self.offset_part(value, args.number_rows, |offset| offset / 3600),
-                Some("timezone_minute") => return self.offset_part(value, args.number_rows, |offset| offset / 60 % 60),
+                Some("timezone") => return self.offset_part(value, rows, |offset| offset),
+                Some("timezone_hour") => return self.offset_part(value, rows, |offset| offset / 3600),
+                Some("timezone_minute") => return self.offset_part(value, rows, |offset| offset / 60 % 60),
                 _ => {}
             }
         }
         if scale_of(unit) > 0 && !is_epoch && value.data_type() == DataType::Interval(IntervalUnit::MonthDayNano) {
-            return microseconds_of_minute(value, args.number_rows);
+            return microseconds_of_minute(value, rows);
         }
         let value = match is_moment(&value.data_type()) && !is_epoch {
             true => mapped(value, &clocks(), |micros| to_local(&self.zone, micros))?,
@@ -101,50 +102,42 @@ impl InZone {
         };
         let result = if is_epoch { DataType::Float64 } else { DataType::Int32 };
         // Whole microseconds, of which the wanted ones are made.
-        let unit = match scale_of(unit) {
-            0 => args.args[0].clone(),
-            _ if is_epoch => args.args[0].clone(),
-            _ => ColumnarValue::Scalar(ScalarValue::from("microsecond")),
+        let unit = match scale_of(unit) > 0 && !is_epoch {
+            true => ColumnarValue::Scalar(ScalarValue::from("microsecond")),
+            false => args.args[0].clone(),
         };
         let args = ScalarFunctionArgs {
             args: vec![unit, value.clone()],
             ..args.clone()
         };
-        self.ask(&args, value, Arc::new(Field::new("", result, true)))
+        self.ask(&args, value, Arc::new(Field::new("", result, true)))?
+            .to_array(rows)
     }
 
     fn told(&self, args: &ScalarFunctionArgs, told: Told) -> PlanResult<ColumnarValue> {
-        let part = self.part(args)?;
         let scale = scale_of(word(&args.args[0]).as_deref());
         let factor = 10f64.powi(scale.into());
-        let array = part.to_array(if matches!(part, ColumnarValue::Scalar(_)) {
-            1
-        } else {
-            args.number_rows
-        })?;
-        let of_epoch = array.as_primitive_opt::<Float64Type>();
-        let whole = array.as_primitive_opt::<Int32Type>();
-        let array: ArrayRef = match (of_epoch, whole, told) {
-            (Some(seconds), _, Told::Double) => Arc::new(seconds.clone()),
-            (Some(seconds), _, Told::Numeric) => {
-                let digits = seconds.unary::<_, Decimal128Type>(|seconds| (seconds * factor).round() as i128);
-                Arc::new(digits.with_precision_and_scale(FIELD_DIGITS, scale)?)
-            }
-            (None, Some(whole), Told::Double) => {
-                Arc::new(whole.unary::<_, Float64Type>(|number| f64::from(number) / factor))
-            }
-            (None, Some(whole), Told::Numeric) => {
-                let digits = whole.unary::<_, Decimal128Type>(i128::from);
-                Arc::new(digits.with_precision_and_scale(FIELD_DIGITS, scale)?)
-            }
-            (None, None, _) => {
-                let message = format!("a field of a moment is no {}", array.data_type());
-                return Err(external(SqlError::internal(message)));
-            }
-        };
-        Ok(match part {
-            ColumnarValue::Scalar(_) => ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?),
-            ColumnarValue::Array(_) => ColumnarValue::Array(array),
+        by_rows(args, |rows| {
+            let part = self.part(args, rows)?;
+            let of_epoch = part.as_primitive_opt::<Float64Type>();
+            let whole = part.as_primitive_opt::<Int32Type>();
+            let digits = match (of_epoch, whole, told) {
+                (Some(seconds), _, Told::Double) => return Ok(Arc::new(seconds.clone())),
+                (None, Some(whole), Told::Double) => {
+                    return Ok(Arc::new(
+                        whole.unary::<_, Float64Type>(|number| f64::from(number) / factor),
+                    ));
+                }
+                (Some(seconds), _, Told::Numeric) => {
+                    seconds.unary::<_, Decimal128Type>(|seconds| (seconds * factor).round() as i128)
+                }
+                (None, Some(whole), Told::Numeric) => whole.unary::<_, Decimal128Type>(i128::from),
+                (None, None, _) => {
+                    let message = format!("a field of a moment is no {}", part.data_type());
+                    return Err(external(SqlError::internal(message)));
+                }
+            };
+            Ok(Arc::new(digits.with_precision_and_scale(FIELD_DIGITS, scale)?))
         })
     }
 
@@ -170,17 +163,12 @@ impl InZone {
     }
 
     /// The offset itself, as seconds or as one of its parts.
-    fn offset_part(&self, value: &ColumnarValue, rows: usize, unit: fn(i32) -> i32) -> PlanResult<ColumnarValue> {
-        let scalar = matches!(value, ColumnarValue::Scalar(_));
-        let array = value.to_array(if scalar { 1 } else { rows })?;
-        let array = compute::cast(&array, &moments())?;
+    fn offset_part(&self, value: &ColumnarValue, rows: usize, unit: fn(i32) -> i32) -> PlanResult<ArrayRef> {
+        let array = compute::cast(&value.to_array(rows)?, &moments())?;
         let moments = array.as_primitive::<TimestampMicrosecondType>();
-        let parts: ArrayRef = Arc::new(moments.unary::<_, Int32Type>(|micros| unit(self.zone.offset_at(micros))));
-        Ok(if scalar {
-            ColumnarValue::Scalar(ScalarValue::try_from_array(&parts, 0)?)
-        } else {
-            ColumnarValue::Array(parts)
-        })
+        Ok(Arc::new(
+            moments.unary::<_, Int32Type>(|micros| unit(self.zone.offset_at(micros))),
+        ))
     }
 
     fn beginning(&self, args: &ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
@@ -340,17 +328,11 @@ fn mapped(
 }
 
 /// What an interval has beyond whole minutes.
-fn microseconds_of_minute(value: &ColumnarValue, rows: usize) -> PlanResult<ColumnarValue> {
-    let scalar = matches!(value, ColumnarValue::Scalar(_));
-    let array = value.to_array(if scalar { 1 } else { rows })?;
+fn microseconds_of_minute(value: &ColumnarValue, rows: usize) -> PlanResult<ArrayRef> {
+    let array = value.to_array(rows)?;
     let intervals = array.as_primitive::<IntervalMonthDayNanoType>();
     let of_minute = |interval: IntervalMonthDayNano| (interval.nanoseconds / 1_000 % 60_000_000) as i32;
-    let micros: ArrayRef = Arc::new(intervals.unary::<_, Int32Type>(of_minute));
-    Ok(if scalar {
-        ColumnarValue::Scalar(ScalarValue::try_from_array(&micros, 0)?)
-    } else {
-        ColumnarValue::Array(micros)
-    })
+    Ok(Arc::new(intervals.unary::<_, Int32Type>(of_minute)))
 }
 
 /// The constant text of an argument, in lower case.
