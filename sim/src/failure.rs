@@ -205,6 +205,7 @@ pub(crate) mod tests {
             facts: std::collections::BTreeMap::new(),
             longest: std::collections::BTreeMap::new(),
             reached: std::collections::BTreeMap::new(),
+            turns: std::collections::BTreeMap::new(),
             summary: String::new(),
             tail: vec!["0.000007s a panic x".to_owned()],
         }

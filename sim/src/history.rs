@@ -185,6 +185,8 @@ impl Root {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invoke {
     pub op: u64,
+    /// The client's turn in which it does so.
+    pub turn: u64,
     pub workload: String,
     pub server: String,
     /// A word for people: `transfer`, `append`, `total`.
@@ -417,8 +419,8 @@ impl fmt::Display for Event {
             What::Invoke(invoke) => {
                 write!(
                     f,
-                    " #{} {}.{} on {}",
-                    invoke.op, invoke.workload, invoke.action, invoke.server
+                    " #{} {}.{} on {} turn={}",
+                    invoke.op, invoke.workload, invoke.action, invoke.server, invoke.turn
                 )?;
                 for write in &invoke.writes {
                     write!(f, " {}[{}]+={}", write.table, write.key, write.value)?;

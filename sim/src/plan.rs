@@ -21,7 +21,7 @@ use crate::scenario::step::{Action, Trigger};
 use crate::scenario::{Buggify, Scenario};
 use crate::storage::plan::StoragePlan;
 use crate::units::{Micros, show_micros};
-use crate::workload::WorkloadSpec;
+use crate::workload::{WorkloadSpec, client_name};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Plan {
@@ -217,7 +217,7 @@ impl Plan {
 
 impl PlannedWorkload {
     pub fn client_names(&self) -> impl Iterator<Item = String> + '_ {
-        (1..=self.clients).map(|number| format!("{}.{number}", self.spec.name))
+        (1..=self.clients).map(|number| client_name(&self.spec.name, number))
     }
 }
 

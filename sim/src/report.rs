@@ -13,6 +13,8 @@ use crate::history::{History, Outcome, What};
 use crate::plan::Plan;
 use crate::trace::Trace;
 use crate::units::Micros;
+use crate::workload::client_number;
+use crate::workload::turns::Turns;
 
 /// Exit codes of `cargo sim`.
 pub mod exit {
@@ -106,6 +108,9 @@ pub struct Report {
     pub longest: BTreeMap<String, Measure>,
     /// When each step was done for the first time, by its label.
     pub reached: BTreeMap<String, Micros>,
+    /// The turns in which clients did something, by workload, if the run did not pass.
+    #[serde(default)]
+    pub turns: BTreeMap<String, Turns>,
     /// The shape of the run, without what changes with every timing.
     pub summary: String,
     /// The newest lines of the trace, if the run did not pass.
@@ -163,6 +168,10 @@ impl Report {
             time_is_up: false,
             at,
             reached: reached(history),
+            turns: match &verdict {
+                Verdict::Passed => BTreeMap::new(),
+                _ => turns(history),
+            },
             hash: trace.hash(),
             lines: trace.lines(),
             simulated_micros: history.events.last().map_or(0, |event| event.at),
@@ -188,6 +197,7 @@ impl Report {
             time_is_up: false,
             at: None,
             reached: BTreeMap::new(),
+            turns: BTreeMap::new(),
             hash: String::new(),
             lines: 0,
             simulated_micros: 0,
@@ -230,6 +240,19 @@ fn reached(history: &History) -> BTreeMap<String, Micros> {
         }
     }
     reached
+}
+
+fn turns(history: &History) -> BTreeMap<String, Turns> {
+    let mut turns: BTreeMap<String, Turns> = BTreeMap::new();
+    for event in &history.events {
+        if let What::Invoke(invoke) = &event.what
+            && let Some(number) = client_number(&invoke.workload, &event.node)
+        {
+            let of_workload = turns.entry(invoke.workload.clone()).or_default();
+            of_workload.insert(number, invoke.turn);
+        }
+    }
+    turns
 }
 
 /// What each server went through, what the operator got done, and how much happened to the nearest power of ten: what

@@ -9,6 +9,8 @@
 
 #[path = "runs/faults.rs"]
 mod faults;
+#[path = "runs/turns.rs"]
+mod turns;
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -485,8 +487,8 @@ fn the_plan_of_a_run_gives_its_hash_without_its_scenario() {
     assert!(text(&again).contains("NOT DETERMINISTIC"), "{}", text(&again));
 }
 
-/// A promise that a forced failover cannot keep: eight steps and four clients to find it, two steps and one client to
-/// show it.
+/// A promise that a forced failover cannot keep: eight steps, four clients and hundreds of transactions to find it, two
+/// steps and one client with a few transactions to show it.
 #[test]
 fn a_failure_is_made_small_kept_and_drawn() {
     let folder = tempfile::tempdir().unwrap();
@@ -505,6 +507,10 @@ fn a_failure_is_made_small_kept_and_drawn() {
     let written = std::fs::read_to_string(small).unwrap();
     assert!(written.matches("  - { ").count() <= 5, "{written}");
     assert!(written.contains("finally: [{ durability: graceful }]"), "{written}");
+    let only: Vec<&str> = written.split("only: [").skip(1).collect();
+    let turns = only.first().and_then(|rest| rest.split(']').next());
+    let turns = turns.map(|turns| turns.split(", ").count());
+    assert!(only.len() == 1 && turns.is_some_and(|turns| turns <= 5), "{written}");
 
     // The small file fails alone, with the seed it names, and the kept plan is the same run.
     let failed = sim(&["run", small, "--report", report]);

@@ -26,6 +26,15 @@ fn refused(event: &Event) -> Option<(u64, &str)> {
     }
 }
 
+/// Why no server answered, if none did.
+fn lost(outcome: &Outcome) -> Option<&str> {
+    match outcome {
+        Outcome::Ok { .. } => None,
+        Outcome::Failed { sqlstate } => (sqlstate == LOST).then_some(LOST),
+        Outcome::Unknown { why } => (!is_code(why)).then_some(why),
+    }
+}
+
 fn is_code(why: &str) -> bool {
     why.len() == 5
         && why
@@ -261,7 +270,7 @@ pub fn disturbs(what: &What) -> bool {
 
 pub const ANSWERS_COME_SOON: Check = Check {
     name: "answers_come_soon",
-    about: "Ten seconds after quiet, and after the last start, stop or step, every operation but those of strangers returns within five seconds and twenty syncs.",
+    about: "Ten seconds after quiet, and after the last start, stop or step, every operation but those of strangers returns within five seconds and twenty syncs, and none loses its connection.",
     needs: Needs::Nothing,
     section: Section::Promise,
     arg: ArgKind::None,
@@ -303,11 +312,13 @@ impl Watch for AnswersComeSoon {
                 }
                 None
             }
-            What::Return { op, .. } => {
+            What::Return { op, outcome } => {
                 let took = event.at - self.asked.remove(op)?;
                 let show = |micros: Micros| show_micros(i64::try_from(micros).unwrap_or(i64::MAX));
-                (took > self.answer_max)
-                    .then(|| format!("#{op} of {} took {} when all was calm", event.node, show(took)))
+                if took > self.answer_max {
+                    return Some(format!("#{op} of {} took {} when all was calm", event.node, show(took)));
+                }
+                lost(outcome).map(|why| format!("#{op} of {} got no answer when all was calm: {why}", event.node))
             }
             _ => None,
         }

@@ -330,6 +330,7 @@ mod tests {
             };
             let invoke = Invoke {
                 op,
+                turn: 1,
                 workload: "register".into(),
                 server: "a".into(),
                 action,

@@ -65,6 +65,7 @@ impl Story {
         }];
         let invoke = Invoke {
             op,
+            turn: 1,
             workload: "append".into(),
             server: server.into(),
             action: "append",
@@ -82,6 +83,7 @@ impl Story {
     fn read(self, op: u64, table: &str, key: i64, values: &[i64]) -> Story {
         let invoke = Invoke {
             op,
+            turn: 1,
             workload: "audit".into(),
             server: "a".into(),
             action: "audit",
@@ -543,6 +545,7 @@ fn counter_total() {
     let increment = |story: Story, op: u64, outcome: Option<Outcome>| {
         let invoke = Invoke {
             op,
+            turn: 1,
             workload: "counter".into(),
             server: "a".into(),
             action: "increment",

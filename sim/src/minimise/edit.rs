@@ -14,6 +14,7 @@ use crate::plan::{Plan, PlannedStep, PlannedWorkload};
 use crate::scenario::step::{Action, Condition, Trigger};
 use crate::storage::plan::{End, Life, Operation, PlannedCommit};
 use crate::units::Micros;
+use crate::workload::turns::Turns;
 use crate::workload::{Moment, Target, WorkloadSpec};
 
 /// Without the steps `range`.
@@ -172,6 +173,59 @@ fn forget(value: &mut Value, name: &str) -> bool {
             .iter_mut()
             .all(|(key, value)| matches!(key.as_str(), "run" | "expect") || forget(value, name)),
         Value::Null | Value::Bool(_) | Value::Number(_) => true,
+    }
+}
+
+/// How many turns of clients there are to take.
+pub fn turns(plan: &Plan, failed: &Failed) -> usize {
+    let all = plan.workload.iter().map(|workload| turns_of(plan, workload, failed));
+    all.map(|turns| turns.count()).sum()
+}
+
+/// Turns are counted through all workloads.
+pub fn without_turns(plan: &Plan, failed: &Failed, range: Range<usize>) -> Option<Plan> {
+    let mut number = 0..;
+    let mut left = |turns: &Turns| -> Turns {
+        turns
+            .iter()
+            .filter(|_| !range.contains(&number.next().expect("numbers do not end")))
+            .collect()
+    };
+    let mut smaller = plan.clone();
+    for workload in &mut smaller.workload {
+        workload.spec.only = Some(left(&turns_of(plan, workload, failed)));
+    }
+    Some(smaller)
+}
+
+/// The turns in which clients did something when the plan failed. If nobody lived to tell, all there can have been.
+fn turns_of(plan: &Plan, workload: &PlannedWorkload, failed: &Failed) -> Turns {
+    if let Some(turns) = &failed.turns {
+        return turns.get(&workload.spec.name).cloned().unwrap_or_default();
+    }
+    if let Some(turns) = &workload.spec.only {
+        return turns.clone();
+    }
+    let until = match workload.spec.until {
+        Moment::At(until) => until,
+        Moment::Mark(..) => plan.time_limit,
+    };
+    let shortest = (workload.pause / 2).max(1);
+    let each = (until / shortest).min(TURNS_MAX);
+    let clients = 1..=workload.clients;
+    clients
+        .flat_map(|client| (1..=each).map(move |turn| (client, turn)))
+        .collect()
+}
+
+/// Of a client of whom nobody knows how many it had: as many as can be tried.
+const TURNS_MAX: u64 = 4_096;
+
+/// Takes the turns of clients that are gone.
+pub fn forget_clients(workload: &mut PlannedWorkload) {
+    let clients = workload.clients;
+    if let Some(turns) = &mut workload.spec.only {
+        *turns = turns.iter().filter(|(client, _)| *client <= clients).collect();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Makes a failing plan small while the same check goes on failing.
 //!
 //! Passes take things away: steps, workloads, servers, a store's lives, operations and edits (delta debugging: halves,
-//! quarters, single ones), then clients, how often they act, noise of network, disks and clocks, and what numbers can
+//! quarters, single ones), then clients, how often they act, what they do in single turns, noise of network, disks and clocks, and what numbers can
 //! be rounder. They are gone through again until a whole round finds nothing. What a plan does is only known by running
 //! it, which is [`Trials`]' part; everything here is a function of plans.
 //!
@@ -25,6 +25,7 @@ use crate::plan::{Plan, PlannedStep};
 use crate::scenario::quiet;
 use crate::storage::plan::Operation;
 use crate::units::Micros;
+use crate::workload::turns::Turns;
 
 /// What a plan that failed tells about the run.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +34,8 @@ pub struct Failed {
     pub reached: BTreeMap<String, Micros>,
     /// When it ended.
     pub end: Micros,
+    /// The turns in which clients did something, by workload. None: nobody lived to tell.
+    pub turns: Option<BTreeMap<String, Turns>>,
 }
 
 /// Runs plans.
@@ -119,14 +122,14 @@ impl Shrinker<'_> {
     /// Takes away as many entries of a list as can be: all of them, halves, quarters, and so on to single ones.
     fn shrink_list(
         &mut self,
-        count: fn(&Plan) -> usize,
+        count: fn(&Plan, &Failed) -> usize,
         without: fn(&Plan, &Failed, Range<usize>) -> Option<Plan>,
     ) -> Result<(), String> {
-        let mut size = count(&self.best);
+        let mut size = count(&self.best, &self.failed);
         while size > 0 {
             let mut start = 0;
             loop {
-                let length = count(&self.best);
+                let length = count(&self.best, &self.failed);
                 let starts = (start..length).step_by(size);
                 let candidates = starts.filter_map(|start| {
                     let range = start..length.min(start + size);
@@ -156,6 +159,8 @@ pub struct Size {
     pub servers: usize,
     pub workloads: usize,
     pub clients: u32,
+    /// Of clients that are left some of their turns.
+    pub turns: Option<usize>,
     /// Of a store on its own.
     pub lives: usize,
     pub operations: usize,
@@ -169,6 +174,11 @@ impl Size {
             servers: plan.servers.len(),
             workloads: plan.workload.len(),
             clients: plan.workload.iter().map(|workload| workload.clients).sum(),
+            turns: plan
+                .workload
+                .iter()
+                .filter_map(|workload| Some(workload.spec.only.as_ref()?.count()))
+                .reduce(|some, more| some + more),
             lives: lives.clone().count(),
             operations: lives
                 .map(|life| life.operations.iter().map(Operation::weight).sum::<usize>())
@@ -186,6 +196,10 @@ impl fmt::Display for Size {
             f,
             "steps {}, servers {}, workloads {}, clients {}",
             self.steps, self.servers, self.workloads, self.clients
-        )
+        )?;
+        match self.turns {
+            Some(turns) => write!(f, ", turns {turns}"),
+            None => Ok(()),
+        }
     }
 }

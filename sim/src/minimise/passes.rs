@@ -17,7 +17,7 @@ type Pass = fn(&mut Shrinker<'_>) -> Result<(), String>;
 
 pub const ALL: &[Pass] = &[
     tail, checks, lives, operations, steps, workloads, servers, sites, calm, noise, clients, params, times, pace,
-    edits, store,
+    turns, edits, store,
 ];
 
 const SECOND: Micros = 1_000_000;
@@ -54,32 +54,32 @@ fn checks(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
 }
 
 fn steps(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
-    shrinker.shrink_list(|plan| plan.steps.len(), without_steps)
+    shrinker.shrink_list(|plan, _| plan.steps.len(), without_steps)
 }
 
 fn workloads(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
-    shrinker.shrink_list(|plan| plan.workload.len(), without_workloads)
+    shrinker.shrink_list(|plan, _| plan.workload.len(), without_workloads)
 }
 
 fn servers(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
-    shrinker.shrink_list(|plan| plan.servers.len(), without_servers)
+    shrinker.shrink_list(|plan, _| plan.servers.len(), without_servers)
 }
 
 /// Sites of the server that may fire.
 fn sites(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
-    shrinker.shrink_list(|plan| plan.buggify.len(), edit::without_sites)
+    shrinker.shrink_list(|plan, _| plan.buggify.len(), edit::without_sites)
 }
 
 fn lives(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
-    shrinker.shrink_list(edit::lives, edit::without_lives)
+    shrinker.shrink_list(|plan, _| edit::lives(plan), edit::without_lives)
 }
 
 fn operations(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
-    shrinker.shrink_list(edit::operations, edit::without_operations)
+    shrinker.shrink_list(|plan, _| edit::operations(plan), edit::without_operations)
 }
 
 fn edits(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
-    shrinker.shrink_list(edit::edits, edit::without_edits)
+    shrinker.shrink_list(|plan, _| edit::edits(plan), edit::without_edits)
 }
 
 /// All noise at once.
@@ -190,6 +190,7 @@ fn clients(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
         let plans = fewer.filter(|fewer| (1..clients).contains(fewer)).map(|fewer| {
             let mut plan = shrinker.best.clone();
             plan.workload[index].clients = fewer;
+            edit::forget_clients(&mut plan.workload[index]);
             plan
         });
         shrinker.attempt_any(plans.collect::<Vec<_>>())?;
@@ -212,6 +213,11 @@ fn pace(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
         shrinker.attempt_any(plans.collect::<Vec<_>>())?;
     }
     Ok(())
+}
+
+/// Single operations of clients.
+fn turns(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
+    shrinker.shrink_list(edit::turns, edit::without_turns)
 }
 
 /// Small numbers instead of big ones, one number instead of a range.
@@ -290,7 +296,7 @@ fn store(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
     if shrinker.best.storage.is_none() {
         return Ok(());
     }
-    shrinker.shrink_list(commits_together, without_commit)?;
+    shrinker.shrink_list(|plan, _| commits_together(plan), without_commit)?;
     let mut plan = shrinker.best.clone();
     edit::for_each_commit(&mut plan, |commit| {
         commit.versioned = false;

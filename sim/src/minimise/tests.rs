@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::failure::complaint;
+use crate::plan::PlannedWorkload;
 use crate::scenario::Scenario;
 use crate::scenario::step::{Action, Restart, Trigger};
 use crate::scenario::write::scenario_file;
@@ -48,9 +49,16 @@ fn told(plan: &Plan) -> Failed {
     let reached = (1..)
         .zip(&plan.steps)
         .map(|(second, step)| (step.label.clone(), second * 1_000_000));
+    // Every client gets something done in its first hundred turns, or in those that it is left.
+    let turns = plan.workload.iter().map(|workload| {
+        let all = || (1..=workload.clients).flat_map(|client| (1..=100).map(move |turn| (client, turn)));
+        let done = workload.spec.only.clone().unwrap_or_else(|| all().collect());
+        (workload.spec.name.clone(), done)
+    });
     Failed {
         reached: reached.collect(),
         end: 60_000_000,
+        turns: Some(turns.collect()),
     }
 }
 
@@ -250,6 +258,53 @@ fn a_small_plan_says_nothing_of_the_swarm_that_drew_it() {
         .expect("most seeds have a swarm");
     let (small, _) = shrink(&plan, &|plan| has(plan, |action| matches!(action, Action::PowerOff(_))));
     assert!(!small.to_string().contains("swarm: "), "{small}");
+}
+
+/// If this fails, a client that needs three of its statements to show a bug runs hundreds.
+#[test]
+fn of_what_a_client_does_the_turns_that_matter_stay() {
+    let wanted = [(1, 17), (1, 64), (2, 5)];
+    let fails = |plan: &Plan| {
+        let does = |workload: &&PlannedWorkload| {
+            let done = |turn| {
+                workload
+                    .spec
+                    .only
+                    .as_ref()
+                    .is_none_or(|turns| turns.iter().any(|left| left == turn))
+            };
+            workload.spec.kind == "bank" && workload.clients >= 2 && wanted.into_iter().all(done)
+        };
+        plan.workload.iter().any(|workload| does(&workload))
+    };
+    let (small, runs) = shrink_for("bank_total", &big(), &fails);
+    let [workload] = &small.workload[..] else {
+        panic!("{small}")
+    };
+    assert_eq!(workload.spec.only, Some(wanted.into_iter().collect()), "{small}");
+    assert!(Size::of(&small).to_string().ends_with("turns 3"), "{small}");
+    assert!(runs < 300, "{runs} runs");
+
+    // Nobody lives to tell of a run that hangs: then as many turns as there was time for are tried.
+    let dead = Failed {
+        turns: None,
+        ..told(&small)
+    };
+    let mut all = small.clone();
+    let workload = &mut all.workload[0];
+    (workload.spec.only, workload.pause, workload.spec.until) = (None, 100_000, Moment::At(20_000_000));
+    let possible = edit::turns(&all, &dead);
+    assert_eq!(possible, 2 * 400);
+    let fewer = edit::without_turns(&all, &dead, 0..possible / 2).unwrap();
+    assert_eq!(edit::turns(&fewer, &dead), possible - possible / 2);
+    // Turns of clients that are gone are none.
+    let mut alone = small.clone();
+    alone.workload[0].clients = 1;
+    edit::forget_clients(&mut alone.workload[0]);
+    assert_eq!(
+        alone.workload[0].spec.only,
+        Some([(1, 17), (1, 64)].into_iter().collect())
+    );
 }
 
 #[test]

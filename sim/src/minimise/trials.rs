@@ -132,6 +132,7 @@ fn told(finished: Finished) -> Failed {
     match finished {
         Finished::Report(report) => Failed {
             reached: report.reached,
+            turns: Some(report.turns),
             end: report.simulated_micros,
         },
         Finished::Died { .. } => Failed::default(),

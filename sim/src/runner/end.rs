@@ -120,7 +120,7 @@ async fn stuck(stage: &Stage) -> Vec<String> {
         }
         let name = format!("{}.last", spec.name);
         let (directory, seed) = (Arc::clone(&stage.directory), stage.plan.seed);
-        let client = Client::new(LAST_CLIENT, name.clone(), spec.clone(), directory, seed, 0);
+        let client = Client::new(LAST_CLIENT, name.clone(), spec.clone(), directory, seed, 0).in_every_turn();
         let done = || acknowledged(stage, |_, client| client == name) >= LAST_OPERATIONS;
         let mut made = spec.make();
         let works = client.run(made.as_mut(), LAST_PAUSE, done);

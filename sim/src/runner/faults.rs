@@ -158,12 +158,7 @@ async fn strike(stage: &Stage, label: &str, fault: &Fault) {
         Fault::Stall { server, share, lasts } => stall(stage, server, share.settled(), lasts.settled()),
         Fault::Reconfigure { server, standbys } => {
             stage.servers.reconfigure(server, standbys.clone());
-            if world.is_running(server) {
-                down(stage, server, "killed, for another configuration", |name| {
-                    world.kill(name)
-                });
-                restart(stage, server);
-            }
+            take_configuration(stage, server);
         }
         Fault::Wipe(name) => wipe(stage, name),
         Fault::Clock {
@@ -244,6 +239,16 @@ fn restart_all_down(stage: &Stage) {
     }
 }
 
+/// A configuration is read at a start.
+fn take_configuration(stage: &Stage, server: &str) {
+    if stage.world.is_running(server) {
+        down(stage, server, "killed, for another configuration", |name| {
+            stage.world.kill(name)
+        });
+        restart(stage, server);
+    }
+}
+
 /// Ends every fault, and what the server does at its sites: some are slow, and what follows is about time. Whoever takes no
 /// writes since a sync failed is restarted, as its log asks for.
 pub fn quiet(stage: &Stage) {
@@ -268,6 +273,9 @@ pub fn quiet(stage: &Stage) {
         }
     }
     heal(stage);
+    for server in stage.servers.configure_as_planned(&stage.plan) {
+        take_configuration(stage, &server);
+    }
     restart_all_down(stage);
     for server in &stage.plan.servers {
         if stage.servers.lost_a_sync(&server.name, &stage.world.disk(&server.name)) {

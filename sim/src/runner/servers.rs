@@ -68,6 +68,17 @@ impl Servers {
         self.standbys.lock().insert(name.to_owned(), standbys);
     }
 
+    /// From their next start on all servers have the standbys of the plan. Gives those that had others.
+    pub fn configure_as_planned(&self, plan: &Plan) -> Vec<String> {
+        let changed = std::mem::take(&mut *self.standbys.lock());
+        let is_other = |(name, standbys): &(String, Vec<String>)| {
+            let server = plan.servers.iter().find(|server| server.name == *name);
+            let member = server.and_then(|server| server.member.as_ref());
+            member.is_none_or(|member| member.standbys != *standbys)
+        };
+        changed.into_iter().filter(is_other).map(|(name, _)| name).collect()
+    }
+
     /// (server, database) -> published root, of all servers that run.
     pub fn roots(&self) -> BTreeMap<(String, String), String> {
         let mut roots = BTreeMap::new();

@@ -215,6 +215,12 @@ impl DiskSettings {
         self.0.get("latency").copied().unwrap_or(0)
     }
 
+    /// Says something that was not said.
+    pub fn or(&mut self, word: &'static str, value: u64) {
+        assert!(WORDS.iter().any(|known| known.name == word), "a word of disks");
+        self.0.entry(word).or_insert(value);
+    }
+
     /// Says no more of `word`.
     pub fn forget(&mut self, word: &str) {
         self.0.remove(word);
@@ -259,8 +265,9 @@ impl TryFrom<BTreeMap<String, u64>> for DiskSettings {
 impl DiskSettings {
     /// One word.
     pub fn of(word: &'static str, value: u64) -> DiskSettings {
-        assert!(WORDS.iter().any(|known| known.name == word), "a word of disks");
-        DiskSettings(BTreeMap::from([(word, value)]))
+        let mut settings = DiskSettings::default();
+        settings.or(word, value);
+        settings
     }
 
     /// As [`DiskSpec::may_damage`].

@@ -155,6 +155,9 @@ fn written_workload(workload: &PlannedWorkload) -> String {
     for (name, draw) in &spec.params {
         let _ = write!(text, ", {name}: {}", written_draw(draw));
     }
+    if let Some(turns) = &spec.only {
+        let _ = write!(text, ", only: [{turns}]");
+    }
     text + " }"
 }
 
@@ -301,7 +304,13 @@ mod tests {
         }
         assert!(servers >= 100, "{servers}");
         for seed in 0..20 {
-            check(&Plan::new(&parse_example(), seed));
+            let mut plan = Plan::new(&parse_example(), seed);
+            check(&plan);
+            let turns = [(1, 3), (1, 4), (2, 9)]
+                .into_iter()
+                .take(usize::try_from(seed % 4).unwrap());
+            plan.workload[0].spec.only = Some(turns.collect());
+            check(&plan);
         }
     }
 

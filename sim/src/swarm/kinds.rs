@@ -34,6 +34,8 @@ pub struct Strike<'a> {
 
 /// The kind after which a disk no longer holds what it should.
 pub const DAMAGE: &str = "damage";
+/// The kind after which a server has nothing.
+pub const WIPE: &str = "wipe";
 
 pub const KINDS: &[Kind] = &[
     Kind {
@@ -274,6 +276,30 @@ pub const KINDS: &[Kind] = &[
         },
     },
     Kind {
+        name: "stuck_disk",
+        about: "now and then a sync takes seconds",
+        gentle: false,
+        strike: |strike| {
+            let Some(server) = strike.server() else { return };
+            let mut settings = DiskSettings::of("stuck", log_uniform(strike.rng, 10_000, 500_000));
+            // One that is stuck when all becomes quiet must not be taken for a slow server ten seconds later.
+            settings.or("stuck_for", log_uniform(strike.rng, 500_000, 9_000_000));
+            strike.now(disk_as(&server, settings));
+            strike.then(disk(&server, "stuck", 0));
+        },
+    },
+    Kind {
+        name: "misread",
+        about: "reads of a server's disk see a flipped bit; what lies on it is right",
+        gentle: false,
+        strike: |strike| {
+            let Some(server) = strike.server() else { return };
+            let share = log_uniform(strike.rng, 1_000, 100_000);
+            strike.now(disk(&server, "misread", share));
+            strike.then(disk(&server, "misread", 0));
+        },
+    },
+    Kind {
         name: DAMAGE,
         about: "one server's disk, a standby's at first, loses, misdirects or corrupts what it is given, or rots",
         gentle: false,
@@ -288,6 +314,26 @@ pub const KINDS: &[Kind] = &[
                 }
                 None => strike.now(Action::Rot(server)),
             }
+        },
+    },
+    Kind {
+        name: "reconfigure",
+        about: "the operator takes a standby out of a server's configuration, and later back in",
+        gentle: false,
+        strike: |strike| {
+            let Some(server) = strike.server() else { return };
+            let all = strike.standbys_of(&server);
+            // None at all is another kind of server.
+            if all.len() < 2 {
+                return;
+            }
+            let out = all.choose(strike.rng).cloned();
+            let fewer = all.iter().filter(|name| Some(*name) != out.as_ref()).cloned().collect();
+            strike.now(Action::Fault(Fault::Reconfigure {
+                server: server.clone(),
+                standbys: fewer,
+            }));
+            strike.then(Action::Fault(Fault::Reconfigure { server, standbys: all }));
         },
     },
     Kind {
@@ -318,7 +364,7 @@ pub const KINDS: &[Kind] = &[
         },
     },
     Kind {
-        name: "wipe",
+        name: WIPE,
         about: "a server that was set up as a standby loses its disk and starts anew",
         gentle: false,
         strike: |strike| {
@@ -332,10 +378,14 @@ pub const KINDS: &[Kind] = &[
 ];
 
 fn disk(server: &str, word: &'static str, value: u64) -> Action {
+    disk_as(server, DiskSettings::of(word, value))
+}
+
+fn disk_as(server: &str, settings: DiskSettings) -> Action {
     Action::Disk {
         server: server.to_owned(),
         spec: DiskSpec::default(),
-        settings: DiskSettings::of(word, value),
+        settings,
     }
 }
 
@@ -366,6 +416,13 @@ impl Strike<'_> {
         let servers = self.plan.servers.iter();
         let standbys = servers.filter(|server| server.member.as_ref().is_some_and(standby));
         standbys.map(|server| server.name.clone()).collect()
+    }
+
+    /// Those that the configuration of a server names.
+    fn standbys_of(&self, server: &str) -> Vec<String> {
+        let planned = self.plan.servers.iter().find(|planned| planned.name == server);
+        let member = planned.and_then(|planned| planned.member.as_ref());
+        member.map(|member| member.standbys.clone()).unwrap_or_default()
     }
 
     /// The one server of this seed whose disk may be damaged.

@@ -142,6 +142,19 @@ pub fn uneven_links(plan: &mut Plan) {
     plan.swarm.push("uneven links".to_owned());
 }
 
+/// In half of the seeds a loss of power leaves parts of what was on its way to the disks.
+pub fn torn_writes(plan: &mut Plan) {
+    let mut rng = draw::stream(plan.seed, "swarm/torn");
+    if !rng.random_bool(0.5) {
+        return;
+    }
+    let share = log_uniform(&mut rng, 10_000, 1_000_000);
+    for server in &mut plan.servers {
+        server.disk.or("torn", share);
+    }
+    plan.swarm.push("torn writes".to_owned());
+}
+
 /// In a quarter of the seeds the servers are far apart, and not equally so in both directions.
 pub fn links(plan: &mut Plan) {
     const FAR: (Micros, Micros) = (10_000, 150_000);

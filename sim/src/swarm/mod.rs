@@ -15,18 +15,20 @@ mod load;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
 
-use crate::draw;
+use crate::draw::{self, Draw};
 use crate::plan::{Plan, PlannedStep};
 use crate::scenario::quiet;
 use crate::scenario::step::{Action, Trigger};
-use crate::units::{Micros, show_micros};
+use crate::units::{self, Micros, show_micros};
 use crate::yaml::{Complaint, Node, Value};
 
 pub use kinds::KINDS;
-use kinds::{DAMAGE, Kind, Strike};
+use kinds::{DAMAGE, Kind, Strike, WIPE};
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -48,6 +50,8 @@ pub struct SwarmSpec {
     /// If not empty, the kinds that may be drawn.
     pub only: Vec<&'static str>,
     pub without: Vec<&'static str>,
+    /// The kinds that every seed has, whatever its level, and how often: kind -> about how much time between two.
+    pub every: BTreeMap<&'static str, Draw<Micros>>,
 }
 
 /// Faults begin when servers had time to start.
@@ -60,9 +64,12 @@ const MOVE_ROLES: [&str; 2] = ["operator", "blunder"];
 /// The longest fault of a light swarm.
 const LIGHT_LONGEST: Micros = 1_000_000;
 const STRIKES_MAX: usize = 60;
+/// Of a kind whose rate a scenario says, which says them no closer together than this.
+const SAID_STRIKES_MAX: usize = 2_000;
+const SAID_EVERY_MIN: Micros = 100_000;
 
 impl SwarmSpec {
-    /// `full`, or `{ level: full, without: [wipe] }`.
+    /// `full`, or `{ level: full, without: [wipe], every: { kill: 5s..20s } }`.
     pub fn parse(node: &Node) -> Result<SwarmSpec, Complaint> {
         let level = |node: &Node| {
             node.word("swarm", &LEVELS).map(|word| match word {
@@ -77,7 +84,7 @@ impl SwarmSpec {
                 ..SwarmSpec::default()
             });
         }
-        let fields = node.fields("swarm", &["level", "only", "without"])?;
+        let fields = node.fields("swarm", &["level", "only", "without", "every"])?;
         let level = level(fields.require("level")?)?;
         let allowed: Vec<&'static str> = KINDS
             .iter()
@@ -96,16 +103,23 @@ impl SwarmSpec {
         if let (Some(_), Some(node)) = (fields.get("only"), fields.get("without")) {
             return Err(node.complain("swarm: only and without exclude each other"));
         }
-        Ok(SwarmSpec {
+        let spec = SwarmSpec {
             level,
             only: list("only")?,
             without: list("without")?,
-        })
+            every: fields.get("every").map_or(Ok(BTreeMap::new()), parse_every)?,
+        };
+        let clash = spec.without.iter().find(|kind| spec.every.contains_key(*kind));
+        if let (Some(kind), Some(node)) = (clash, fields.get("every")) {
+            return Err(node.complain(format!("every: {kind:?} is also what this swarm is without")));
+        }
+        Ok(spec)
     }
 
     /// Whether some seed damages a disk.
     pub fn may_damage(&self) -> bool {
-        self.level == Level::Full && KINDS.iter().any(|kind| kind.name == DAMAGE && self.allows(kind))
+        let is_drawn = KINDS.iter().any(|kind| kind.name == DAMAGE && self.allows(kind));
+        is_drawn || self.every.contains_key(DAMAGE)
     }
 
     fn allows(&self, kind: &Kind) -> bool {
@@ -115,17 +129,20 @@ impl SwarmSpec {
 
     /// Draws this seed's swarm into the plan.
     pub fn add_to(&self, plan: &mut Plan) {
-        if self.level == Level::None {
+        if self.level == Level::None && self.every.is_empty() {
             return;
         }
         if self.level == Level::Full {
             load::shape(plan);
         }
-        load::clients(plan);
-        load::knobs(plan);
+        if self.level != Level::None {
+            load::clients(plan);
+            load::knobs(plan);
+        }
         if self.level == Level::Full {
             load::links(plan);
             load::uneven_links(plan);
+            load::torn_writes(plan);
         }
         let mut added = Vec::new();
         for kind in self.armed(plan.seed) {
@@ -141,18 +158,28 @@ impl SwarmSpec {
         plan.steps.extend(added);
     }
 
-    /// The kinds of fault that this seed has: none in a third of the seeds, one in another, else each by a share.
+    /// The kinds of fault that this seed has: those that all have, and beside them none in a third of the seeds, one in
+    /// another, else each by a share.
     fn armed(&self, seed: u64) -> Vec<&'static Kind> {
+        let is_said = |kind: &&Kind| self.every.contains_key(kind.name);
         let mut armed = self.drawn(seed);
+        armed.retain(|kind| !is_said(kind));
+        armed.extend(KINDS.iter().filter(is_said));
         // An operator who makes a server primary that has just lost everything gives up what the others have, and then
         // nothing is owed by anybody.
-        if armed.iter().any(|kind| MOVE_ROLES.contains(&kind.name)) {
-            armed.retain(|kind| kind.name != "wipe");
+        let moves = |kind: &&Kind| MOVE_ROLES.contains(&kind.name);
+        if self.every.contains_key(WIPE) {
+            armed.retain(|kind| !moves(kind));
+        } else if armed.iter().any(moves) {
+            armed.retain(|kind| kind.name != WIPE);
         }
         armed
     }
 
     fn drawn(&self, seed: u64) -> Vec<&'static Kind> {
+        if self.level == Level::None {
+            return Vec::new();
+        }
         let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| self.allows(kind)).collect();
         let mut rng = draw::stream(seed, "swarm/subset");
         match rng.random_range(0..10) {
@@ -174,15 +201,18 @@ impl SwarmSpec {
     /// All strikes of one kind.
     fn strikes(&self, kind: &Kind, plan: &mut Plan, added: &mut Vec<PlannedStep>) {
         let mut rng = draw::stream(plan.seed, &format!("swarm/kind/{}", kind.name));
-        let period = log_uniform(&mut rng, 500_000, 40_000_000);
+        let mut period = log_uniform(&mut rng, 500_000, 40_000_000);
         let mut longest = log_uniform(&mut rng, 50_000, 20_000_000);
-        if self.level == Level::Light {
+        let mut most = STRIKES_MAX;
+        if let Some(said) = self.every.get(kind.name) {
+            (period, most) = (said.draw(&mut rng), SAID_STRIKES_MAX);
+        } else if self.level == Level::Light {
             longest = longest.min(LIGHT_LONGEST);
         }
         let end = end_of(plan);
         let mut at = FIRST + rng.random_range(0..period);
         let mut count = 0;
-        while at < end && count < STRIKES_MAX {
+        while at < end && count < most {
             let mut strike = Strike {
                 plan,
                 rng: &mut rng,
@@ -200,7 +230,7 @@ impl SwarmSpec {
         }
         if count > 0 {
             let show = |micros: Micros| show_micros(i64::try_from(micros).unwrap_or(i64::MAX));
-            let times = if count == STRIKES_MAX {
+            let times = if count == most {
                 "at most ".to_owned()
             } else {
                 String::new()
@@ -213,6 +243,28 @@ impl SwarmSpec {
             ));
         }
     }
+}
+
+/// `{ kill: 5s, partition: 2s..20s }`
+fn parse_every(node: &Node) -> Result<BTreeMap<&'static str, Draw<Micros>>, Complaint> {
+    let known: Vec<&'static str> = KINDS.iter().map(|kind| kind.name).collect();
+    let fields = node.fields("every", &known)?;
+    let mut every = BTreeMap::new();
+    for kind in known {
+        let Some(node) = fields.get(kind) else { continue };
+        let draw = Draw::parse(kind, node, units::parse_micros)?;
+        if draw.ends().into_iter().any(|end| end < SAID_EVERY_MIN) {
+            let least = show_micros(i64::try_from(SAID_EVERY_MIN).unwrap_or(i64::MAX));
+            return Err(node.complain(format!("every: {kind}: no closer together than {least}")));
+        }
+        every.insert(kind, draw);
+    }
+    if let (Some(node), true) = (fields.get(WIPE), MOVE_ROLES.iter().any(|kind| every.contains_key(kind))) {
+        return Err(node.complain(
+            "every: wipe: not beside operator or blunder, for who promotes a server that has lost everything gives up all there is",
+        ));
+    }
+    Ok(every)
 }
 
 /// The kind of fault that a step of this label is one of, if the swarm added it.

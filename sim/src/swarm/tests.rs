@@ -100,6 +100,62 @@ fn no_swarm_is_the_scenario_alone() {
     }
 }
 
+/// If this fails, a scenario cannot say how often a fault comes.
+#[test]
+fn a_rate_that_is_said_holds_in_every_seed_whatever_the_level() {
+    for (swarm, others) in [
+        ("{ level: none, every: { kill: 2s, operator: 5s..9s } }", false),
+        ("{ level: light, every: { kill: 2s, operator: 5s..9s } }", true),
+        ("{ level: full, every: { kill: 2s, operator: 5s..9s } }", true),
+    ] {
+        let mut had_others = false;
+        for plan in plans(swarm, 60) {
+            let kinds = by_kind(&plan);
+            let count = |kind: &str| kinds.get(kind).map_or(0, Vec::len);
+            // From 2s to 40s; each is a kill and a restart.
+            assert!((20..=76).contains(&count("kill")), "{swarm}: {kinds:?}");
+            // Who is alone has no role.
+            let operators = if plan.servers.len() > 1 { 2..=20 } else { 0..=0 };
+            assert!(operators.contains(&count("operator")), "{swarm}: {kinds:?}");
+            assert!(count("wipe") == 0, "who may be promoted is not wiped");
+            had_others |= kinds.len() > 2;
+        }
+        assert_eq!(had_others, others, "{swarm}");
+    }
+    let often = plans("{ level: none, every: { stall: 100ms } }", 1);
+    assert!(by_kind(&often[0])["stall"].len() > 250, "{}", often[0]);
+    assert_eq!(often[0].workload[0].clients, 2, "the load is the scenario's");
+    for plan in plans("{ level: full, every: { wipe: 9s } }", 60) {
+        let kinds = by_kind(&plan);
+        assert!(
+            !kinds.contains_key("operator") && !kinds.contains_key("blunder"),
+            "{kinds:?}"
+        );
+    }
+}
+
+/// If this fails, a standby that was taken out of a configuration stays out.
+#[test]
+fn a_standby_that_is_taken_out_comes_back_in() {
+    let mut seen = 0;
+    for plan in plans("{ level: full, only: [reconfigure] }", 100) {
+        let changes: Vec<(&str, usize)> = plan
+            .steps
+            .iter()
+            .filter_map(|step| match &step.action {
+                Action::Fault(crate::scenario::fault::Fault::Reconfigure { server, standbys }) => {
+                    Some((server.as_str(), standbys.len()))
+                }
+                _ => None,
+            })
+            .collect();
+        let least = plan.servers.len().saturating_sub(2);
+        assert!(changes.iter().all(|(_, left)| *left >= least.max(1)), "{changes:?}");
+        seen += changes.len();
+    }
+    assert!(seen > 50, "{seen}");
+}
+
 #[test]
 fn leaving_a_kind_out_leaves_all_others_as_they_were() {
     let (all, fewer) = (plans("full", 200), plans("{ level: full, without: [kill, wipe] }", 200));
@@ -132,7 +188,7 @@ fn shape_knobs_and_load_are_drawn() {
     let mut servers = BTreeSet::new();
     let mut clients = BTreeSet::new();
     let mut keys = BTreeSet::new();
-    let (mut small, mut windows, mut uneven, mut nodes) = (0, 0, 0, 0);
+    let (mut small, mut windows, mut uneven, mut nodes, mut torn) = (0, 0, 0, 0, 0);
     for plan in plans("full", 200) {
         // a is named by a step; without a standby it is on its own.
         servers.insert(plan.servers.len());
@@ -147,6 +203,7 @@ fn shape_knobs_and_load_are_drawn() {
         small += u32::from(plan.servers[0].knobs.get("segment").is_some_and(|bytes| bytes < 10_000));
         windows += u32::from(plan.window.is_some());
         nodes += u32::from(plan.nodes.is_some_and(|bytes| bytes < 1_024));
+        torn += u32::from(plan.servers.iter().all(|server| server.disk.get("torn").is_some()));
         let jitters: BTreeSet<Micros> = plan.links.values().map(|link| link.jitter).collect();
         uneven += u32::from(plan.servers.len() > 1 && !jitters.contains(&0) && plan.client_link.jitter > 0);
     }
@@ -156,6 +213,7 @@ fn shape_knobs_and_load_are_drawn() {
     assert!(small >= 5 && windows > 30, "{small} {windows}");
     assert!((20..100).contains(&nodes), "{nodes} of 200 with nodes below a kibibyte");
     assert!((30..150).contains(&uneven), "{uneven} of 200 with uneven links");
+    assert!((60..140).contains(&torn), "{torn} of 200 with torn writes");
 }
 
 /// If this fails, operations hardly ever meet on a register, and any server is linearizable.
@@ -236,6 +294,22 @@ fn mistakes_name_the_words() {
         ),
         ("{ level: full, only: [kill], without: [wipe] }", "exclude each other"),
         ("{ only: [kill] }", "the key \"level\" is missing"),
+        (
+            "{ level: none, every: { rain: 1s } }",
+            "unknown word \"rain\"; allowed here: kill, power_off, pause",
+        ),
+        (
+            "{ level: none, every: { kill: 1ms..1s } }",
+            "no closer together than 100ms",
+        ),
+        (
+            "{ level: full, without: [kill], every: { kill: 1s } }",
+            "also what this swarm is without",
+        ),
+        (
+            "{ level: none, every: { wipe: 1s, operator: 2s } }",
+            "not beside operator or blunder",
+        ),
     ] {
         let text = FIELD.replace("swarm: full", &format!("swarm: {text}"));
         let error = Scenario::parse("field.yaml", &text).unwrap_err().to_string();

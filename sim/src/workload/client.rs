@@ -2,7 +2,7 @@
 //!
 //! Must not know: what the statements mean.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,13 +71,18 @@ fn direct(lines: &Switchboard, server: &str) -> Result<Session, Failure> {
         .ok_or_else(|| Failure::Lost("connect: the server is down".to_owned()))
 }
 
-/// No client writes so many values, and none vanishes so often that it would need more.
-const VALUES_OF_A_CLIENT: i64 = 1_000_000;
-const VALUES_OF_A_LIFE: i64 = 5_000;
+/// No operation writes so many values, no client lives so long, and none vanishes so often that it would need more.
+const VALUES_OF_A_TURN: i64 = 100;
+const TURNS_OF_A_LIFE: u64 = 100_000;
+const VALUES_OF_A_CLIENT: i64 = 1_000_000_000;
 
 pub struct Client {
     pub name: String,
+    /// Of this turn's own, so that what is done in one depends on no other.
     pub rng: ChaCha8Rng,
+    turn: u64,
+    /// The turns in which it does something; None: in all.
+    only: Option<BTreeSet<u64>>,
     spec: WorkloadSpec,
     directory: Arc<Directory>,
     current: Option<(String, Session)>,
@@ -85,12 +90,13 @@ pub struct Client {
     next_server: usize,
     /// What the current operation is, until it returned.
     pending: Option<u64>,
-    /// Values this client has written, so that no value is written twice: client number in the high digits.
-    next_value: i64,
+    /// The value written last, so that none is written twice: client and turn are its high digits.
+    value: i64,
+    number: u32,
 }
 
 impl Client {
-    /// `lives` is how often a client of this name was there before: what it draws and writes is its own.
+    /// `lives` is how often a client of this name was there before: its turns are others.
     pub fn new(
         number: u32,
         name: String,
@@ -99,32 +105,37 @@ impl Client {
         seed: u64,
         lives: u64,
     ) -> Client {
-        let stream = match lives {
-            0 => format!("workload/{name}"),
-            _ => format!("workload/{name}/{lives}"),
-        };
-        let rng = draw::stream(seed, &stream);
-        let earlier = i64::try_from(lives).expect("a client vanishes a few times") * VALUES_OF_A_LIFE;
-        let next_value = i64::from(number) * VALUES_OF_A_CLIENT + earlier + 1;
+        let rng = draw::stream(seed, &format!("workload/{name}"));
         let next_server = usize::try_from(number).unwrap_or(0);
+        let only = spec.only.as_ref().map(|turns| turns.of(number));
         Client {
             name,
             rng,
+            turn: lives * TURNS_OF_A_LIFE,
+            only,
             spec,
             directory,
             current: None,
             next_server,
             pending: None,
-            next_value,
+            value: 0,
+            number,
         }
+    }
+
+    /// As it is at the end of a run: it does something in every turn.
+    pub fn in_every_turn(mut self) -> Client {
+        self.only = None;
+        self
     }
 
     /// Runs the workload until `over` says so: one operation, a pause, and so on.
     pub async fn run(mut self, workload: &mut dyn Workload, pause: Micros, over: impl Fn() -> bool) {
         while !over() {
+            self.begin_turn();
             let jitter = self.rng.random_range(pause / 2..=pause + pause / 2);
             runtime::sleep(Duration::from_micros(jitter)).await;
-            if over() || !self.ensure_session().await {
+            if over() || !self.ensure_session().await || !self.acts_now() {
                 continue;
             }
             if let Err(failure) = workload.operate(&mut self).await {
@@ -144,6 +155,18 @@ impl Client {
             }
         }
         self.disconnect("the workload is over");
+    }
+
+    fn begin_turn(&mut self) {
+        self.turn += 1;
+        self.rng.set_stream(self.turn);
+        self.rng.set_word_pos(0);
+        let turn = i64::try_from(self.turn).expect("turns are few");
+        self.value = i64::from(self.number) * VALUES_OF_A_CLIENT + turn * VALUES_OF_A_TURN;
+    }
+
+    fn acts_now(&self) -> bool {
+        self.only.as_ref().is_none_or(|turns| turns.contains(&self.turn))
     }
 
     /// The open session. Call only from an operation.
@@ -168,8 +191,8 @@ impl Client {
 
     /// A value that nobody else writes.
     pub fn fresh_value(&mut self) -> i64 {
-        self.next_value += 1;
-        self.next_value
+        self.value += 1;
+        self.value
     }
 
     /// Records the start of an operation. It must be followed by [`Client::ok`] or [`Client::fail`].
@@ -194,6 +217,7 @@ impl Client {
         self.pending = Some(op);
         let invoke = Invoke {
             op,
+            turn: self.turn,
             workload: self.spec.name.clone(),
             server,
             action,

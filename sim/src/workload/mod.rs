@@ -18,6 +18,7 @@ pub mod large;
 pub mod register;
 pub mod session;
 pub mod strangers;
+pub mod turns;
 pub mod unique;
 pub mod version;
 pub mod watch;
@@ -36,6 +37,7 @@ use crate::units::{self, Micros};
 use crate::yaml::{Complaint, Node, unknown};
 use client::Client;
 use session::Failure;
+use turns::Turns;
 
 /// Where servers listen for each other.
 pub const CLUSTER_PORT: u16 = 50051;
@@ -103,6 +105,9 @@ pub struct WorkloadSpec {
     pub until: Moment,
     #[serde(deserialize_with = "known::params")]
     pub params: BTreeMap<&'static str, Draw<u64>>,
+    /// The turns in which its clients do something; None: in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Turns>,
 }
 
 /// Which server a client wants.
@@ -121,6 +126,16 @@ pub enum Pace {
     Rate(Micros),
     /// Each client, this often.
     Every(Draw<Micros>),
+}
+
+/// What a client of a workload is called, by its number from 1 on.
+pub fn client_name(workload: &str, number: u32) -> String {
+    format!("{workload}.{number}")
+}
+
+/// The number of a workload's client. None: it is none of those that the workload has.
+pub fn client_number(workload: &str, name: &str) -> Option<u32> {
+    name.strip_prefix(workload)?.strip_prefix('.')?.parse().ok()
 }
 
 /// When a workload begins or ends.
@@ -150,7 +165,7 @@ impl Pace {
     }
 }
 
-const COMMON_KEYS: [&str; 7] = ["as", "on", "clients", "rate", "every", "from", "until"];
+const COMMON_KEYS: [&str; 8] = ["as", "on", "clients", "rate", "every", "from", "until", "only"];
 const CLIENTS_MAX: u32 = 64;
 
 /// One entry of `workload:`, `- KIND: { ... }`.
@@ -201,6 +216,7 @@ pub fn parse(node: &Node, names: &Names) -> Result<WorkloadSpec, Complaint> {
     };
     let from = moment("from")?.unwrap_or(Moment::At(0));
     let until = moment("until")?.ok_or_else(|| node.complain("workload: the key \"until\" is missing"))?;
+    let only = fields.get("only").map(parse_only).transpose()?;
     let mut params = BTreeMap::new();
     for param in kind.params {
         let draw = match fields.get(param.name) {
@@ -224,7 +240,17 @@ pub fn parse(node: &Node, names: &Names) -> Result<WorkloadSpec, Complaint> {
         from,
         until,
         params,
+        only,
     })
+}
+
+fn parse_only(node: &Node) -> Result<Turns, Complaint> {
+    let mut turns = Turns::default();
+    for entry in node.list() {
+        let added = turns.add(entry.text("only")?);
+        added.map_err(|error| entry.complain(format!("only: {error}")))?;
+    }
+    Ok(turns)
 }
 
 fn parse_clients(text: &str) -> Result<u32, String> {
@@ -313,6 +339,9 @@ impl fmt::Display for WorkloadSpec {
                 Draw::Among(_) => write!(f, ", {name} drawn per operation")?,
             }
         }
-        Ok(())
+        match &self.only {
+            Some(turns) => write!(f, ", only in turns {turns}"),
+            None => Ok(()),
+        }
     }
 }

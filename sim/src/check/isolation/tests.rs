@@ -33,6 +33,7 @@ impl Story {
         };
         let invoke = Invoke {
             op: self.ops,
+            turn: 1,
             workload: "append".into(),
             server: server.into(),
             action: "append",

@@ -252,12 +252,11 @@ fn an_answer_that_is_late_when_all_is_calm_breaks_every_run() {
         let story = Story::default().append(op, "a", 1, 7, None);
         story.0.events.last().expect("it was asked").what.clone()
     };
-    let answered = |op: u64| What::Return {
+    let returned = |op: u64, why: &str| What::Return {
         op,
-        outcome: Outcome::Unknown {
-            why: "no answer".to_owned(),
-        },
+        outcome: Outcome::Unknown { why: why.to_owned() },
     };
+    let answered = |op: u64| returned(op, "40003");
     let late = "#1 of append.1 took 6s when all was calm";
     let calm = [(10, What::Quiet), (20, asked(1)), (26, answered(1))];
     assert_eq!(soon(&calm).as_deref(), Some(late));
@@ -274,6 +273,18 @@ fn an_answer_that_is_late_when_all_is_calm_breaks_every_run() {
     assert_eq!(soon(&meanwhile), None);
     let again = [(10, What::Quiet), (12, What::Start), (22, asked(1)), (28, answered(1))];
     assert_eq!(soon(&again).as_deref(), Some(late));
+
+    // Nor is a connection lost then.
+    let lost = |after: u64| {
+        [
+            (10, What::Quiet),
+            (after, asked(1)),
+            (after + 1, returned(1, "connection lost")),
+        ]
+    };
+    let said = "#1 of append.1 got no answer when all was calm: connection lost";
+    assert_eq!(soon(&lost(20)).as_deref(), Some(said));
+    assert_eq!(soon(&lost(19)), None, "too soon");
 }
 
 /// Who could name them could believe that they can be left out.

@@ -12,6 +12,7 @@ fn insert(story: Story, op: u64, key: i64, value: i64, outcome: Option<Outcome>)
     let node = format!("unique.{op}");
     let invoke = Invoke {
         op,
+        turn: 1,
         workload: "unique".into(),
         server: "a".into(),
         action: "insert",
@@ -84,6 +85,7 @@ fn catalog_matches() {
     let looked = |journal: &[i64], catalog: &[i64]| {
         let invoke = Invoke {
             op: 1,
+            turn: 1,
             workload: "ddl".into(),
             server: "a".into(),
             action: "look",
@@ -149,6 +151,7 @@ fn define_by(
 ) -> Story {
     let invoke = Invoke {
         op,
+        turn: 1,
         workload: "ddl".into(),
         server: server.into(),
         action,
@@ -296,6 +299,7 @@ fn durability_replicated_owes_the_tables_and_drops_that_the_survivor_acknowledge
 fn look(story: Story, op: u64, server: &str, values: &[i64]) -> Story {
     let invoke = Invoke {
         op,
+        turn: 1,
         workload: "append".into(),
         server: server.into(),
         action: "append",
