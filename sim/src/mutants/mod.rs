@@ -4,8 +4,8 @@
 //! within how many seeds. The patches are applied together to a copy of the sources, and each of their bugs asks whether it is the
 //! one of this run: so one build carries all of them, and the sources themselves carry none.
 //!
-//! A mutant counts as caught by a seed that fails with it, by its check if it names one, and passes without it, in the
-//! same build.
+//! A mutant counts as caught by a seed that fails with it, by a check that it names, and passes without it, in the same
+//! build.
 //!
 //! Must not know: what the bugs are.
 
@@ -32,9 +32,10 @@ const WALL_LIMIT_SECS: &str = "120";
 pub struct Mutant {
     pub name: String,
     pub breaks: String,
-    /// Only this one counts as catching it; `None`: whatever fails.
-    pub check: Option<&'static str>,
-    /// A run that ends without a report counts, too.
+    /// The checks that are due: only these count as catching it.
+    pub checks: Vec<&'static str>,
+    /// A run that makes no progress counts, too; one that ends without a report.
+    hangs: bool,
     dies: bool,
     pub scenarios: Vec<String>,
     /// Of each scenario, from 1.
@@ -42,13 +43,14 @@ pub struct Mutant {
 }
 
 impl Mutant {
-    /// Reads the lines above the first difference: `breaks:`, `scenarios:` and `seeds:`, and `check:` and `dies: yes`
-    /// if they are there.
+    /// Reads the lines above the first difference: `breaks:`, `check:`, `scenarios:` and `seeds:`, and `hangs: yes` and
+    /// `dies: yes` if they are there.
     fn parse(name: &str, text: &str) -> Result<Mutant, String> {
         let mut mutant = Mutant {
             name: name.to_owned(),
             breaks: String::new(),
-            check: None,
+            checks: Vec::new(),
+            hangs: false,
             dies: false,
             scenarios: Vec::new(),
             seeds: 0,
@@ -59,15 +61,23 @@ impl Mutant {
             };
             match key {
                 "breaks" => value.clone_into(&mut mutant.breaks),
-                "check" => mutant.check = Some(check_named(value)?),
+                "check" => mutant.checks = value.split(", ").map(check_named).collect::<Result<_, _>>()?,
+                "hangs" if value == "yes" => mutant.hangs = true,
                 "dies" if value == "yes" => mutant.dies = true,
                 "scenarios" => mutant.scenarios = value.split(", ").map(str::to_owned).collect(),
                 "seeds" => mutant.seeds = value.parse().map_err(|_| format!("{value:?} is not a number"))?,
-                _ => return Err(format!("{key:?} is none of breaks, check, scenarios, seeds, dies: yes")),
+                _ => {
+                    return Err(format!(
+                        "{key:?} is none of breaks, check, scenarios, seeds, hangs: yes, dies: yes"
+                    ));
+                }
             }
         }
         if mutant.breaks.is_empty() || mutant.scenarios.is_empty() || mutant.seeds == 0 {
             return Err("breaks, scenarios and seeds are due above the first difference".to_owned());
+        }
+        if mutant.checks.is_empty() && !mutant.hangs && !mutant.dies {
+            return Err("the check that must catch it is due above the first difference".to_owned());
         }
         let asks = format!("mutant(\"{name}\")");
         if !text.lines().any(|line| line.starts_with('+') && line.contains(&asks)) {
@@ -78,19 +88,20 @@ impl Mutant {
 
     /// Whether that is how it must fail.
     fn is_caught_by(&self, verdict: &Verdict) -> bool {
-        match (self.check, verdict) {
-            (_, Verdict::Passed) => false,
+        match verdict {
+            Verdict::Passed => false,
             // A process that is gone, or was slow, says nothing of why.
-            (_, Verdict::Died { .. }) => self.dies,
-            (None, _) => true,
-            (Some(due), Verdict::Failed { check, .. }) => check == due,
-            (Some(_), Verdict::Stuck { .. }) => false,
+            Verdict::Died { .. } => self.dies,
+            Verdict::Stuck { .. } => self.hangs,
+            Verdict::Failed { check, .. } => self.checks.iter().any(|due| check == due),
         }
     }
 
     /// What must catch it.
-    pub fn due(&self) -> &'static str {
-        self.check.unwrap_or("any")
+    pub fn due(&self) -> String {
+        let others = [(self.hangs, "no progress"), (self.dies, "death")];
+        let others = others.iter().filter(|(counts, _)| *counts).map(|(_, word)| *word);
+        self.checks.iter().copied().chain(others).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -274,7 +285,8 @@ mod tests {
 
     #[test]
     fn a_patch_without_its_head_or_its_question_is_refused() {
-        let good = "breaks: x\nscenarios: a, b\nseeds: 3\n\ndiff --git\n+ if crate::runtime::mutant(\"m\") {\n";
+        let good =
+            "breaks: x\ncheck: fsck\nscenarios: a, b\nseeds: 3\n\ndiff --git\n+ if crate::runtime::mutant(\"m\") {\n";
         let mutant = Mutant::parse("m", good).map_err(|error| assert!(error.contains("KEY"), "{error}"));
         assert!(mutant.is_err(), "an empty line is none of the head");
         let good = good.replace("\n\n", "\n");
@@ -282,6 +294,7 @@ mod tests {
         assert_eq!((mutant.scenarios.len(), mutant.seeds), (2, 3));
         for (from, to) in [
             ("seeds: 3\n", ""),
+            ("check: fsck\n", ""),
             ("mutant(\"m\")", "mutant(\"n\")"),
             ("breaks", "brakes"),
             ("3", "three"),
@@ -292,32 +305,27 @@ mod tests {
 
     #[test]
     fn only_the_check_that_a_patch_names_catches_it() {
-        let head = "breaks: x\nscenarios: a\nseeds: 3\ndiff --git\n+ if crate::runtime::mutant(\"m\") {\n";
+        let head = "breaks: x\ncheck: fsck, no_panic\nscenarios: a\nseeds: 3\ndiff --git\n+ if crate::runtime::mutant(\"m\") {\n";
         let failed = |check: &str| Verdict::Failed {
             check: check.to_owned(),
             what: "w".to_owned(),
         };
         let stuck = Verdict::Stuck { what: "w".to_owned() };
-        let any = Mutant::parse("m", head).unwrap();
-        assert_eq!((any.check, any.due()), (None, "any"));
-        assert!(any.is_caught_by(&failed("fsck")) && any.is_caught_by(&stuck));
-        assert!(!any.is_caught_by(&Verdict::Passed));
-        // Too slow for the wall clock is no catch, unless that is what the bug does.
         let died = Verdict::Died { what: "w".to_owned() };
+        let two = Mutant::parse("m", head).unwrap();
+        assert_eq!(two.due(), "fsck, no_panic");
+        assert!(two.is_caught_by(&failed("fsck")) && two.is_caught_by(&failed("no_panic")));
+        assert!(!two.is_caught_by(&failed("bounded")) && !two.is_caught_by(&Verdict::Passed));
+        // Nor does one that got lost, or was too slow for the wall clock, unless that is what the bug does.
+        assert!(!two.is_caught_by(&stuck) && !two.is_caught_by(&died));
+        let hanging = Mutant::parse("m", &head.replace("check: fsck, no_panic", "hangs: yes")).unwrap();
+        assert!(hanging.is_caught_by(&stuck) && !hanging.is_caught_by(&died) && !hanging.is_caught_by(&failed("fsck")));
         let deadly = Mutant::parse("m", &head.replace("scenarios", "dies: yes\nscenarios")).unwrap();
-        assert!(!any.is_caught_by(&died) && deadly.is_caught_by(&died));
+        assert!(deadly.is_caught_by(&died) && deadly.is_caught_by(&failed("fsck")));
+        assert_eq!(deadly.due(), "fsck, no_panic, death");
         assert!(Mutant::parse("m", &head.replace("scenarios", "dies: no\nscenarios")).is_err());
-
-        for name in ["fsck", "no_panic", "step"] {
-            let text = head.replace("scenarios", &format!("check: {name}\nscenarios"));
-            let one = Mutant::parse("m", &text).unwrap();
-            assert_eq!(one.due(), name);
-            assert!(one.is_caught_by(&failed(name)));
-            assert!(!one.is_caught_by(&failed("bounded")) && !one.is_caught_by(&stuck));
-            assert!(!one.is_caught_by(&Verdict::Passed));
-        }
         for name in ["fsk", "unknown_outcome"] {
-            let text = head.replace("scenarios", &format!("check: {name}\nscenarios"));
+            let text = head.replace("no_panic", name);
             let refusal = Mutant::parse("m", &text).unwrap_err();
             assert!(refusal.contains(name) && refusal.contains("whole_values"), "{refusal}");
         }
@@ -326,20 +334,15 @@ mod tests {
     #[test]
     fn a_scenario_of_a_mutant_judges_its_check() {
         for mutant in all().unwrap() {
-            let Some(check) = mutant.check.filter(|check| *check != STEP) else {
-                continue;
-            };
             for name in &mutant.scenarios {
                 let (file, text) = files::read_scenario(name).unwrap();
                 let scenario = Scenario::parse(&file, &text).unwrap();
                 let plan = Plan::new(&scenario, 1);
-                let mut judged = plan.always.iter().chain(&plan.finally).map(|used| used.name);
-                let always_on = ALWAYS_ON.iter().any(|known| known.name == check);
-                assert!(
-                    always_on || judged.any(|known| known == check),
-                    "{}: {name}",
-                    mutant.name
-                );
+                let judged = plan.always.iter().chain(&plan.finally).map(|used| used.name);
+                let always_on = ALWAYS_ON.iter().map(|known| known.name).chain([STEP]);
+                let judged: Vec<&str> = judged.chain(always_on).collect();
+                let is_judged = mutant.checks.is_empty() || mutant.checks.iter().any(|due| judged.contains(due));
+                assert!(is_judged, "{}: {name}", mutant.name);
             }
         }
     }

@@ -97,7 +97,7 @@ pub fn build() -> Result<PathBuf, String> {
         "sim",
         "-p",
         "sim",
-        "--message-format=json",
+        "--message-format=json-render-diagnostics",
     ];
     let said = process::output(&place.tree(), &[("UNDERSTUDY_MUTANTS", "1")], &words)?;
     let made = said.lines().rev().find_map(|line| {
