@@ -67,4 +67,7 @@ cargo sim suite all-faults replicas-alone --base 1001 --seeds 40 --twice 40
 # Failures that were understood and kept.
 cargo sim suite regressions
 
+# Bugs on purpose: each must be found by the check that is due.
+cargo sim mutants
+
 say "done"

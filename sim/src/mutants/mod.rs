@@ -171,7 +171,7 @@ pub fn hunt(program: &Path, mutants: &[Mutant], seeds: Option<u64>, jobs: usize)
         };
         match hunt.find(seeds.unwrap_or(mutant.seeds))? {
             Some(((scenario, seed), verdict)) => println!(
-                "{:<36} due {:<24} caught by {}: {scenario} --seed {seed}, after {} runs{}",
+                "{:<36} due {:<42} caught by {}: {scenario} --seed {seed}, after {} runs{}",
                 mutant.name,
                 mutant.due(),
                 words(&verdict),
@@ -181,7 +181,7 @@ pub fn hunt(program: &Path, mutants: &[Mutant], seeds: Option<u64>, jobs: usize)
             None => {
                 missed += 1;
                 println!(
-                    "{:<36} due {:<24} MISSED in {} runs{}: {}",
+                    "{:<36} due {:<42} MISSED in {} runs{}: {}",
                     mutant.name,
                     mutant.due(),
                     hunt.runs,
