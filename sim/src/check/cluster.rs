@@ -48,8 +48,9 @@ impl Watch for OneWriter {
 }
 
 /// Whom the operator has ordered to be primary, and who did not say no. Who orders two to be it at one epoch has two.
+/// Epoch -> server -> orders that were not declined: one that is takes none of those before it back.
 #[derive(Default)]
-pub(super) struct Orders(BTreeMap<u64, BTreeSet<String>>);
+pub(super) struct Orders(BTreeMap<u64, BTreeMap<String, u32>>);
 
 impl Orders {
     pub fn observe(&mut self, event: &Event) {
@@ -59,19 +60,27 @@ impl Orders {
                 role: Role::Primary,
                 epoch,
                 ..
-            } => drop(self.0.entry(*epoch).or_default().insert(server.clone())),
+            } => *self.orders(*epoch, server) += 1,
             What::Declined {
                 server,
                 role: Role::Primary,
                 epoch,
-            } => drop(self.0.entry(*epoch).or_default().remove(server)),
+            } => {
+                let orders = self.orders(*epoch, server);
+                *orders = orders.saturating_sub(1);
+            }
             _ => {}
         }
     }
 
+    fn orders(&mut self, epoch: u64, server: &str) -> &mut u32 {
+        self.0.entry(epoch).or_default().entry(server.to_owned()).or_default()
+    }
+
     /// Whether more than one server may be primary at that epoch.
     pub fn contest(&self, epoch: u64) -> bool {
-        self.0.get(&epoch).is_some_and(|servers| servers.len() > 1)
+        let orders = self.0.get(&epoch).into_iter().flat_map(BTreeMap::values);
+        orders.filter(|count| **count > 0).count() > 1
     }
 }
 

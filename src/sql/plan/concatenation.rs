@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, StringBuilder};
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::ScalarValue;
 use datafusion::error::Result as PlanResult;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
@@ -16,6 +15,7 @@ use datafusion::logical_expr::{
 
 use super::names::brief_call;
 use super::strings::{StringBound, text_at};
+use super::udf::by_rows;
 
 /// `left || right`, both texts or both bytea.
 pub fn concatenation(left: Expr, right: Expr, bytea: bool, bound: &StringBound) -> Expr {
@@ -96,27 +96,23 @@ impl ScalarUDFImpl for Concatenation {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
         let is_scalar = |arg: &ColumnarValue| matches!(arg, ColumnarValue::Scalar(_));
-        let scalar = args.args.iter().all(is_scalar);
-        let rows = if scalar { 1 } else { args.number_rows };
-        let parts = args
-            .args
-            .iter()
-            .map(|arg| Ok((arg.to_array(1)?, is_scalar(arg))))
-            .collect::<PlanResult<Vec<(ArrayRef, bool)>>>()?;
-        let bytes = |row: usize| {
-            let mut whole = Vec::with_capacity(parts.len());
-            for (array, scalar) in &parts {
-                whole.push(bytes_at(array, if *scalar { 0 } else { row })?);
-            }
-            Some(whole)
-        };
-        let sizes = (0..rows).map(|row| bytes(row).map_or(0, |parts| parts.iter().map(|part| part.len() as u64).sum()));
-        let room = self.bound.reserve(sizes)?;
-        let joined = room.fill(|| self.join(rows, bytes));
-        Ok(if scalar {
-            ColumnarValue::Scalar(ScalarValue::try_from_array(&joined, 0)?)
-        } else {
-            ColumnarValue::Array(joined)
+        by_rows(&args, |rows| {
+            let parts = args
+                .args
+                .iter()
+                .map(|arg| Ok((arg.to_array(1)?, is_scalar(arg))))
+                .collect::<PlanResult<Vec<(ArrayRef, bool)>>>()?;
+            let bytes = |row: usize| {
+                let mut whole = Vec::with_capacity(parts.len());
+                for (array, scalar) in &parts {
+                    whole.push(bytes_at(array, if *scalar { 0 } else { row })?);
+                }
+                Some(whole)
+            };
+            let sizes =
+                (0..rows).map(|row| bytes(row).map_or(0, |parts| parts.iter().map(|part| part.len() as u64).sum()));
+            let room = self.bound.reserve(sizes)?;
+            Ok(room.fill(|| self.join(rows, bytes)))
         })
     }
 }

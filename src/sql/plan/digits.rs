@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, AsArray, StringArray};
 use datafusion::arrow::datatypes::{DataType, Decimal256Type, Int32Type};
-use datafusion::common::{Column, ScalarValue};
+use datafusion::common::Column;
 use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::Result as PlanResult;
 use datafusion::functions::core::expr_fn::greatest;
@@ -25,6 +25,7 @@ use datafusion::logical_expr::{
 use super::aggregate::SUM_ARGUMENT;
 use super::cast::cast_target;
 use super::scan::UserTable;
+use super::udf::by_rows;
 use crate::sql::PgType;
 use crate::sql::text::{UNCONSTRAINED_SCALE, number, without_padding};
 
@@ -303,31 +304,29 @@ impl ScalarUDFImpl for ShowDigits {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
-        let scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let rows = if scalar { 1 } else { args.number_rows };
-        let (values, digits) = (args.args[0].to_array(rows)?, args.args[1].to_array(rows)?);
-        let DataType::Decimal256(_, scale) = *values.data_type() else {
-            return datafusion::common::internal_err!("digits are shown of numerics, not of {}", values.data_type());
-        };
-        let (values, digits) = (
-            values.as_primitive::<Decimal256Type>(),
-            digits.as_primitive::<Int32Type>(),
-        );
-        let texts = (0..rows).map(|row| {
-            values.is_valid(row).then(|| {
-                let least = if digits.is_valid(row) { digits.value(row) } else { 0 };
-                let (unscaled, scale) = without_padding(values.value(row), i32::from(scale), least);
-                let mut text = String::new();
-                number::write_decimal(&mut text, &unscaled.to_string(), scale)
-                    .expect("writing to a String does not fail");
-                text
-            })
-        });
-        let texts: StringArray = texts.collect();
-        Ok(if scalar {
-            ColumnarValue::Scalar(ScalarValue::try_from_array(&texts, 0)?)
-        } else {
-            ColumnarValue::Array(Arc::new(texts))
+        by_rows(&args, |rows| {
+            let (values, digits) = (args.args[0].to_array(rows)?, args.args[1].to_array(rows)?);
+            let DataType::Decimal256(_, scale) = *values.data_type() else {
+                return datafusion::common::internal_err!(
+                    "digits are shown of numerics, not of {}",
+                    values.data_type()
+                );
+            };
+            let (values, digits) = (
+                values.as_primitive::<Decimal256Type>(),
+                digits.as_primitive::<Int32Type>(),
+            );
+            let texts = (0..rows).map(|row| {
+                values.is_valid(row).then(|| {
+                    let least = if digits.is_valid(row) { digits.value(row) } else { 0 };
+                    let (unscaled, scale) = without_padding(values.value(row), i32::from(scale), least);
+                    let mut text = String::new();
+                    number::write_decimal(&mut text, &unscaled.to_string(), scale)
+                        .expect("writing to a String does not fail");
+                    text
+                })
+            });
+            Ok(Arc::new(texts.collect::<StringArray>()))
         })
     }
 }

@@ -10,7 +10,6 @@ use datafusion::arrow::datatypes::{
     Time64MicrosecondType, TimeUnit,
 };
 use datafusion::arrow::error::ArrowError;
-use datafusion::common::ScalarValue;
 use datafusion::error::Result as PlanResult;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
@@ -19,6 +18,7 @@ use datafusion::logical_expr::{
 
 use super::error::{division_by_zero, external};
 use super::names::brief_call;
+use super::udf::by_rows;
 use crate::sql::text::datetime::MICROS_PER_DAY;
 use crate::sql::{SqlError, SqlErrorKind};
 
@@ -92,50 +92,45 @@ impl ScalarUDFImpl for MomentFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
-        let scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let rows = if scalar { 1 } else { args.number_rows };
-        let (left, right) = (args.args[0].to_array(rows)?, args.args[1].to_array(rows)?);
-        let result = match self.moment {
-            Moment::Later | Moment::Earlier => each::<
-                Time64MicrosecondType,
-                IntervalMonthDayNanoType,
-                Time64MicrosecondType,
-            >(&left, &right, |time, interval| {
-                let micros = interval.nanoseconds / 1_000 % MICROS_PER_DAY;
-                let moved = match self.moment.operator() {
-                    Operator::Plus => time + micros,
-                    _ => time - micros,
-                };
-                Ok(moved.rem_euclid(MICROS_PER_DAY))
-            }),
-            Moment::Between => each::<Time64MicrosecondType, Time64MicrosecondType, IntervalMonthDayNanoType>(
-                &left,
-                &right,
-                |to, from| Ok(IntervalMonthDayNano::new(0, 0, (to - from) * 1_000)),
-            ),
-            Moment::Times => each::<IntervalMonthDayNanoType, Float64Type, IntervalMonthDayNanoType>(
-                &left,
-                &right,
-                |interval, by| scaled(interval, |part| part * by),
-            ),
-            Moment::Parts => each::<IntervalMonthDayNanoType, Float64Type, IntervalMonthDayNanoType>(
-                &left,
-                &right,
-                |interval, by| {
-                    if by == 0.0 {
-                        return Err(division_by_zero());
-                    }
-                    scaled(interval, |part| part / by)
-                },
-            ),
-        };
-        let result = result
-            .map_err(|error| super::error::from_datafusion(error.into()))
-            .map_err(external)?;
-        Ok(if scalar {
-            ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)
-        } else {
-            ColumnarValue::Array(result)
+        by_rows(&args, |rows| {
+            let (left, right) = (args.args[0].to_array(rows)?, args.args[1].to_array(rows)?);
+            let result = match self.moment {
+                Moment::Later | Moment::Earlier => each::<
+                    Time64MicrosecondType,
+                    IntervalMonthDayNanoType,
+                    Time64MicrosecondType,
+                >(&left, &right, |time, interval| {
+                    let micros = interval.nanoseconds / 1_000 % MICROS_PER_DAY;
+                    let moved = match self.moment.operator() {
+                        Operator::Plus => time + micros,
+                        _ => time - micros,
+                    };
+                    Ok(moved.rem_euclid(MICROS_PER_DAY))
+                }),
+                Moment::Between => each::<Time64MicrosecondType, Time64MicrosecondType, IntervalMonthDayNanoType>(
+                    &left,
+                    &right,
+                    |to, from| Ok(IntervalMonthDayNano::new(0, 0, (to - from) * 1_000)),
+                ),
+                Moment::Times => each::<IntervalMonthDayNanoType, Float64Type, IntervalMonthDayNanoType>(
+                    &left,
+                    &right,
+                    |interval, by| scaled(interval, |part| part * by),
+                ),
+                Moment::Parts => each::<IntervalMonthDayNanoType, Float64Type, IntervalMonthDayNanoType>(
+                    &left,
+                    &right,
+                    |interval, by| {
+                        if by == 0.0 {
+                            return Err(division_by_zero());
+                        }
+                        scaled(interval, |part| part / by)
+                    },
+                ),
+            };
+            result
+                .map_err(|error| super::error::from_datafusion(error.into()))
+                .map_err(external)
         })
     }
 }

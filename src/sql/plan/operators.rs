@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, Decimal128Array};
+use datafusion::arrow::array::Decimal128Array;
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as PlanResult;
@@ -27,6 +27,7 @@ use super::interrupt::Interrupt;
 use super::moment::{Moment, moment_expr};
 use super::special::Substring;
 use super::strings::{Bounded, StringBound};
+use super::udf::by_rows;
 use super::zoned::{InZone, moved};
 use crate::sql::text::zone::Zone;
 use crate::sql::text::{Cell, Style, datetime};
@@ -564,21 +565,17 @@ impl ScalarUDFImpl for Span {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
-        let scalar = matches!(args.args[0], ColumnarValue::Scalar(_));
-        let array = args.args[0].to_array(if scalar { 1 } else { args.number_rows })?;
-        let spans = (0..array.len()).map(|row| match Cell::of_array(&array, row)? {
-            Cell::Interval { months, days, micros } => {
-                let days = i128::from(months) * 30 + i128::from(days);
-                Ok(Some(days * i128::from(datetime::MICROS_PER_DAY) + i128::from(micros)))
-            }
-            _ => Ok(None),
-        });
-        let spans = spans.collect::<Result<Decimal128Array, SqlError>>().map_err(external)?;
-        let spans: ArrayRef = Arc::new(spans.with_precision_and_scale(38, 0)?);
-        Ok(if scalar {
-            ColumnarValue::Scalar(ScalarValue::try_from_array(&spans, 0)?)
-        } else {
-            ColumnarValue::Array(spans)
+        by_rows(&args, |rows| {
+            let array = args.args[0].to_array(rows)?;
+            let spans = (0..rows).map(|row| match Cell::of_array(&array, row)? {
+                Cell::Interval { months, days, micros } => {
+                    let days = i128::from(months) * 30 + i128::from(days);
+                    Ok(Some(days * i128::from(datetime::MICROS_PER_DAY) + i128::from(micros)))
+                }
+                _ => Ok(None),
+            });
+            let spans = spans.collect::<Result<Decimal128Array, SqlError>>().map_err(external)?;
+            Ok(Arc::new(spans.with_precision_and_scale(38, 0)?))
         })
     }
 }

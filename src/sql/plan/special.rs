@@ -16,6 +16,7 @@ use datafusion::logical_expr::{
 use super::arrow;
 use super::error::{external, more_than_one_row, undefined_function};
 use super::rewrite::{ARRAY_OR_EMPTY, SINGLE_VALUE, WHOLE_NUMBER};
+use super::udf::by_rows;
 use crate::sql::types::words_of;
 use crate::sql::{PgType, SqlError, SqlErrorKind};
 use crate::version::Value;
@@ -52,38 +53,29 @@ impl ScalarUDFImpl for ArrayOrEmpty {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> PlanResult<ColumnarValue> {
-        let scalar = matches!(args.args[0], ColumnarValue::Scalar(_));
-        let array = args.args[0].to_array(if scalar { 1 } else { args.number_rows })?;
-        let filled: ArrayRef = match array.data_type() {
-            DataType::List(item) => {
-                // A NULL of a list array may still span items, so the offsets are made anew.
-                let list = array.as_list::<i32>();
-                let lengths = (0..list.len()).map(|row| {
-                    if list.is_null(row) {
-                        0
-                    } else {
-                        list.value_length(row) as usize
-                    }
-                });
-                let offsets = OffsetBuffer::from_lengths(lengths);
-                let parts: Vec<ArrayRef> = (0..list.len())
-                    .filter(|row| list.is_valid(*row))
-                    .map(|row| list.value(row))
-                    .collect();
-                let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
-                let items = if parts.is_empty() {
-                    datafusion::arrow::array::new_empty_array(item.data_type())
-                } else {
-                    datafusion::arrow::compute::concat(&parts)?
-                };
-                Arc::new(ListArray::new(Arc::clone(item), offsets, items, None))
-            }
-            _ => array,
-        };
-        Ok(if scalar {
-            ColumnarValue::Scalar(ScalarValue::try_from_array(&filled, 0)?)
-        } else {
-            ColumnarValue::Array(filled)
+        by_rows(&args, |rows| {
+            let array = args.args[0].to_array(rows)?;
+            let DataType::List(item) = array.data_type() else {
+                return Ok(array);
+            };
+            // A NULL of a list array may still span items, so the offsets are made anew.
+            let list = array.as_list::<i32>();
+            let lengths = (0..rows).map(|row| match list.is_null(row) {
+                true => 0,
+                false => list.value_length(row) as usize,
+            });
+            let offsets = OffsetBuffer::from_lengths(lengths);
+            let parts: Vec<ArrayRef> = (0..rows)
+                .filter(|row| list.is_valid(*row))
+                .map(|row| list.value(row))
+                .collect();
+            let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+            let items = if parts.is_empty() {
+                datafusion::arrow::array::new_empty_array(item.data_type())
+            } else {
+                datafusion::arrow::compute::concat(&parts)?
+            };
+            Ok(Arc::new(ListArray::new(Arc::clone(item), offsets, items, None)))
         })
     }
 }
@@ -268,40 +260,35 @@ impl ScalarUDFImpl for Substring {
         if args.arg_fields[0].data_type() != &DataType::Binary {
             return self.texts.invoke_with_args(args);
         }
-        let scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
-        let rows = if scalar { 1 } else { args.number_rows };
-        let arrays = args
-            .args
-            .iter()
-            .map(|arg| arg.to_array(rows))
-            .collect::<PlanResult<Vec<_>>>()?;
-        let count = |at: usize, row: usize| arrays[at].as_primitive::<Int64Type>().value(row);
-        let mut parts = BinaryBuilder::new();
-        for row in 0..rows {
-            if arrays.iter().any(|array| array.is_null(row)) {
-                parts.append_null();
-                continue;
-            }
-            let bytes = arrays[0].as_binary::<i32>().value(row);
-            let from = count(1, row).saturating_sub(1);
-            let to = if arrays.len() > 2 {
-                let length = count(2, row);
-                if length < 0 {
-                    let error = SqlError::new(SqlErrorKind::Data, "negative substring length not allowed");
-                    return Err(external(error));
+        by_rows(&args, |rows| {
+            let arrays = args
+                .args
+                .iter()
+                .map(|arg| arg.to_array(rows))
+                .collect::<PlanResult<Vec<_>>>()?;
+            let count = |at: usize, row: usize| arrays[at].as_primitive::<Int64Type>().value(row);
+            let mut parts = BinaryBuilder::new();
+            for row in 0..rows {
+                if arrays.iter().any(|array| array.is_null(row)) {
+                    parts.append_null();
+                    continue;
                 }
-                from.saturating_add(length)
-            } else {
-                i64::MAX
-            };
-            let within = |at: i64| usize::try_from(at.max(0)).unwrap_or(usize::MAX).min(bytes.len());
-            parts.append_value(&bytes[within(from)..within(to).max(within(from))]);
-        }
-        let parts: ArrayRef = Arc::new(parts.finish());
-        Ok(if scalar {
-            ColumnarValue::Scalar(ScalarValue::try_from_array(&parts, 0)?)
-        } else {
-            ColumnarValue::Array(parts)
+                let bytes = arrays[0].as_binary::<i32>().value(row);
+                let from = count(1, row).saturating_sub(1);
+                let to = if arrays.len() > 2 {
+                    let length = count(2, row);
+                    if length < 0 {
+                        let error = SqlError::new(SqlErrorKind::Data, "negative substring length not allowed");
+                        return Err(external(error));
+                    }
+                    from.saturating_add(length)
+                } else {
+                    i64::MAX
+                };
+                let within = |at: i64| usize::try_from(at.max(0)).unwrap_or(usize::MAX).min(bytes.len());
+                parts.append_value(&bytes[within(from)..within(to).max(within(from))]);
+            }
+            Ok(Arc::new(parts.finish()))
         })
     }
 }

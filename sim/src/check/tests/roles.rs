@@ -79,13 +79,17 @@ fn two_may_write_in_an_epoch_if_both_were_ordered_to_be_primary_in_it() {
         breaks(check, Arg::None, &both(story), broken);
     }
     // Who said no was ordered nothing.
-    let declined = What::Declined {
-        server: "b".into(),
+    let declined = |server: &str| What::Declined {
+        server: server.into(),
         role: Role::Primary,
         epoch: 2,
     };
-    let story = orders("b", Role::Primary, 2).event("operator", declined);
+    let story = orders("b", Role::Primary, 2).event("operator", declined("b"));
     breaks(check, Arg::None, &both(story), broken);
+    // Who says no to a second order has carried out the first.
+    let again = orders("a", Role::Primary, 2).event("operator", declined("a"));
+    let again = again.event("operator", ordered("b", Role::Primary, 2, false));
+    holds(check, Arg::None, &both(again));
     // Nor does it help to order it afterwards.
     let late = both(Story::default().event("operator", ordered("a", Role::Primary, 2, false)));
     let late = late.event("operator", ordered("b", Role::Primary, 2, true));
