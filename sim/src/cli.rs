@@ -200,6 +200,9 @@ pub struct Minimise {
     /// How long to try, in wall time.
     #[arg(long, value_parser = parse_time, default_value = "5m")]
     pub budget: Duration,
+    /// How many runs to try at most.
+    #[arg(long, default_value_t = u64::MAX, hide_default_value = true)]
+    pub runs: u64,
     /// The scenario file to write; a kept failure is written beside it [default: FAILURE-small.yaml].
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cli::{Command, How, Minimise, Mutants, Replay, Run, Suite};
 use crate::diff::first_difference;
 use crate::failure::{COMMIT, Failure, SET};
-use crate::minimise::trials::Processes;
+use crate::minimise::trials::{Budget, Processes};
 use crate::minimise::{self, Size};
 use crate::plan::Plan;
 use crate::report::{Report, Verdict, exit};
@@ -376,7 +376,11 @@ fn minimise(what: &Minimise) -> Code {
         Verdict::Failed { check, .. } => Some(check.clone()),
         _ => None,
     };
-    let mut trials = Processes::new(failure.clone(), signature, what.jobs, what.budget);
+    let budget = Budget {
+        wall: what.budget,
+        runs: what.runs,
+    };
+    let mut trials = Processes::new(failure.clone(), signature, what.jobs, budget);
     let failed = trials.run_first(&first).or_else(usage)?;
     eprintln!("   from: {}", Size::of(&first));
     let small = minimise::minimise(&first, failed, check.as_deref(), &mut trials).or_else(refuse)?;

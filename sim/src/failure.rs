@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::files;
 use crate::plan::Plan;
 use crate::report::{Report, Verdict};
-use crate::scenario::step::{Action, Condition, Trigger};
+use crate::scenario::step::{Action, Trigger};
 use crate::units::Micros;
 use crate::workload::{Moment, Target};
 
@@ -156,7 +156,7 @@ pub fn complaint(plan: &Plan) -> Option<String> {
         let trigger = match &step.trigger {
             Trigger::At(_) => None,
             Trigger::After { mark, .. } | Trigger::Every { until: mark, .. } => unknown_mark(mark),
-            Trigger::When { condition, .. } => named_servers(condition).into_iter().find_map(unknown_server),
+            Trigger::When { condition, .. } => condition.servers().into_iter().find_map(unknown_server),
         };
         let action = match &step.action {
             Action::Sql { servers, .. } => servers.iter().find_map(|name| unknown_server(name)),
@@ -169,15 +169,6 @@ pub fn complaint(plan: &Plan) -> Option<String> {
         .or_else(|| ends.into_iter().find_map(|name| unknown_server(name)))
         .or_else(|| plan.workload.iter().find_map(in_workload))
         .or_else(|| plan.steps.iter().find_map(in_step))
-}
-
-/// The servers that a condition looks at.
-pub fn named_servers(condition: &Condition) -> Vec<&str> {
-    match condition {
-        Condition::Role(wanted) => wanted.iter().map(|(name, ..)| name.as_str()).collect(),
-        Condition::Sql { server, .. } => vec![server],
-        Condition::All(parts) | Condition::Any(parts) => parts.iter().flat_map(named_servers).collect(),
-    }
 }
 
 #[cfg(test)]

@@ -45,6 +45,11 @@ pub enum What {
         server: String,
         why: String,
     },
+    /// A client got no session from a server.
+    NotConnected {
+        server: String,
+        why: String,
+    },
     /// A server's role and epoch, when it starts and after every change.
     Role {
         role: Role,
@@ -367,7 +372,30 @@ impl Level {
     }
 }
 
+/// Why a client gives up a session that it has no more use for.
+pub const NOT_NEEDED: &str = "the workload is over";
+
+/// So long after the last disturbance nothing is an excuse any more.
+pub const CALM_AFTER: Micros = 10_000_000;
+
 impl What {
+    /// Whether an answer may be late for it.
+    pub fn disturbs(&self) -> bool {
+        matches!(
+            self,
+            What::Quiet
+                | What::Start
+                | What::Ready { .. }
+                | What::Down { .. }
+                | What::Damaged
+                | What::Mended
+                | What::StepBegins { .. }
+                | What::StepDone { .. }
+                | What::Ordered { .. }
+                | What::Role { .. }
+        )
+    }
+
     /// A word per kind, for the trace and its summary.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -386,6 +414,7 @@ impl What {
             } => "unknown",
             What::Connected { .. } => "connected",
             What::Disconnected { .. } => "disconnected",
+            What::NotConnected { .. } => "unconnected",
             What::Role { .. } => "role",
             What::Root(_) => "root",
             What::Acknowledged(_) => "acknowledged",
@@ -444,7 +473,7 @@ impl fmt::Display for Event {
                 }
             }
             What::Connected { server } => write!(f, " {server}"),
-            What::Disconnected { server, why } => write!(f, " {server}: {why}"),
+            What::Disconnected { server, why } | What::NotConnected { server, why } => write!(f, " {server}: {why}"),
             What::Role { role, epoch } => write!(f, " {}@{epoch}", role.word()),
             What::Root(root) => {
                 let how = root.origin.word();

@@ -192,14 +192,24 @@ impl Plan {
         plan
     }
 
-    /// How long a sync takes on the slowest disk.
+    /// How long a sync takes on the slowest disk when no fault makes one slower.
     pub fn slowest_sync(&self) -> Micros {
-        let in_steps = self.steps.iter().filter_map(|step| match &step.action {
-            Action::Disk { settings, .. } => Some(settings),
-            _ => None,
-        });
-        let disks = self.servers.iter().map(|server| &server.disk).chain(in_steps);
-        disks.map(DiskSettings::latency).max().unwrap_or(0)
+        let latencies = self.servers.iter().map(|server| server.disk.latency());
+        latencies.max().unwrap_or(0)
+    }
+
+    /// Takes a server out, from links and configurations too; who has no standby left is on its own.
+    pub fn forget_server(&mut self, name: &str) {
+        self.servers.retain(|server| server.name != name);
+        self.links.retain(|(from, to), _| from != name && to != name);
+        for server in &mut self.servers {
+            if let Some(member) = &mut server.member {
+                member.standbys.retain(|standby| standby != name);
+                if member.standbys.is_empty() {
+                    server.member = None;
+                }
+            }
+        }
     }
 
     /// Those of a partition's side: a workload stands for all its clients.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::writes::WORKLOAD_DATABASE;
 use super::{Arg, ArgKind, Check, Judge, Needs, Section, Watch};
-use crate::history::{Event, Invoke, LOST, Origin, Outcome, Read, WIPED, What};
+use crate::history::{CALM_AFTER, Event, Invoke, LOST, NOT_NEEDED, Origin, Outcome, Read, WIPED, What};
 use crate::scenario::cluster::Role;
 use crate::units::{Micros, show_micros};
 use crate::workload::ddl::{DROP, DROP_DATABASE};
@@ -244,33 +244,14 @@ impl Watch for RefusalsHaveReasons {
     }
 }
 
-/// So long after the last disturbance nothing is an excuse any more.
-pub const CALM_AFTER: Micros = 10_000_000;
 /// The longest that an operation of a few statements may take then, and how many syncs beside: a commit that begins a
 /// segment has a dozen.
 const ANSWER_MAX: Micros = 5_000_000;
 const SYNCS_MAX: Micros = 20;
 
-/// Whether an answer may be late for it.
-pub fn disturbs(what: &What) -> bool {
-    matches!(
-        what,
-        What::Quiet
-            | What::Start
-            | What::Ready { .. }
-            | What::Down { .. }
-            | What::Damaged
-            | What::Mended
-            | What::StepBegins { .. }
-            | What::StepDone { .. }
-            | What::Ordered { .. }
-            | What::Role { .. }
-    )
-}
-
 pub const ANSWERS_COME_SOON: Check = Check {
     name: "answers_come_soon",
-    about: "Ten seconds after quiet, and after the last start, stop or step, every operation but those of strangers returns within five seconds and twenty syncs, and none loses its connection.",
+    about: "Ten seconds after quiet, and after the last start, stop or step, every operation but those of strangers returns within five seconds and twenty syncs, no session is lost, and every server that is ready takes a connection.",
     needs: Needs::Nothing,
     section: Section::Promise,
     arg: ArgKind::None,
@@ -294,11 +275,24 @@ struct AnswersComeSoon {
     /// Since when nothing has disturbed anybody.
     calm_since: Micros,
     asked: BTreeMap<u64, Micros>,
+    /// The servers that have said so and were not stopped since.
+    ready: BTreeSet<String>,
+}
+
+impl AnswersComeSoon {
+    fn is_calm(&self, at: Micros) -> bool {
+        self.is_quiet && at >= self.calm_since + CALM_AFTER
+    }
 }
 
 impl Watch for AnswersComeSoon {
     fn observe(&mut self, event: &Event) -> Option<String> {
-        if disturbs(&event.what) {
+        match &event.what {
+            What::Ready { .. } => drop(self.ready.insert(event.node.clone())),
+            What::Start | What::Down { .. } => drop(self.ready.remove(&event.node)),
+            _ => {}
+        }
+        if event.what.disturbs() {
             self.is_quiet |= matches!(event.what, What::Quiet);
             self.calm_since = event.at;
             self.asked.clear();
@@ -306,12 +300,18 @@ impl Watch for AnswersComeSoon {
         }
         match &event.what {
             What::Invoke(invoke) => {
-                let is_calm = self.is_quiet && event.at >= self.calm_since + CALM_AFTER;
-                if is_calm && invoke.action != INTRUDE {
+                if self.is_calm(event.at) && invoke.action != INTRUDE {
                     self.asked.insert(invoke.op, event.at);
                 }
                 None
             }
+            What::Disconnected { server, why } if self.is_calm(event.at) && why != NOT_NEEDED => Some(format!(
+                "{} lost its session on {server} when all was calm: {why}",
+                event.node
+            )),
+            What::NotConnected { server, why } if self.is_calm(event.at) && self.ready.contains(server) => Some(
+                format!("{} could not connect to {server} when all was calm: {why}", event.node),
+            ),
             What::Return { op, outcome } => {
                 let took = event.at - self.asked.remove(op)?;
                 let show = |micros: Micros| show_micros(i64::try_from(micros).unwrap_or(i64::MAX));

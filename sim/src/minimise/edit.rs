@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use super::Failed;
 use crate::check::CheckUse;
@@ -94,20 +94,12 @@ fn with_something_to_judge(checks: &[CheckUse], subject: &Subject<'_>) -> Vec<Ch
 /// Without the servers `range`.
 pub fn without_servers(plan: &Plan, failed: &Failed, range: Range<usize>) -> Option<Plan> {
     let mut plan = plan.clone();
-    let gone: Vec<String> = plan.servers.drain(range).map(|server| server.name).collect();
-    if plan.servers.is_empty() {
+    let gone: Vec<String> = plan.servers[range].iter().map(|server| server.name.clone()).collect();
+    if gone.len() == plan.servers.len() {
         return None;
     }
     for name in &gone {
-        for server in &mut plan.servers {
-            if let Some(member) = &mut server.member {
-                member.standbys.retain(|standby| standby != name);
-                if member.standbys.is_empty() {
-                    server.member = None;
-                }
-            }
-        }
-        plan.links.retain(|(from, to), _| from != name && to != name);
+        plan.forget_server(name);
         let is_there = |workload: &PlannedWorkload| workload.spec.on == Target::Server(name.clone());
         while let Some(index) = plan.workload.iter().position(is_there) {
             plan = without_workloads(&plan, failed, index..index + 1)?;
@@ -159,6 +151,60 @@ fn without_name(action: &Action, name: &str) -> Action {
     serde_json::from_value(value).unwrap_or(Action::Nothing)
 }
 
+/// How many numbers an action has: lengths of time, shares, distances.
+pub fn numbers(action: &Action) -> usize {
+    let mut value = serde_json::to_value(action).expect("an action is plain data");
+    let mut count = 0;
+    for_each_number(&mut value, &mut |_| count += 1);
+    count
+}
+
+/// The action with a smaller number in that place, the smallest first.
+pub fn smaller_numbers(action: &Action, place: usize) -> Vec<Action> {
+    let whole = serde_json::to_value(action).expect("an action is plain data");
+    let with = |change: &dyn Fn(&Number) -> Option<Number>| {
+        let (mut value, mut number) = (whole.clone(), 0);
+        for_each_number(&mut value, &mut |found| {
+            if number == place
+                && let Some(smaller) = change(found)
+            {
+                *found = smaller;
+            }
+            number += 1;
+        });
+        serde_json::from_value::<Action>(value).ok()
+    };
+    // To none at all is another fault, or none.
+    const TRIES: u32 = 4;
+    let tries = (0..TRIES).rev().filter_map(|halvings| {
+        with(&|number| {
+            let (size, sign) = match number.as_i64() {
+                Some(signed) => (signed.unsigned_abs(), signed.signum()),
+                None => (number.as_u64()?, 1),
+            };
+            let smaller = round_down(size >> (2 * halvings));
+            let signed = i64::try_from(smaller).ok()? * sign;
+            (smaller > 0 && smaller < size).then(|| signed.into())
+        })
+    });
+    tries.collect()
+}
+
+/// To one digit.
+fn round_down(number: u64) -> u64 {
+    let unit = 10_u64.pow(number.checked_ilog10().unwrap_or(0));
+    number / unit * unit
+}
+
+fn for_each_number(value: &mut Value, see: &mut dyn FnMut(&mut Number)) {
+    match value {
+        Value::Number(number) => see(number),
+        Value::Array(entries) => entries.iter_mut().for_each(|entry| for_each_number(entry, see)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| for_each_number(field, see)),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
 /// Whether anything is left.
 fn forget(value: &mut Value, name: &str) -> bool {
     match value {
@@ -169,9 +215,12 @@ fn forget(value: &mut Value, name: &str) -> bool {
             was_empty || !entries.is_empty()
         }
         // What a statement says, or answers, is no name.
-        Value::Object(fields) => fields
-            .iter_mut()
-            .all(|(key, value)| matches!(key.as_str(), "run" | "expect") || forget(value, name)),
+        Value::Object(fields) => fields.iter_mut().all(|(key, value)| match key.as_str() {
+            "run" | "expect" => true,
+            // One side alone is parted from nobody.
+            "sides" => forget(value, name) && value.as_array().is_some_and(|sides| sides.len() > 1),
+            _ => forget(value, name),
+        }),
         Value::Null | Value::Bool(_) | Value::Number(_) => true,
     }
 }

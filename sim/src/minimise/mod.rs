@@ -19,6 +19,7 @@ pub mod trials;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::hash::{DefaultHasher, Hasher as _};
 use std::ops::Range;
 
 use crate::plan::{Plan, PlannedStep};
@@ -42,6 +43,9 @@ pub struct Failed {
 pub trait Trials {
     /// The first of `candidates` that fails as it should, and what it told. None: none of them, or time is up.
     fn first_failing(&mut self, candidates: &[Plan]) -> Result<Option<(usize, Failed)>, String>;
+
+    /// Whether no more will be run.
+    fn is_over(&self) -> bool;
 
     /// Is told of each plan that is smaller than the best before.
     fn smaller(&mut self, plan: &Plan);
@@ -67,7 +71,7 @@ pub fn minimise(first: &Plan, failed: Failed, check: Option<&str>, trials: &mut 
         for pass in passes::ALL {
             pass(&mut shrinker)?;
         }
-        if !shrinker.progress {
+        if !shrinker.progress || shrinker.trials.is_over() {
             return Ok(shrinker.best);
         }
     }
@@ -78,22 +82,26 @@ struct Shrinker<'a> {
     failed: Failed,
     check: Option<String>,
     trials: &'a mut dyn Trials,
-    tried: BTreeSet<String>,
+    /// Digests of their words.
+    tried: BTreeSet<u64>,
     progress: bool,
 }
 
 impl Shrinker<'_> {
     /// Takes the first candidate that fails, and says which of them it was.
     fn attempt<K>(&mut self, candidates: Vec<(K, Plan)>) -> Result<Option<K>, String> {
+        if self.trials.is_over() {
+            return Ok(None);
+        }
         let (mut keys, mut plans) = (Vec::new(), Vec::new());
-        let best = words(&self.best);
+        let best = digest(&self.best);
         let too_late = |plan: &Plan| quiet::first_too_late(plan.steps.iter().map(PlannedStep::brief)).is_some();
         let may_be_late = too_late(&self.best);
         for (key, plan) in candidates {
-            let text = words(&plan);
+            let digest = digest(&plan);
             // A fault that has come to stand after quiet makes a scenario that is refused.
             let readable = may_be_late || !too_late(&plan);
-            if text != best && readable && self.tried.insert(text) {
+            if digest != best && readable && self.tried.insert(digest) {
                 keys.push(key);
                 plans.push(plan);
             }
@@ -106,7 +114,7 @@ impl Shrinker<'_> {
         };
         // Those after it were not needed, and may be of use from where we are now.
         for plan in &plans[index + 1..] {
-            self.tried.remove(&words(plan));
+            self.tried.remove(&digest(plan));
         }
         (self.best, self.failed, self.progress) = (plans.swap_remove(index), failed, true);
         self.trials.smaller(&self.best);
@@ -130,16 +138,18 @@ impl Shrinker<'_> {
             let mut start = 0;
             loop {
                 let length = count(&self.best, &self.failed);
-                let starts = (start..length).step_by(size);
+                if start >= length || self.trials.is_over() {
+                    break;
+                }
+                // Some at a time: a list may be long, and each candidate is a whole plan.
+                let starts = (start..length).step_by(size).take(TOGETHER);
+                let next = start + size * TOGETHER;
                 let candidates = starts.filter_map(|start| {
                     let range = start..length.min(start + size);
                     Some((start, without(&self.best, &self.failed, range)?))
                 });
                 let candidates: Vec<(usize, Plan)> = candidates.collect();
-                match self.attempt(candidates)? {
-                    Some(place) => start = place,
-                    None => break,
-                }
+                start = self.attempt(candidates)?.unwrap_or(next);
             }
             size /= 2;
         }
@@ -147,9 +157,15 @@ impl Shrinker<'_> {
     }
 }
 
+/// How many candidates of a list are made at a time: more than run at a time.
+const TOGETHER: usize = 16;
+
 /// What tells two plans apart.
-fn words(plan: &Plan) -> String {
-    serde_json::to_string(plan).expect("a plan is plain data")
+fn digest(plan: &Plan) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let words = serde_json::to_vec(plan).expect("a plan is plain data");
+    hasher.write(&words);
+    hasher.finish()
 }
 
 /// How big a plan is, for people.

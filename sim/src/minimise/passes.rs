@@ -17,7 +17,7 @@ type Pass = fn(&mut Shrinker<'_>) -> Result<(), String>;
 
 pub const ALL: &[Pass] = &[
     tail, checks, lives, operations, steps, workloads, servers, sites, calm, noise, clients, params, times, pace,
-    turns, edits, store,
+    extents, turns, edits, store,
 ];
 
 const SECOND: Micros = 1_000_000;
@@ -139,9 +139,12 @@ fn noise(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
         let server = &mut plan.servers[index];
         (server.clock_offset, server.clock_drift_ppm, server.clock_jump) = (0, 0, None);
         shrinker.attempt_any([plan])?;
-        if !shrinker.best.servers[index].knobs.is_empty() {
+        let mut plan = shrinker.best.clone();
+        plan.servers[index].knobs.clear();
+        shrinker.attempt_any([plan])?;
+        for knob in shrinker.best.servers[index].knobs.words().collect::<Vec<_>>() {
             let mut plan = shrinker.best.clone();
-            plan.servers[index].knobs.clear();
+            plan.servers[index].knobs.forget(knob);
             shrinker.attempt_any([plan])?;
         }
         for word in shrinker.best.servers[index].disk.words().collect::<Vec<_>>() {
@@ -267,6 +270,22 @@ fn times(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
             plan
         });
         shrinker.attempt_any(plans.collect::<Vec<_>>())?;
+    }
+    Ok(())
+}
+
+/// How long faults last, how far clocks jump, how often a disk fails: less, or rounder.
+fn extents(shrinker: &mut Shrinker<'_>) -> Result<(), String> {
+    for index in 0..shrinker.best.steps.len() {
+        for place in 0..edit::numbers(&shrinker.best.steps[index].action) {
+            let smaller = edit::smaller_numbers(&shrinker.best.steps[index].action, place);
+            let plans = smaller.into_iter().map(|action| {
+                let mut plan = shrinker.best.clone();
+                plan.steps[index].action = action;
+                plan
+            });
+            shrinker.attempt_any(plans.collect::<Vec<_>>())?;
+        }
     }
     Ok(())
 }

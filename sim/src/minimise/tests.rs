@@ -5,6 +5,7 @@ use super::*;
 use crate::failure::complaint;
 use crate::plan::PlannedWorkload;
 use crate::scenario::Scenario;
+use crate::scenario::fault::Fault;
 use crate::scenario::step::{Action, Restart, Trigger};
 use crate::scenario::write::scenario_file;
 use crate::storage::event::Edit;
@@ -37,6 +38,10 @@ impl Trials for Fake<'_> {
             }
         }
         Ok(None)
+    }
+
+    fn is_over(&self) -> bool {
+        self.runs >= self.most
     }
 
     fn smaller(&mut self, plan: &Plan) {
@@ -307,17 +312,57 @@ fn of_what_a_client_does_the_turns_that_matter_stay() {
     );
 }
 
+/// If this fails, a fault that needs to last a second lasts as long as it was drawn.
+#[test]
+fn faults_last_no_longer_and_knobs_are_no_more_than_they_must() {
+    let text = BIG.replace("  - { after: again + 1s, name: cut", "  - { after: again + 500ms, slow: { sides: [[a], [b]], latency: 700ms, for: 40s } }\n  - { after: again + 1s, name: cut");
+    let text = text.replace(
+        "standbys: [a, b] }",
+        "standbys: [a, b], knobs: { segment: 20000, cache: 1000, backlog: 30000 } }",
+    );
+    let plan = Plan::new(&Scenario::parse("big.yaml", &text).unwrap(), 5);
+    let lasts = |plan: &Plan| {
+        let slow = plan.steps.iter().find_map(|step| match &step.action {
+            Action::Fault(Fault::Slow { lasts: Some(lasts), .. }) => Some(lasts.settled()),
+            _ => None,
+        });
+        slow.unwrap_or(0)
+    };
+    let knob = |plan: &Plan| plan.servers.iter().find_map(|server| server.knobs.get("cache"));
+    let fails = |plan: &Plan| lasts(plan) >= 900_000 && knob(plan).is_some();
+    let (small, _) = shrink(&plan, &fails);
+    assert!(lasts(&small) <= 2_500_000, "{small}");
+    let knobs: Vec<&str> = small.servers.iter().flat_map(|server| server.knobs.words()).collect();
+    assert_eq!(knobs, ["cache"]);
+}
+
+/// If this fails, a long list is made into candidates when nobody will run them any more, or all of them at once.
+#[test]
+fn when_time_is_up_no_more_candidates_are_made() {
+    let plan = big();
+    let mut many = told(&plan);
+    let turns = (1..=2).flat_map(|client| (1..=50_000).map(move |turn| (client, turn)));
+    many.turns = Some([("bank".to_owned(), turns.collect())].into());
+    let mut fake = Fake {
+        fails: &|_| false,
+        runs: 0,
+        most: 3,
+    };
+    let same = minimise(&plan, many, None, &mut fake).unwrap();
+    assert_eq!((digest(&same), fake.runs), (digest(&plan), 3));
+}
+
 #[test]
 fn a_failure_that_needs_everything_stays_as_it_is_and_time_that_is_up_ends_it() {
     let plan = big();
-    let whole = words(&plan);
+    let whole = digest(&plan);
     let mut fake = Fake {
-        fails: &|plan| words(plan) == whole,
+        fails: &|plan| digest(plan) == whole,
         runs: 0,
         most: usize::MAX,
     };
     let same = minimise(&plan, told(&plan), None, &mut fake).unwrap();
-    assert_eq!(words(&same), whole);
+    assert_eq!(digest(&same), whole);
 
     let mut fake = Fake {
         fails: &promoted_after_power_loss,

@@ -13,12 +13,19 @@ use crate::process::Stopwatch;
 use crate::report::{Report, Verdict};
 use crate::scenario::Scenario;
 
+/// What may be spent.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget {
+    pub wall: Duration,
+    pub runs: u64,
+}
+
 pub struct Processes {
     /// Everything of it but the plan.
     template: Failure,
     signature: String,
     jobs: usize,
-    budget: Duration,
+    budget: Budget,
     watch: Stopwatch,
     /// A trial that takes longer hangs: when that is the failure, every one that still fails takes so long.
     wall_limit_secs: u64,
@@ -27,7 +34,7 @@ pub struct Processes {
 
 impl Processes {
     /// Trials of plans that must fail as `template` did.
-    pub fn new(template: Failure, signature: String, jobs: usize, budget: Duration) -> Processes {
+    pub fn new(template: Failure, signature: String, jobs: usize, budget: Budget) -> Processes {
         Processes {
             template,
             signature,
@@ -146,7 +153,7 @@ impl Trials for Processes {
         let mut results: BTreeMap<usize, Option<Failed>> = BTreeMap::new();
         let mut next = 0;
         let found = loop {
-            while crew.has_room() && next < candidates.len() && self.watch.elapsed() < self.budget {
+            while crew.has_room() && next < candidates.len() && !self.is_over() {
                 let file = self.write(&candidates[next])?;
                 written.push(file.clone());
                 crew.start((next, file.clone()), &self.arguments(&file))?;
@@ -171,6 +178,10 @@ impl Trials for Processes {
             files::remove(&file);
         }
         Ok(found)
+    }
+
+    fn is_over(&self) -> bool {
+        self.watch.elapsed() >= self.budget.wall || self.count >= self.budget.runs
     }
 
     fn smaller(&mut self, plan: &Plan) {

@@ -34,8 +34,10 @@ pub struct Mutant {
     pub breaks: String,
     /// The checks that are due: only these count as catching it.
     pub checks: Vec<&'static str>,
-    /// A run that makes no progress counts, too; one that ends without a report.
-    hangs: bool,
+    /// Of the check `step`, only this one, by its label.
+    step: Option<String>,
+    /// A run that makes no progress for want of this step counts, too; one that ends without a report.
+    hangs: Option<String>,
     dies: bool,
     pub scenarios: Vec<String>,
     /// Of each scenario, from 1.
@@ -43,14 +45,15 @@ pub struct Mutant {
 }
 
 impl Mutant {
-    /// Reads the lines above the first difference: `breaks:`, `check:`, `scenarios:` and `seeds:`, and `hangs: yes` and
-    /// `dies: yes` if they are there.
+    /// Reads the lines above the first difference: `breaks:`, `check:`, `scenarios:` and `seeds:`, and `step: LABEL`,
+    /// `hangs: LABEL` and `dies: yes` if they are there.
     fn parse(name: &str, text: &str) -> Result<Mutant, String> {
         let mut mutant = Mutant {
             name: name.to_owned(),
             breaks: String::new(),
             checks: Vec::new(),
-            hangs: false,
+            step: None,
+            hangs: None,
             dies: false,
             scenarios: Vec::new(),
             seeds: 0,
@@ -62,13 +65,14 @@ impl Mutant {
             match key {
                 "breaks" => value.clone_into(&mut mutant.breaks),
                 "check" => mutant.checks = value.split(", ").map(check_named).collect::<Result<_, _>>()?,
-                "hangs" if value == "yes" => mutant.hangs = true,
+                "step" => mutant.step = Some(value.to_owned()),
+                "hangs" => mutant.hangs = Some(value.to_owned()),
                 "dies" if value == "yes" => mutant.dies = true,
                 "scenarios" => mutant.scenarios = value.split(", ").map(str::to_owned).collect(),
                 "seeds" => mutant.seeds = value.parse().map_err(|_| format!("{value:?} is not a number"))?,
                 _ => {
                     return Err(format!(
-                        "{key:?} is none of breaks, check, scenarios, seeds, hangs: yes, dies: yes"
+                        "{key:?} is none of breaks, check, step, scenarios, seeds, hangs, dies: yes"
                     ));
                 }
             }
@@ -76,8 +80,11 @@ impl Mutant {
         if mutant.breaks.is_empty() || mutant.scenarios.is_empty() || mutant.seeds == 0 {
             return Err("breaks, scenarios and seeds are due above the first difference".to_owned());
         }
-        if mutant.checks.is_empty() && !mutant.hangs && !mutant.dies {
+        if mutant.checks.is_empty() && mutant.hangs.is_none() && !mutant.dies {
             return Err("the check that must catch it is due above the first difference".to_owned());
+        }
+        if mutant.checks.contains(&STEP) != mutant.step.is_some() {
+            return Err("the check step and the label of the step go together".to_owned());
         }
         let asks = format!("mutant(\"{name}\")");
         if !text.lines().any(|line| line.starts_with('+') && line.contains(&asks)) {
@@ -92,17 +99,30 @@ impl Mutant {
             Verdict::Passed => false,
             // A process that is gone, or was slow, says nothing of why.
             Verdict::Died { .. } => self.dies,
-            Verdict::Stuck { .. } => self.hangs,
-            Verdict::Failed { check, .. } => self.checks.iter().any(|due| check == due),
+            Verdict::Stuck { what } => self.hangs.as_ref().is_some_and(|label| is_about(what, label)),
+            Verdict::Failed { check, what } => {
+                let is_due = self.checks.iter().any(|due| check == due);
+                let is_the_step = || self.step.as_ref().is_some_and(|label| is_about(what, label));
+                is_due && (check != STEP || is_the_step())
+            }
         }
     }
 
     /// What must catch it.
     pub fn due(&self) -> String {
-        let others = [(self.hangs, "no progress"), (self.dies, "death")];
-        let others = others.iter().filter(|(counts, _)| *counts).map(|(_, word)| *word);
-        self.checks.iter().copied().chain(others).collect::<Vec<_>>().join(", ")
+        let checks = self.checks.iter().map(|check| match &self.step {
+            Some(label) if *check == STEP => format!("{STEP} {label}"),
+            _ => (*check).to_owned(),
+        });
+        let hangs = self.hangs.iter().map(|label| format!("no progress at {label}"));
+        let dies = self.dies.then(|| "death".to_owned());
+        checks.chain(hangs).chain(dies).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// Whether a verdict that begins with the label of a step is about that one.
+fn is_about(what: &str, label: &str) -> bool {
+    what.strip_prefix(label).is_some_and(|rest| rest.starts_with(": "))
 }
 
 /// A check whose verdict can fail a run.
@@ -318,12 +338,28 @@ mod tests {
         assert!(!two.is_caught_by(&failed("bounded")) && !two.is_caught_by(&Verdict::Passed));
         // Nor does one that got lost, or was too slow for the wall clock, unless that is what the bug does.
         assert!(!two.is_caught_by(&stuck) && !two.is_caught_by(&died));
-        let hanging = Mutant::parse("m", &head.replace("check: fsck, no_panic", "hangs: yes")).unwrap();
-        assert!(hanging.is_caught_by(&stuck) && !hanging.is_caught_by(&died) && !hanging.is_caught_by(&failed("fsck")));
+        let hanging = Mutant::parse("m", &head.replace("check: fsck, no_panic", "hangs: fenced")).unwrap();
+        assert_eq!(hanging.due(), "no progress at fenced");
+        let at = |label: &str| Verdict::Stuck {
+            what: format!("{label}: when a is standby@2"),
+        };
+        assert!(hanging.is_caught_by(&at("fenced")) && !hanging.is_caught_by(&at("fenced-2")));
+        assert!(
+            !hanging.is_caught_by(&stuck) && !hanging.is_caught_by(&died) && !hanging.is_caught_by(&failed("fsck"))
+        );
         let deadly = Mutant::parse("m", &head.replace("scenarios", "dies: yes\nscenarios")).unwrap();
         assert!(deadly.is_caught_by(&died) && deadly.is_caught_by(&failed("fsck")));
         assert_eq!(deadly.due(), "fsck, no_panic, death");
         assert!(Mutant::parse("m", &head.replace("scenarios", "dies: no\nscenarios")).is_err());
+        // Of steps, the one that is named.
+        assert!(Mutant::parse("m", &head.replace("no_panic", "step")).is_err());
+        let step = head.replace("check: fsck, no_panic", "check: step\nstep: demote");
+        let step = Mutant::parse("m", &step).unwrap();
+        let of = |label: &str| Verdict::Failed {
+            check: STEP.to_owned(),
+            what: format!("{label}: a answered 40003"),
+        };
+        assert!(step.is_caught_by(&of("demote")) && !step.is_caught_by(&of("promote")));
         for name in ["fsk", "unknown_outcome"] {
             let text = head.replace("no_panic", name);
             let refusal = Mutant::parse("m", &text).unwrap_err();

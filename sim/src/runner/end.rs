@@ -13,9 +13,8 @@ use understudy::server::check_data_folder;
 
 use super::{Stage, faults, mending};
 use crate::check::CheckUse;
-use crate::check::answers::{CALM_AFTER, disturbs};
 use crate::check::ends::FSCK;
-use crate::history::{Content, FinalState, Invoke, Level, NOT_STARTED, Outcome, What};
+use crate::history::{CALM_AFTER, Content, FinalState, Invoke, Level, NOT_STARTED, Operation, Outcome, What};
 use crate::scenario::cluster::Role;
 use crate::units::{Micros, micros_of};
 use crate::workload::append::parse_list;
@@ -36,6 +35,8 @@ const LAST_CLIENT: u32 = 999;
 /// And works in this rhythm, until so much was acknowledged.
 const LAST_PAUSE: Micros = 50_000;
 const LAST_OPERATIONS: usize = 3;
+/// And then once more, when its session was idle for so long.
+const IDLE: Duration = Duration::from_secs(6);
 
 pub async fn settle(stage: &Stage) -> FinalState {
     let quiet_at = match quiet_at(stage) {
@@ -45,12 +46,17 @@ pub async fn settle(stage: &Stage) -> FinalState {
             micros_of(stage.world.elapsed())
         }
     };
+    // While clients write, roots are not equal for long.
+    let asked_at = micros_of(stage.world.elapsed()).max(quiet_at);
     let writes_again = runtime::timeout(WATCH, write_again(stage)).await;
-    let writes_again_after = writes_again.ok().map(|()| since(stage, quiet_at));
+    let writes_again_after = writes_again.ok().map(|()| {
+        let by_clients = first_write_after(stage, quiet_at);
+        by_clients.unwrap_or_else(|| since(stage, quiet_at))
+    });
     let equal = runtime::timeout(WATCH, roots_equal(stage)).await;
     let mut end = FinalState {
         writes_again_after,
-        equal_after: equal.ok().map(|()| since(stage, quiet_at)),
+        equal_after: equal.ok().map(|()| since(stage, asked_at)),
         ..FinalState::default()
     };
     wait_for_calm(stage).await;
@@ -105,9 +111,9 @@ pub async fn settle(stage: &Stage) -> FinalState {
 }
 
 /// The workloads that get nothing done. Those on standbys, of which there may be none, need only do what they did before;
-/// nothing is owed to strangers.
+/// nothing is owed to strangers. Each has one client, whose session lies idle for a while and must still be there then.
 async fn stuck(stage: &Stage) -> Vec<String> {
-    let mut stuck = Vec::new();
+    let mut clients = Vec::new();
     for workload in &stage.plan.workload {
         let spec = &workload.spec;
         let got_on = || acknowledged(stage, |invoke, _| invoke.workload == spec.name) > 0;
@@ -121,21 +127,28 @@ async fn stuck(stage: &Stage) -> Vec<String> {
         let name = format!("{}.last", spec.name);
         let (directory, seed) = (Arc::clone(&stage.directory), stage.plan.seed);
         let client = Client::new(LAST_CLIENT, name.clone(), spec.clone(), directory, seed, 0).in_every_turn();
-        let done = || acknowledged(stage, |_, client| client == name) >= LAST_OPERATIONS;
-        let mut made = spec.make();
-        let works = client.run(made.as_mut(), LAST_PAUSE, done);
-        if runtime::timeout(GETS_ON, works).await.is_err() {
-            stuck.push(spec.name.clone());
-        }
+        clients.push(async move {
+            let done = |count| acknowledged(stage, |_, client| client == name) >= count;
+            let mut made = spec.make();
+            let works = async {
+                let most = LAST_OPERATIONS;
+                let client = client.work(made.as_mut(), LAST_PAUSE, || done(most)).await;
+                runtime::sleep(IDLE).await;
+                client.run(made.as_mut(), LAST_PAUSE, || done(most + 1)).await;
+            };
+            let is_stuck = runtime::timeout(GETS_ON, works).await.is_err();
+            is_stuck.then(|| spec.name.clone())
+        });
     }
-    stuck
+    let stuck = futures::future::join_all(clients).await;
+    stuck.into_iter().flatten().collect()
 }
 
 /// From then on what clients are told is judged for time, too.
 async fn wait_for_calm(stage: &Stage) {
     let disturbed_at = stage.recorder.look(|history| {
         let mut newest_first = history.events.iter().rev();
-        newest_first.find(|event| disturbs(&event.what)).map(|event| event.at)
+        newest_first.find(|event| event.what.disturbs()).map(|event| event.at)
     });
     let calm = disturbed_at.unwrap_or(0) + CALM_AFTER;
     let wait = calm.saturating_sub(micros_of(stage.world.elapsed()));
@@ -243,6 +256,16 @@ fn quiet_at(stage: &Stage) -> Option<Micros> {
             .rev()
             .find(|event| matches!(event.what, What::Quiet))
             .map(|event| event.at)
+    })
+}
+
+/// How long after quiet the first write was acknowledged that a client asked for since.
+fn first_write_after(stage: &Stage, quiet_at: Micros) -> Option<Micros> {
+    stage.recorder.look(|history| {
+        let mut operations = history.operations();
+        operations.retain(|operation| operation.invoked_at >= quiet_at && !operation.invoke.only_reads);
+        let acknowledged = operations.iter().filter_map(Operation::acknowledged_at);
+        acknowledged.min().map(|at| at - quiet_at)
     })
 }
 

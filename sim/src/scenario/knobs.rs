@@ -85,6 +85,16 @@ impl Knobs {
         self.0.entry(knob).or_insert(value);
     }
 
+    /// Those that are said.
+    pub fn words(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.0.keys().copied()
+    }
+
+    /// Says no more of `knob`.
+    pub fn forget(&mut self, knob: &str) {
+        self.0.remove(knob);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -27,7 +27,7 @@ use crate::check::needs::Subject;
 use crate::check::{self, CheckUse};
 use crate::draw::{Draw, parse_number};
 use crate::storage::spec::StorageSpec;
-use crate::swarm::SwarmSpec;
+use crate::swarm::{Level, SwarmSpec};
 use crate::units::{self, Micros};
 use crate::workload::{self, WorkloadSpec};
 use crate::yaml::{Complaint, Node};
@@ -352,7 +352,15 @@ impl Scenario {
                 .node
                 .complain("check: a scenario that checks nothing cannot fail; name one under always or finally"));
         }
-        Ok(Scenario {
+        if swarm.level != Level::None
+            && let Some(spec) = workload.iter().find(|spec| spec.only.is_some())
+        {
+            return Err(fields.require("swarm")?.complain(format!(
+                "swarm: it draws other clients than those whose turns `only` of {} names; `level: none` does not",
+                spec.name
+            )));
+        }
+        let scenario = Scenario {
             name,
             about,
             suites,
@@ -370,7 +378,13 @@ impl Scenario {
             always,
             finally,
             sometimes,
-        })
+        };
+        if let Some(kind) = scenario.swarm.said_in_vain(&scenario) {
+            return Err(fields.require("swarm")?.complain(format!(
+                "every: {kind}: there is nothing here that it could strike (`cargo sim list --faults` says what it does)"
+            )));
+        }
+        Ok(scenario)
     }
 }
 

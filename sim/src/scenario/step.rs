@@ -63,6 +63,17 @@ pub enum Condition {
     Any(Vec<Condition>),
 }
 
+impl Condition {
+    /// The servers that it looks at.
+    pub fn servers(&self) -> Vec<&str> {
+        match self {
+            Condition::Role(wanted) => wanted.iter().map(|(name, ..)| name.as_str()).collect(),
+            Condition::Sql { server, .. } => vec![server],
+            Condition::All(parts) | Condition::Any(parts) => parts.iter().flat_map(Condition::servers).collect(),
+        }
+    }
+}
+
 /// What a statement of the operator must answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Expect {

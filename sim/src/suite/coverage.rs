@@ -87,8 +87,10 @@ impl Coverage {
         let required = FACTS.iter().filter(|fact| !fact.rare).map(|fact| fact.name);
         let facts = required.filter(|name| !self.facts.contains_key(*name));
         let queues = QUEUES.iter().map(|queue| queue.name);
+        let sites = SITES.iter().map(|site| site.name);
         facts
             .chain(queues.filter(|name| !self.longest.contains_key(*name)))
+            .chain(sites.filter(|name| !self.fired.contains_key(*name)))
             .collect()
     }
 

@@ -7,7 +7,6 @@ use understudy::prolly::NODE_SCALE_BITS;
 
 use super::log_uniform;
 use crate::draw::{self, Draw};
-use crate::failure::named_servers;
 use crate::plan::Plan;
 use crate::scenario::knobs::KNOBS;
 use crate::scenario::step::Trigger;
@@ -32,16 +31,7 @@ pub fn shape(plan: &mut Plan) {
     let least = usize::from(named.is_empty());
     let keep = rng.random_range(least..=free.len());
     for name in free.iter().skip(keep) {
-        plan.servers.retain(|server| server.name != *name);
-        plan.links.retain(|(from, to), _| from != name && to != name);
-        for server in &mut plan.servers {
-            if let Some(member) = &mut server.member {
-                member.standbys.retain(|standby| standby != name);
-                if member.standbys.is_empty() {
-                    server.member = None;
-                }
-            }
-        }
+        plan.forget_server(name);
     }
     let left: Vec<&str> = plan.servers.iter().map(|server| server.name.as_str()).collect();
     let line = format!("servers {}", left.join(", "));
@@ -58,7 +48,7 @@ fn named(plan: &Plan) -> BTreeSet<String> {
     }
     for step in &plan.steps {
         if let Trigger::When { condition, .. } = &step.trigger {
-            named.extend(named_servers(condition).into_iter().map(str::to_owned));
+            named.extend(condition.servers().into_iter().map(str::to_owned));
         }
         let action = serde_json::to_value(&step.action).expect("an action is plain data");
         collect_texts(&action, &mut named);

@@ -22,8 +22,8 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::draw::{self, Draw};
 use crate::plan::{Plan, PlannedStep};
-use crate::scenario::quiet;
 use crate::scenario::step::{Action, Trigger};
+use crate::scenario::{Scenario, quiet};
 use crate::units::{self, Micros, show_micros};
 use crate::yaml::{Complaint, Node, Value};
 
@@ -122,6 +122,18 @@ impl SwarmSpec {
         is_drawn || self.every.contains_key(DAMAGE)
     }
 
+    /// A kind whose rate is said, and that finds nothing to strike in any of some seeds.
+    pub fn said_in_vain(&self, scenario: &Scenario) -> Option<&'static str> {
+        if self.every.is_empty() {
+            return None;
+        }
+        const SEEDS: u64 = 16;
+        let plans: Vec<Plan> = (0..SEEDS).map(|seed| Plan::new(scenario, seed)).collect();
+        let steps = || plans.iter().flat_map(|plan| &plan.steps);
+        let strikes = |kind: &str| steps().any(|step| kind_of(&step.label) == Some(kind));
+        self.every.keys().copied().find(|kind| !strikes(kind))
+    }
+
     fn allows(&self, kind: &Kind) -> bool {
         let listed = self.only.is_empty() || self.only.contains(&kind.name);
         listed && !self.without.contains(&kind.name) && (kind.gentle || self.level == Level::Full)
@@ -211,7 +223,7 @@ impl SwarmSpec {
         }
         let end = end_of(plan);
         let mut at = FIRST + rng.random_range(0..period);
-        let mut count = 0;
+        let (mut count, mut struck) = (0, 0);
         while at < end && count < most {
             let mut strike = Strike {
                 plan,
@@ -222,13 +234,14 @@ impl SwarmSpec {
             };
             (kind.strike)(&mut strike);
             let actions = strike.actions;
+            struck += usize::from(!actions.is_empty());
             for (part, (at, action)) in actions.into_iter().enumerate() {
                 added.push(step(kind.name, count, part, at, action));
             }
             count += 1;
             at += rng.random_range(period / 4..=period + period / 2);
         }
-        if count > 0 {
+        if struck > 0 {
             let show = |micros: Micros| show_micros(i64::try_from(micros).unwrap_or(i64::MAX));
             let times = if count == most {
                 "at most ".to_owned()
@@ -236,7 +249,7 @@ impl SwarmSpec {
                 String::new()
             };
             plan.swarm.push(format!(
-                "{}, {times}{count} times, every {} or so, up to {}",
+                "{}, {times}{struck} times, every {} or so, up to {}",
                 kind.name,
                 show(period),
                 show(longest)

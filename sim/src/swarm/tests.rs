@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::scenario::Scenario;
+use crate::scenario::fault::Fault;
 
 const FIELD: &str = r#"scenario: field
 about: Three servers, of which c is named by nobody.
@@ -137,23 +138,26 @@ fn a_rate_that_is_said_holds_in_every_seed_whatever_the_level() {
 /// If this fails, a standby that was taken out of a configuration stays out.
 #[test]
 fn a_standby_that_is_taken_out_comes_back_in() {
-    let mut seen = 0;
+    let (mut out, mut back_in) = (0, 0);
     for plan in plans("{ level: full, only: [reconfigure] }", 100) {
-        let changes: Vec<(&str, usize)> = plan
-            .steps
-            .iter()
-            .filter_map(|step| match &step.action {
-                Action::Fault(crate::scenario::fault::Fault::Reconfigure { server, standbys }) => {
-                    Some((server.as_str(), standbys.len()))
-                }
-                _ => None,
-            })
-            .collect();
-        let least = plan.servers.len().saturating_sub(2);
-        assert!(changes.iter().all(|(_, left)| *left >= least.max(1)), "{changes:?}");
-        seen += changes.len();
+        let all = plan.servers.len() - 1;
+        let changes = plan.steps.iter().filter_map(|step| match &step.action {
+            Action::Fault(Fault::Reconfigure { server, standbys }) => Some((&step.label, server, standbys.len())),
+            _ => None,
+        });
+        let changes: BTreeMap<&String, (&String, usize)> =
+            changes.map(|(label, server, left)| (label, (server, left))).collect();
+        for (label, (server, left)) in changes.iter().filter(|(label, _)| !label.contains('.')) {
+            assert_eq!(*left, all - 1, "{changes:?}");
+            out += 1;
+            if let Some(again) = changes.get(&format!("{label}.1")) {
+                assert_eq!(*again, (*server, all));
+                back_in += 1;
+            }
+        }
     }
-    assert!(seen > 50, "{seen}");
+    // What would come after quiet is left to quiet.
+    assert!(out > 50 && back_in * 10 > out * 7, "{back_in} of {out}");
 }
 
 #[test]
@@ -315,6 +319,32 @@ fn mistakes_name_the_words() {
         let error = Scenario::parse("field.yaml", &text).unwrap_err().to_string();
         assert!(error.starts_with("field.yaml:3: ") && error.contains(part), "{error}");
     }
+    // Two servers have no bridge between them, and no configuration that one could be taken out of.
+    for kind in ["bridge", "reconfigure"] {
+        let text = FIELD.replace(
+            "swarm: full",
+            &format!("swarm: {{ level: none, every: {{ {kind}: 1s }} }}"),
+        );
+        assert!(Scenario::parse("field.yaml", &text).is_ok());
+        let text = text.replace("[b, c]", "[b]").replace("[a, c]", "[a]");
+        let text = text.replace("    c: { role: standby, epoch: 1, standbys: [a, b] }\n", "");
+        let error = Scenario::parse("field.yaml", &text).unwrap_err().to_string();
+        let said = format!("every: {kind}: there is nothing here that it could strike");
+        assert!(error.starts_with("field.yaml:3: ") && error.contains(&said), "{error}");
+    }
+    // Whose turns are named is not drawn anew.
+    let text = FIELD.replace("clients: 2,", "clients: 2, only: [2/3],");
+    let error = Scenario::parse("field.yaml", &text).unwrap_err().to_string();
+    assert!(
+        error.contains("it draws other clients than those whose turns"),
+        "{error}"
+    );
+    let text = text.replace("swarm: full", "swarm: none");
+    assert!(Scenario::parse("field.yaml", &text).is_ok());
+    let error = Scenario::parse("field.yaml", &text.replace("2/3", "3/3"))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("only: there is no client 3, of 2"), "{error}");
 }
 
 #[test]

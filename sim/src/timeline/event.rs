@@ -77,7 +77,7 @@ impl<'a> Line<'a> {
             }
             "log" | "panic" => Group::Log,
             "said" | "buggify" | "sometimes" => Group::Said,
-            "disconnected" => Group::Sessions,
+            "disconnected" | "unconnected" => Group::Sessions,
             "connected" if self.field("connection").is_none() => Group::Sessions,
             "sync" | "sync dir" => Group::Syncs,
             "fault" | "misled" => Group::DiskFaults,

@@ -14,7 +14,7 @@ use super::direct::Switchboard;
 use super::session::{Failure, Login, Session};
 use super::{Target, Workload, WorkloadSpec};
 use crate::draw;
-use crate::history::{Invoke, Outcome, Read, What, Write};
+use crate::history::{Invoke, NOT_NEEDED, Outcome, Read, What, Write};
 use crate::record::Recorder;
 use crate::units::Micros;
 
@@ -71,16 +71,17 @@ fn direct(lines: &Switchboard, server: &str) -> Result<Session, Failure> {
         .ok_or_else(|| Failure::Lost("connect: the server is down".to_owned()))
 }
 
-/// No operation writes so many values, no client lives so long, and none vanishes so often that it would need more.
+/// Of each there are so many; whoever needed more would write a value twice, and is stopped.
 const VALUES_OF_A_TURN: i64 = 100;
-const TURNS_OF_A_LIFE: u64 = 100_000;
-const VALUES_OF_A_CLIENT: i64 = 1_000_000_000;
+const TURNS_OF_A_LIFE: u64 = 20_000;
+const VALUES_OF_A_CLIENT: i64 = 10_000_000_000;
 
 pub struct Client {
     pub name: String,
     /// Of this turn's own, so that what is done in one depends on no other.
     pub rng: ChaCha8Rng,
     turn: u64,
+    last_turn: u64,
     /// The turns in which it does something; None: in all.
     only: Option<BTreeSet<u64>>,
     spec: WorkloadSpec,
@@ -112,6 +113,7 @@ impl Client {
             name,
             rng,
             turn: lives * TURNS_OF_A_LIFE,
+            last_turn: (lives + 1) * TURNS_OF_A_LIFE,
             only,
             spec,
             directory,
@@ -130,8 +132,14 @@ impl Client {
     }
 
     /// Runs the workload until `over` says so: one operation, a pause, and so on.
-    pub async fn run(mut self, workload: &mut dyn Workload, pause: Micros, over: impl Fn() -> bool) {
-        while !over() {
+    pub async fn run(self, workload: &mut dyn Workload, pause: Micros, over: impl Fn() -> bool) {
+        self.work(workload, pause, over).await.disconnect(NOT_NEEDED);
+    }
+
+    /// The same, and keeps its session then.
+    pub async fn work(mut self, workload: &mut dyn Workload, pause: Micros, over: impl Fn() -> bool) -> Client {
+        // Who is left nothing to do is not there.
+        while !over() && !self.only.as_ref().is_some_and(BTreeSet::is_empty) {
             self.begin_turn();
             let jitter = self.rng.random_range(pause / 2..=pause + pause / 2);
             runtime::sleep(Duration::from_micros(jitter)).await;
@@ -154,15 +162,24 @@ impl Client {
                 }
             }
         }
-        self.disconnect("the workload is over");
+        self
     }
 
     fn begin_turn(&mut self) {
         self.turn += 1;
         self.rng.set_stream(self.turn);
         self.rng.set_word_pos(0);
+        self.value = self.first_value();
+        assert!(
+            self.turn < self.last_turn && self.value < (i64::from(self.number) + 1) * VALUES_OF_A_CLIENT,
+            "{} has more turns, or was there more often, than there are values for",
+            self.name
+        );
+    }
+
+    fn first_value(&self) -> i64 {
         let turn = i64::try_from(self.turn).expect("turns are few");
-        self.value = i64::from(self.number) * VALUES_OF_A_CLIENT + turn * VALUES_OF_A_TURN;
+        i64::from(self.number) * VALUES_OF_A_CLIENT + turn * VALUES_OF_A_TURN
     }
 
     fn acts_now(&self) -> bool {
@@ -192,6 +209,11 @@ impl Client {
     /// A value that nobody else writes.
     pub fn fresh_value(&mut self) -> i64 {
         self.value += 1;
+        assert!(
+            self.value < self.first_value() + VALUES_OF_A_TURN,
+            "an operation of {} writes too many values",
+            self.name
+        );
         self.value
     }
 
@@ -274,14 +296,20 @@ impl Client {
                 self.next_server += 1;
                 continue;
             }
-            if let Ok(session) = directory.open(server, &self.name).await
-                && self.suits(&session).await
-            {
-                directory
-                    .recorder
-                    .record(&self.name, What::Connected { server: server.clone() });
-                self.current = Some((server.clone(), session));
-                return true;
+            match directory.open(server, &self.name).await {
+                Ok(session) if self.suits(&session).await => {
+                    let server = server.clone();
+                    self.current = Some((server.clone(), session));
+                    directory.recorder.record(&self.name, What::Connected { server });
+                    return true;
+                }
+                Ok(_) => {}
+                Err(failure) => {
+                    let (server, why) = (server.clone(), failure.to_string());
+                    directory
+                        .recorder
+                        .record(&self.name, What::NotConnected { server, why });
+                }
             }
             self.next_server += 1;
         }

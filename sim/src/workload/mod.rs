@@ -216,7 +216,8 @@ pub fn parse(node: &Node, names: &Names) -> Result<WorkloadSpec, Complaint> {
     };
     let from = moment("from")?.unwrap_or(Moment::At(0));
     let until = moment("until")?.ok_or_else(|| node.complain("workload: the key \"until\" is missing"))?;
-    let only = fields.get("only").map(parse_only).transpose()?;
+    let most = clients.ends().into_iter().max().unwrap_or(0);
+    let only = fields.get("only").map(|node| parse_only(node, most)).transpose()?;
     let mut params = BTreeMap::new();
     for param in kind.params {
         let draw = match fields.get(param.name) {
@@ -244,11 +245,14 @@ pub fn parse(node: &Node, names: &Names) -> Result<WorkloadSpec, Complaint> {
     })
 }
 
-fn parse_only(node: &Node) -> Result<Turns, Complaint> {
+fn parse_only(node: &Node, clients: u32) -> Result<Turns, Complaint> {
     let mut turns = Turns::default();
     for entry in node.list() {
         let added = turns.add(entry.text("only")?);
         added.map_err(|error| entry.complain(format!("only: {error}")))?;
+        if turns.clients() > clients {
+            return Err(entry.complain(format!("only: there is no client {}, of {clients}", turns.clients())));
+        }
     }
     Ok(turns)
 }
