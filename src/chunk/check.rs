@@ -97,10 +97,17 @@ pub fn check_store(disk: &Disk, dir: &str, progress: CheckProgress<'_>) -> Resul
     check.newest_is_lost = synced.is_some_and(|synced| log_ends < synced);
     if let (Some(synced), Some(last)) = (synced, plan.files.last())
         && check.newest_is_lost
-        && check.damage.is_empty()
     {
         let name = disk.describe(&Segment::file_name(last.number));
-        check.wrong(&name, last.length, ends_early(synced), None);
+        let end = match log_ends.segment == last.number {
+            true => log_ends.offset,
+            false => last.length,
+        };
+        // Unless something behind the last root is known to be damaged anyway.
+        let is_told = |damage: &Damage| damage.file == name && damage.offset >= end;
+        if !check.damage.iter().any(is_told) {
+            check.wrong(&name, end, ends_early(synced), None);
+        }
     }
     Ok(check)
 }

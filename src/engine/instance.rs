@@ -540,12 +540,20 @@ async fn open_database(
             }));
         }
     }
-    let opened = async {
+    let open = async || {
         let (store, recovery) = ChunkStore::open(disk, &path, &options.store).await?;
         tracing::debug!(database = name, ?recovery, "database opened");
         Database::open(name, id, store, shared.clone())
     };
-    match opened.await {
+    // A read may go wrong of a disk that is right, and a database would be missing until the next start.
+    let opened = match open().await {
+        Err(error) if error.is_damage() => {
+            tracing::warn!(database = name, %error, "what seems damaged is read once more");
+            open().await
+        }
+        opened => opened,
+    };
+    match opened {
         Err(error @ EngineError::Store(ChunkError::NewerFormat { .. })) => Err(error),
         opened => Ok(opened.map_err(|error: EngineError| Unusable {
             reason: error.to_string(),

@@ -35,6 +35,11 @@ fn lost(outcome: &Outcome) -> Option<&str> {
     }
 }
 
+/// The code that a message of a server begins with.
+fn code_of(why: &str) -> Option<&str> {
+    why.split(' ').next().filter(|code| is_code(code))
+}
+
 fn is_code(why: &str) -> bool {
     why.len() == 5
         && why
@@ -277,6 +282,8 @@ struct AnswersComeSoon {
     asked: BTreeMap<u64, Micros>,
     /// The servers that have said so and were not stopped since.
     ready: BTreeSet<String>,
+    /// Clients whose session had an answer when all was calm. Others may find out now that theirs ended long ago.
+    answered: BTreeSet<String>,
 }
 
 impl AnswersComeSoon {
@@ -296,6 +303,7 @@ impl Watch for AnswersComeSoon {
             self.is_quiet |= matches!(event.what, What::Quiet);
             self.calm_since = event.at;
             self.asked.clear();
+            self.answered.clear();
             return None;
         }
         match &event.what {
@@ -305,15 +313,25 @@ impl Watch for AnswersComeSoon {
                 }
                 None
             }
-            What::Disconnected { server, why } if self.is_calm(event.at) && why != NOT_NEEDED => Some(format!(
-                "{} lost its session on {server} when all was calm: {why}",
-                event.node
-            )),
-            What::NotConnected { server, why } if self.is_calm(event.at) && self.ready.contains(server) => Some(
-                format!("{} could not connect to {server} when all was calm: {why}", event.node),
-            ),
+            // What a server says in a session is for other checks.
+            What::Disconnected { server, why } => {
+                let is_lost = why != NOT_NEEDED && code_of(why).is_none();
+                let was_there = self.answered.remove(&event.node);
+                (is_lost && was_there)
+                    .then(|| format!("{} lost its session on {server} when all was calm: {why}", event.node))
+            }
+            // And damage is not over then.
+            What::NotConnected { server, why }
+                if self.is_calm(event.at) && self.ready.contains(server) && code_of(why) != Some(DAMAGED) =>
+            {
+                Some(format!(
+                    "{} could not connect to {server} when all was calm: {why}",
+                    event.node
+                ))
+            }
             What::Return { op, outcome } => {
                 let took = event.at - self.asked.remove(op)?;
+                self.answered.insert(event.node.clone());
                 let show = |micros: Micros| show_micros(i64::try_from(micros).unwrap_or(i64::MAX));
                 if took > self.answer_max {
                     return Some(format!("#{op} of {} took {} when all was calm", event.node, show(took)));

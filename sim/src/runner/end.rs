@@ -136,7 +136,7 @@ async fn stuck(stage: &Stage) -> Vec<String> {
                 runtime::sleep(IDLE).await;
                 client.run(made.as_mut(), LAST_PAUSE, || done(most + 1)).await;
             };
-            let is_stuck = runtime::timeout(GETS_ON, works).await.is_err();
+            let is_stuck = runtime::timeout(GETS_ON, works).await.is_err() && !lacks_its_tables(stage, &name);
             is_stuck.then(|| spec.name.clone())
         });
     }
@@ -165,6 +165,23 @@ async fn sessions_left(stage: &Stage) -> BTreeMap<String, usize> {
     // What is left after that is told.
     let _ = runtime::timeout(MISSED_WITHIN, none_is_left).await;
     stage.servers.sessions()
+}
+
+/// Whether a client was told nothing but that: they were given up with the primary that had them, or other checks find that
+/// they were there.
+fn lacks_its_tables(stage: &Stage, client: &str) -> bool {
+    const UNDEFINED_TABLE: &str = "42P01";
+    stage.recorder.look(|history| {
+        let operations = history.operations();
+        let mut outcomes = operations
+            .iter()
+            .filter(|operation| operation.client == client)
+            .filter_map(|operation| operation.returned)
+            .peekable();
+        let is_that =
+            |outcome: &Outcome| matches!(outcome, Outcome::Failed { sqlstate } if sqlstate == UNDEFINED_TABLE);
+        outcomes.peek().is_some() && outcomes.all(|(_, outcome)| is_that(outcome))
+    })
 }
 
 /// Whether the one server that a workload asks is not primary: what it wants may be refused.

@@ -250,7 +250,7 @@ fn take_configuration(stage: &Stage, server: &str) {
 }
 
 /// Ends every fault, and what the server does at its sites: some are slow, and what follows is about time. Whoever takes no
-/// writes since a sync failed is restarted, as its log asks for.
+/// writes since a sync failed, or could not open a database of a disk that is right, is restarted, as its log asks for.
 pub fn quiet(stage: &Stage) {
     stage.world.arm_sites(&[]);
     let clocks = {
@@ -278,7 +278,10 @@ pub fn quiet(stage: &Stage) {
     }
     restart_all_down(stage);
     for server in &stage.plan.servers {
-        if stage.servers.lost_a_sync(&server.name, &stage.world.disk(&server.name)) {
+        let lost_a_sync = stage.servers.lost_a_sync(&server.name, &stage.world.disk(&server.name));
+        // What was misread at the start is right when it is read again; damage stays until it is mended.
+        let misread = stage.servers.lacks_a_database(&server.name) && !mending::is_damaged(stage, &server.name);
+        if lost_a_sync || misread {
             restart(stage, &server.name);
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use understudy::config::{self, Config, Source};
-use understudy::engine::{Engine, EngineOptions};
+use understudy::engine::{DatabaseState, Engine, EngineOptions};
 use understudy::runtime;
 use understudy::runtime::disk::simulated::{FaultKind, SimDisk};
 use understudy::runtime::simulated::NodeStart;
@@ -61,6 +61,14 @@ impl Servers {
         let before = self.faults_before.lock().get(name).copied().unwrap_or(0);
         let since = disk.injected().into_iter().skip(before);
         since.into_iter().any(|fault| fault.kind == FaultKind::FailedSync)
+    }
+
+    /// Whether it could not open a database when it was started, and does without.
+    pub fn lacks_a_database(&self, name: &str) -> bool {
+        let engine = self.engines.lock().get(name).cloned();
+        let listing = engine.map(|engine| engine.listing()).unwrap_or_default();
+        let mut states = listing.iter().map(|listed| &listed.state);
+        states.any(|state| matches!(state, DatabaseState::Unavailable { .. }))
     }
 
     /// From its next start on the server has these standbys.

@@ -1,7 +1,7 @@
 //! Turns of clients: the numbers by which single operations are told apart.
 //!
-//! What a client does in a turn depends on the turn's number, not on which turns came before: a workload that is left
-//! only some of its turns does in them what it did in all of them.
+//! What a client draws in a turn depends on the turn's number, not on which turns came before: a workload that is left
+//! only some of its turns draws in them what it drew in all of them.
 //!
 //! Must not know: what is done in a turn.
 

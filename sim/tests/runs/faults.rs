@@ -237,6 +237,20 @@ fn links_get_slow_and_clogged_and_fast_again() {
 }
 
 #[test]
+fn a_configuration_is_changed_and_quiet_brings_the_first_one_back() {
+    let changed = trace("reconfigure: { server: a, standbys: [b] }");
+    let restarts = |from: f64, to: f64| count(&changed, " a down killed, for another configuration", from, to);
+    assert_eq!(
+        (restarts(2.9, 3.1), restarts(13.9, 14.1), restarts(0.0, 99.0)),
+        (1, 1, 2)
+    );
+    // Nobody ships anything to c meanwhile.
+    assert_eq!(count(&changed, " c root ", 4.0, 13.9), 0);
+    assert!(count(&changed, " b root ", 4.0, 13.9) > 10);
+    assert!(count(&changed, " c root ", 14.0, 99.0) > 0);
+}
+
+#[test]
 fn connections_and_clients_vanish_and_come_back() {
     let dropped = trace("drop_connections: { between: [a, b], noticed: first }");
     assert!(count(&dropped, " connection dropped ", 2.9, 3.1) >= 1);

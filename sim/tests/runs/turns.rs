@@ -22,7 +22,7 @@ fn who_is_left_some_turns_does_in_them_what_it_did_in_all() {
     let folder = tempfile::tempdir().unwrap();
     let traced = |name: &str, only: Option<&str>| {
         let file = folder.path().join(name).to_str().unwrap().to_owned();
-        let mut arguments = vec!["run", "replicas-alone", "--seed", "3", "--trace", &file];
+        let mut arguments = vec!["run", "orderly-failover", "--seed", "3", "--trace", &file];
         let set = only.map(|only| format!("workload.append.only={only}"));
         if let Some(set) = &set {
             arguments.extend(["--set", set]);

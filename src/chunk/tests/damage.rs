@@ -227,3 +227,59 @@ async fn a_misread_at_a_start_cuts_nothing_off() {
     }
     assert!(opened > 100 && refused > 0, "{opened} opened, {refused} refused");
 }
+
+/// A write that went to another place leaves two: its own, where something is missing that was synced, and the other,
+/// where something else lay. If this fails, a repair mends one of them.
+#[tokio::test]
+async fn a_misdirected_write_is_told_of_at_both_places() {
+    // A commit that is added to a segment which others began.
+    let disk = SimDisk::new(1).disk();
+    let store = create(&disk).await.unwrap();
+    let (mut before, mut grown) = (BTreeMap::new(), None);
+    for i in 1..=20 {
+        publish(&store, i).await.unwrap();
+        let whole = files(&disk);
+        let name = whole.keys().find(|name| {
+            let old: Option<&Vec<u8>> = before.get(*name);
+            let is_grown = |old: &Vec<u8>| old.len() < whole[*name].len();
+            name.ends_with(".seg") && old.is_some_and(is_grown)
+        });
+        if let Some(name) = name.cloned()
+            && i > 10
+        {
+            // Who closes a store tells up to where it is synced.
+            drop(store);
+            grown = Some((before, files(&disk), name));
+            break;
+        }
+        before = whole;
+    }
+    let (before, whole, name) = grown.expect("some commit is added to a segment");
+    let place = before[&name].len();
+    let written = whole[&name][place..].to_vec();
+    let mut seen = 0;
+    for (other, old) in before.iter().filter(|(other, _)| other.ends_with(".seg")) {
+        for wrong in (128..old.len().saturating_sub(written.len())).step_by(64) {
+            let mut damaged = whole.clone();
+            damaged.get_mut(&name).unwrap()[place..].fill(0);
+            damaged.get_mut(other).unwrap()[wrong..wrong + written.len()].copy_from_slice(&written);
+            let check = check_store(&disk_with(&damaged), "db/main", &mut |_, _| {}).unwrap();
+            let told = |file: &str, from: usize, to: usize| {
+                let within = |offset: u64| (from as u64..=to as u64).contains(&offset);
+                check
+                    .damage
+                    .iter()
+                    .any(|damage| damage.file.ends_with(file) && within(damage.offset))
+            };
+            let what = format!("{name} from {place} to {other} at {wrong}: {:?}", check.damage);
+            // In one segment nothing right may lie between the two, and then the log ends early.
+            let end = if *other == name { whole[&name].len() } else { place };
+            assert!(told(&name, place, end), "{what}");
+            // The record that is hurt first may begin before.
+            let begins = wrong.saturating_sub(300);
+            assert!(told(other, begins, wrong + written.len()), "{what}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen}");
+}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::runtime;
+use crate::runtime::disk::simulated::DiskFaults;
 
 fn names(engine: &Engine) -> Vec<String> {
     engine
@@ -418,4 +419,32 @@ async fn a_database_that_is_dropped_finishes_what_it_was_writing() {
     let closed = shop.store().room().await.unwrap_err();
     assert!(closed.to_string().contains("the database was dropped"), "{closed}");
     engine.create_database("shop").await.unwrap();
+}
+
+/// If this fails, one read that goes wrong at a start takes a database away until the next.
+#[tokio::test]
+async fn what_seems_damaged_at_a_start_is_read_again_before_it_is_believed() {
+    let (mut started, mut lacked) = (0, 0);
+    for seed in 0..150 {
+        let disk = SimDisk::new(seed);
+        let engine = open(&disk).await;
+        for name in ["shop", "other", "third"] {
+            engine.create_database(name).await.unwrap();
+        }
+        drop(engine);
+        disk.set_faults(DiskFaults {
+            misread: 10_000,
+            ..DiskFaults::default()
+        });
+        let outcome = Engine::open(disk.disk(), options()).await;
+        disk.set_faults(DiskFaults::default());
+        if let Ok(engine) = outcome {
+            started += 1;
+            lacked += usize::from(engine.databases().len() < 3);
+        }
+    }
+    assert!(
+        started > 80 && lacked <= 2,
+        "{lacked} of {started} starts lack a database"
+    );
 }

@@ -34,7 +34,7 @@ use super::wire::to_primary::Body as Answer;
 use super::wire::to_standby::Body;
 use super::wire::{self, ToPrimary, ToStandby};
 use crate::chunk::{Hash, RootRecord};
-use crate::engine::{Backfill, Database, DatabaseId, EngineError, ReplicatedBatch};
+use crate::engine::{Backfill, Database, DatabaseId, DatabaseState, EngineError, ReplicatedBatch};
 use crate::runtime::sites::pause;
 use crate::runtime::{self, buggify, queue, sometimes};
 
@@ -101,7 +101,15 @@ impl Receiver {
             .map_err(|_| Status::invalid_argument("the id of a database has 16 bytes"))?;
         let id = DatabaseId::from_bytes(id);
         let Some(database) = self.core.engine.store_of(id) else {
-            return Err(Status::not_found(format!("database {id} is not known here yet")));
+            let listing = self.core.engine.listing().into_iter().find(|listed| listed.id == id);
+            return Err(Status::not_found(
+                match listing.map(|listed| (listed.name, listed.state)) {
+                    Some((name, DatabaseState::Unavailable { reason })) => {
+                        format!("database {name:?} is unavailable here: {reason}")
+                    }
+                    _ => format!("database {id} is not known here yet"),
+                },
+            ));
         };
         let claim = self.core.streams.claim((self.peer, id), self.admission);
         let claim = Arc::new(claim.map_err(displaced_status)?);

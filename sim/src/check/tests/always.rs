@@ -1,7 +1,7 @@
 //! What every run is judged by, whatever its plan lists.
 
 use super::*;
-use crate::history::{LOST, WIPED};
+use crate::history::{LOST, NOT_NEEDED, WIPED};
 use crate::record::Recorder;
 use crate::trace::Trace;
 use crate::workload::ddl::{DROP, DROP_DATABASE};
@@ -285,6 +285,53 @@ fn an_answer_that_is_late_when_all_is_calm_breaks_every_run() {
     let said = "#1 of append.1 got no answer when all was calm: connection lost";
     assert_eq!(soon(&lost(20)).as_deref(), Some(said));
     assert_eq!(soon(&lost(19)), None, "too soon");
+    let server = || "a".to_owned();
+    let ended = |why: &str| What::Disconnected {
+        server: server(),
+        why: why.to_owned(),
+    };
+    let said = "append.1 lost its session on a when all was calm: connection lost";
+    let calm = |what: What| soon(&[(10, What::Quiet), (20, asked(1)), (21, answered(1)), (30, what)]);
+    assert_eq!(calm(ended("connection lost")).as_deref(), Some(said));
+    let late = |events: [(u64, What); 4]| {
+        let end = (33, ended("connection lost"));
+        soon(&events.into_iter().chain([end]).collect::<Vec<_>>())
+    };
+    let before = [(10, What::Quiet), (18, asked(1)), (19, answered(1)), (20, asked(2))];
+    assert_eq!(late(before), None, "it may have been lost before");
+    let meanwhile = [(10, What::Quiet), (20, asked(1)), (21, answered(1)), (22, What::Start)];
+    assert_eq!(late(meanwhile), None, "it may have been lost with the start");
+    assert_eq!(calm(ended(NOT_NEEDED)), None);
+    assert_eq!(
+        calm(ended("25006 postgres is read-only")),
+        None,
+        "that is for another check"
+    );
+}
+
+#[test]
+fn a_server_that_takes_no_connection_when_all_is_calm_breaks_every_run() {
+    let events = |ready: bool, at: u64, why: &str| {
+        let serves = match ready {
+            true => What::Ready { role: None },
+            false => What::Start,
+        };
+        let refused = What::NotConnected {
+            server: "a".to_owned(),
+            why: why.to_owned(),
+        };
+        over_time(
+            &answers::ANSWERS_COME_SOON,
+            "a",
+            &[(1, serves), (10, What::Quiet), (at, refused)],
+        )
+    };
+    let said = "a could not connect to a when all was calm: no answer";
+    assert_eq!(events(true, 20, "no answer").as_deref(), Some(said));
+    assert!(events(true, 20, "57P03 the server is starting").is_some());
+    assert_eq!(events(true, 20, "XX001 it is damaged"), None);
+    assert_eq!(events(true, 19, "no answer"), None, "too soon");
+    assert_eq!(events(false, 20, "no answer"), None, "it never said that it serves");
 }
 
 /// Who could name them could believe that they can be left out.
