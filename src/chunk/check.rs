@@ -97,17 +97,10 @@ pub fn check_store(disk: &Disk, dir: &str, progress: CheckProgress<'_>) -> Resul
     check.newest_is_lost = synced.is_some_and(|synced| log_ends < synced);
     if let (Some(synced), Some(last)) = (synced, plan.files.last())
         && check.newest_is_lost
+        && !check.is_damaged_behind(&disk, &plan, log_ends)
     {
         let name = disk.describe(&Segment::file_name(last.number));
-        let end = match log_ends.segment == last.number {
-            true => log_ends.offset,
-            false => last.length,
-        };
-        // Unless something behind the last root is known to be damaged anyway.
-        let is_told = |damage: &Damage| damage.file == name && damage.offset >= end;
-        if !check.damage.iter().any(is_told) {
-            check.wrong(&name, end, ends_early(synced), None);
-        }
+        check.wrong(&name, last.length, ends_early(synced), None);
     }
     Ok(check)
 }
@@ -164,6 +157,17 @@ impl StoreCheck {
             detail: detail.into(),
             chunk,
         });
+    }
+
+    /// Whether damage is known that lies in the log behind `place`.
+    fn is_damaged_behind(&self, disk: &Disk, plan: &Plan, place: Position) -> bool {
+        let segments = plan.files.iter().map(|file| file.number);
+        let segments = segments.filter(|number| (place.segment..PACK_NUMBER_BASE).contains(number));
+        segments.into_iter().any(|number| {
+            let name = disk.describe(&Segment::file_name(number));
+            let mut here = self.damage.iter().filter(|damage| damage.file == name);
+            here.any(|damage| number > place.segment || damage.offset >= place.offset)
+        })
     }
 
     fn read_manifest(&mut self, disk: &Disk) -> Result<Plan, ChunkError> {

@@ -71,10 +71,11 @@ fn direct(lines: &Switchboard, server: &str) -> Result<Session, Failure> {
         .ok_or_else(|| Failure::Lost("connect: the server is down".to_owned()))
 }
 
-/// Of each there are so many; whoever needed more would write a value twice, and is stopped.
+/// A value is turn, number within the turn, client. Of each there are so many; whoever needed more would write a value
+/// twice, and is stopped.
+const TURNS_OF_A_LIFE: u64 = 1_000_000;
 const VALUES_OF_A_TURN: i64 = 100;
-const TURNS_OF_A_LIFE: u64 = 20_000;
-const VALUES_OF_A_CLIENT: i64 = 10_000_000_000;
+const CLIENTS: u32 = 1_000;
 
 pub struct Client {
     pub name: String,
@@ -91,8 +92,8 @@ pub struct Client {
     next_server: usize,
     /// What the current operation is, until it returned.
     pending: Option<u64>,
-    /// The value written last, so that none is written twice: client and turn are its high digits.
-    value: i64,
+    /// How many values this turn has written.
+    values: i64,
     number: u32,
 }
 
@@ -106,6 +107,7 @@ impl Client {
         seed: u64,
         lives: u64,
     ) -> Client {
+        assert!(number < CLIENTS, "a workload has few clients");
         let rng = draw::stream(seed, &format!("workload/{name}"));
         let next_server = usize::try_from(number).unwrap_or(0);
         let only = spec.only.as_ref().map(|turns| turns.of(number));
@@ -120,7 +122,7 @@ impl Client {
             current: None,
             next_server,
             pending: None,
-            value: 0,
+            values: 0,
             number,
         }
     }
@@ -169,17 +171,12 @@ impl Client {
         self.turn += 1;
         self.rng.set_stream(self.turn);
         self.rng.set_word_pos(0);
-        self.value = self.first_value();
+        self.values = 0;
         assert!(
-            self.turn < self.last_turn && self.value < (i64::from(self.number) + 1) * VALUES_OF_A_CLIENT,
-            "{} has more turns, or was there more often, than there are values for",
+            self.turn < self.last_turn,
+            "{} has more turns than there are values for",
             self.name
         );
-    }
-
-    fn first_value(&self) -> i64 {
-        let turn = i64::try_from(self.turn).expect("turns are few");
-        i64::from(self.number) * VALUES_OF_A_CLIENT + turn * VALUES_OF_A_TURN
     }
 
     fn acts_now(&self) -> bool {
@@ -208,13 +205,14 @@ impl Client {
 
     /// A value that nobody else writes.
     pub fn fresh_value(&mut self) -> i64 {
-        self.value += 1;
+        self.values += 1;
         assert!(
-            self.value < self.first_value() + VALUES_OF_A_TURN,
+            self.values < VALUES_OF_A_TURN,
             "an operation of {} writes too many values",
             self.name
         );
-        self.value
+        let turn = i64::try_from(self.turn).expect("turns are few");
+        (turn * VALUES_OF_A_TURN + self.values) * i64::from(CLIENTS) + i64::from(self.number)
     }
 
     /// Records the start of an operation. It must be followed by [`Client::ok`] or [`Client::fail`].
