@@ -97,7 +97,7 @@ pub fn check_store(disk: &Disk, dir: &str, progress: CheckProgress<'_>) -> Resul
     check.newest_is_lost = synced.is_some_and(|synced| log_ends < synced);
     if let (Some(synced), Some(last)) = (synced, plan.files.last())
         && check.newest_is_lost
-        && !check.is_damaged_behind(&disk, &plan, log_ends)
+        && check.damage.is_empty()
     {
         let name = disk.describe(&Segment::file_name(last.number));
         check.wrong(&name, last.length, ends_early(synced), None);
@@ -157,17 +157,6 @@ impl StoreCheck {
             detail: detail.into(),
             chunk,
         });
-    }
-
-    /// Whether damage is known that lies in the log behind `place`.
-    fn is_damaged_behind(&self, disk: &Disk, plan: &Plan, place: Position) -> bool {
-        let segments = plan.files.iter().map(|file| file.number);
-        let segments = segments.filter(|number| (place.segment..PACK_NUMBER_BASE).contains(number));
-        segments.into_iter().any(|number| {
-            let name = disk.describe(&Segment::file_name(number));
-            let mut here = self.damage.iter().filter(|damage| damage.file == name);
-            here.any(|damage| number > place.segment || damage.offset >= place.offset)
-        })
     }
 
     fn read_manifest(&mut self, disk: &Disk) -> Result<Plan, ChunkError> {

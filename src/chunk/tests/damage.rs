@@ -285,23 +285,3 @@ async fn a_misdirected_write_is_told_of_at_both_places() {
     }
     assert!(seen > 20, "{seen}");
 }
-
-/// If this fails, who mends a damaged file does not learn that the newest commit is gone, too.
-#[tokio::test]
-async fn a_log_that_ends_early_is_told_beside_other_damage() {
-    let disk = store_with_commits(12).await;
-    let whole = files(&disk);
-    let last = whole.keys().rfind(|name| name.ends_with(".seg")).unwrap().clone();
-    let mut damaged = without_index_files(&whole);
-    // Nothing of the last segment's commits is left, and an older one is hurt.
-    damaged.get_mut(&last).unwrap().truncate(96);
-    damaged.get_mut("log-00000001.seg").unwrap()[150] ^= 1;
-    let check = check_store(&disk_with(&damaged), "db/main", &mut |_, _| {}).unwrap();
-    let told: Vec<&str> = check.damage.iter().map(|damage| damage.file.as_str()).collect();
-    assert!(
-        told.iter().any(|file| file.ends_with("log-00000001.seg")),
-        "{:?}",
-        check.damage
-    );
-    assert!(told.iter().any(|file| file.ends_with(&last)), "{:?}", check.damage);
-}
