@@ -414,9 +414,11 @@ impl Explanations {
         let Some((file, offset)) = place(error) else {
             return Some(format!("{who} got an error that names no file and offset: {error}"));
         };
-        // What is wrong with a record shows where the record begins; what a whole store lacks is nowhere in it.
+        // What is wrong with a record shows where the record begins; what a whole store lacks is nowhere in it; and a log of
+        // which the last write is lost ends behind that.
+        let is_behind = error.contains("the log ends here");
         let due = |fault: &Fault| match fault.path.strip_prefix(file) {
-            Some("") => offset < fault.offset + fault.bytes,
+            Some("") => offset < fault.offset + fault.bytes + u64::from(is_behind),
             Some(below) => below.starts_with('/'),
             None => false,
         };

@@ -398,6 +398,15 @@ fn refusals_are_explained() {
     let told = |error: &str, kind, path: &str, offset| story().storage(not_opened(error, kind, path, offset));
     holds(check, Arg::None, &told(&damaged, FaultKind::LostWrite, LOG, 100));
     holds(check, Arg::None, &told(&damaged, FaultKind::BitRot, LOG, 81));
+    // A log whose last write is lost ends right behind it; and nowhere else.
+    let ends = format!("store:/{LOG} is damaged at offset 90: the log ends here, though it was synced further");
+    holds(check, Arg::None, &told(&ends, FaultKind::LostWrite, LOG, 80));
+    breaks(
+        check,
+        Arg::None,
+        &told(&ends, FaultKind::LostWrite, LOG, 79),
+        "where nothing was injected",
+    );
     breaks(
         check,
         Arg::None,
