@@ -221,7 +221,7 @@ fn links_get_slow_and_clogged_and_fast_again() {
     let after = ends(&delays(&uneven, "b", 9.0, 13.0));
     assert!(after.1 < 0.3, "{after:?}");
 
-    let jammed = trace("slow: { sides: [[a], [b]], bandwidth: 3kB/s, for: 5s }");
+    let jammed = trace("slow: { sides: [[a], [b]], bandwidth: 2kB/s, for: 5s }");
     let within = ends(&delays(&jammed, "b", 4.0, 7.5));
     assert!(within.1 > 0.5, "{within:?}");
     // What was sent before keeps its place in a long queue: nothing is promised of the time after.
