@@ -332,6 +332,12 @@ impl Operation<'_> {
 }
 
 impl History {
+    /// Whether the operator has told a server to take a role: what its predecessor had alone may be given up with that.
+    pub fn has_orders(&self) -> bool {
+        let mut events = self.events.iter();
+        events.any(|event| matches!(event.what, What::Ordered { .. } | What::RoleCall { .. }))
+    }
+
     /// All operations in the order they were invoked.
     pub fn operations(&self) -> Vec<Operation<'_>> {
         let mut operations = Vec::new();

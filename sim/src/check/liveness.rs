@@ -9,7 +9,7 @@ const SETTLE_DEFAULT: Micros = 30_000_000;
 
 pub const ROOTS_EQUAL: Check = Check {
     name: "roots_equal",
-    about: "Within a time after quiet (30s if not said) all servers publish the same root of every database, and can be read.",
+    about: "Within a time after quiet and the end of the clients (30s if not said) all servers publish the same root of every database, and can be read.",
     needs: Needs::Servers,
     section: Section::End,
     arg: ArgKind::Time,
@@ -18,7 +18,12 @@ pub const ROOTS_EQUAL: Check = Check {
         if let Some((server, error)) = history.end.unreadable.first_key_value() {
             return Some((None, format!("{server} cannot be read at the end: {error}")));
         }
-        let late = judge_time(history.end.equal_after, arg, "the roots became equal")?;
+        let late = judge_time(
+            history.end.equal_after,
+            arg,
+            "the roots became equal",
+            "quiet and the end of the clients",
+        )?;
         let roots = history
             .end
             .roots
@@ -42,7 +47,7 @@ pub const LIVENESS: Check = Check {
 const TRIES_MIN: u64 = 5;
 
 fn liveness(history: &History, arg: &Arg) -> Finding {
-    if let Some(what) = judge_time(history.end.writes_again_after, arg, "a write succeeded") {
+    if let Some(what) = judge_time(history.end.writes_again_after, arg, "a write succeeded", "quiet") {
         return Some((None, what));
     }
     if let Some(workload) = history.end.stuck.first() {
@@ -69,7 +74,7 @@ fn liveness(history: &History, arg: &Arg) -> Finding {
     })
 }
 
-fn judge_time(after: Option<Micros>, arg: &Arg, what: &str) -> Option<String> {
+fn judge_time(after: Option<Micros>, arg: &Arg, what: &str, since: &str) -> Option<String> {
     let limit = match arg {
         Arg::Time(limit) => *limit,
         _ => SETTLE_DEFAULT,
@@ -78,11 +83,11 @@ fn judge_time(after: Option<Micros>, arg: &Arg, what: &str) -> Option<String> {
     match after {
         Some(after) if after <= limit => None,
         Some(after) => Some(format!(
-            "{what} only {} after quiet, {} is allowed",
+            "{what} only {} after {since}, {} is allowed",
             show(after),
             show(limit)
         )),
-        None => Some(format!("not {what} after quiet")),
+        None => Some(format!("not {what} after {since}")),
     }
 }
 
