@@ -176,13 +176,13 @@ pub fn smaller_numbers(action: &Action, place: usize) -> Vec<Action> {
     };
     // To none at all is another fault, or none.
     const TRIES: u32 = 4;
-    let tries = (0..TRIES).rev().filter_map(|halvings| {
+    let tries = (0..TRIES).rev().filter_map(|quarterings| {
         with(&|number| {
             let (size, sign) = match number.as_i64() {
                 Some(signed) => (signed.unsigned_abs(), signed.signum()),
                 None => (number.as_u64()?, 1),
             };
-            let smaller = round_down(size >> (2 * halvings));
+            let smaller = round_down(size >> (2 * quarterings));
             let signed = i64::try_from(smaller).ok()? * sign;
             (smaller > 0 && smaller < size).then(|| signed.into())
         })

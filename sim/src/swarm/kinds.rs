@@ -248,8 +248,7 @@ pub const KINDS: &[Kind] = &[
             let before = strike.plan.servers.iter().find(|planned| planned.name == server);
             let usual = before.and_then(|planned| planned.disk.get("latency")).unwrap_or(200);
             let latency = log_uniform(strike.rng, 1_000, 1_000_000);
-            strike.now(disk(&server, "latency", latency));
-            strike.then(disk(&server, "latency", usual));
+            strike.disk_for_a_while(&server, "latency", latency, usual);
         },
     },
     Kind {
@@ -259,8 +258,7 @@ pub const KINDS: &[Kind] = &[
         strike: |strike| {
             let Some(server) = strike.server() else { return };
             let fits = log_uniform(strike.rng, 1, 100_000);
-            strike.now(disk(&server, "full_after", fits));
-            strike.then(disk(&server, "full_after", NONE));
+            strike.disk_for_a_while(&server, "full_after", fits, NONE);
         },
     },
     Kind {
@@ -270,8 +268,7 @@ pub const KINDS: &[Kind] = &[
         strike: |strike| {
             let Some(server) = strike.server() else { return };
             let share = log_uniform(strike.rng, 1_000, 1_000_000);
-            strike.now(disk(&server, "sync_fails", share));
-            let over = strike.then(disk(&server, "sync_fails", 0));
+            let over = strike.disk_for_a_while(&server, "sync_fails", share, 0);
             strike.actions.push((over, Action::Restart(Restart::Server(server))));
         },
     },
@@ -281,11 +278,11 @@ pub const KINDS: &[Kind] = &[
         gentle: false,
         strike: |strike| {
             let Some(server) = strike.server() else { return };
-            let mut settings = DiskSettings::of("stuck", log_uniform(strike.rng, 10_000, 500_000));
+            let share = log_uniform(strike.rng, 10_000, 500_000);
             // One that is stuck when all becomes quiet must not be taken for a slow server ten seconds later.
-            settings.or("stuck_for", log_uniform(strike.rng, 500_000, 9_000_000));
-            strike.now(disk_as(&server, settings));
-            strike.then(disk(&server, "stuck", 0));
+            let stuck_for = log_uniform(strike.rng, 500_000, 9_000_000);
+            strike.now(disk(&server, "stuck_for", stuck_for));
+            strike.disk_for_a_while(&server, "stuck", share, 0);
         },
     },
     Kind {
@@ -295,8 +292,7 @@ pub const KINDS: &[Kind] = &[
         strike: |strike| {
             let Some(server) = strike.server() else { return };
             let share = log_uniform(strike.rng, 1_000, 100_000);
-            strike.now(disk(&server, "misread", share));
-            strike.then(disk(&server, "misread", 0));
+            strike.disk_for_a_while(&server, "misread", share, 0);
         },
     },
     Kind {
@@ -309,8 +305,7 @@ pub const KINDS: &[Kind] = &[
             match DAMAGING.get(strike.rng.random_range(0..=DAMAGING.len())) {
                 Some(word) => {
                     let share = log_uniform(strike.rng, 1_000, 100_000);
-                    strike.now(disk(&server, word, share));
-                    strike.then(disk(&server, word, 0));
+                    strike.disk_for_a_while(&server, word, share, 0);
                 }
                 None => strike.now(Action::Rot(server)),
             }
@@ -378,14 +373,10 @@ pub const KINDS: &[Kind] = &[
 ];
 
 fn disk(server: &str, word: &'static str, value: u64) -> Action {
-    disk_as(server, DiskSettings::of(word, value))
-}
-
-fn disk_as(server: &str, settings: DiskSettings) -> Action {
     Action::Disk {
         server: server.to_owned(),
         spec: DiskSpec::default(),
-        settings,
+        settings: DiskSettings::of(word, value),
     }
 }
 
@@ -399,6 +390,12 @@ impl Strike<'_> {
         let over = self.at + self.lasts().settled();
         self.actions.push((over, action));
         over
+    }
+
+    /// What a disk does until it has lasted, and then as before; gives that moment.
+    fn disk_for_a_while(&mut self, server: &str, word: &'static str, value: u64, usual: u64) -> Micros {
+        self.now(disk(server, word, value));
+        self.then(disk(server, word, usual))
     }
 
     fn lasts(&mut self) -> Draw<Micros> {
