@@ -315,6 +315,20 @@ async fn a_damaged_standby_is_repaired_from_its_running_primary() {
     until(&pair.b, "postgres", "SELECT count(*) FROM t", "3001").await;
 }
 
+/// If this fails, the operator looks for a standby that is slow, and not for one whose disk is damaged.
+#[tokio::test]
+async fn a_standby_that_cannot_open_a_database_tells_its_primary_why() {
+    let mut pair = Pair::start();
+    filled(&pair.a).await;
+    until(&pair.b, "postgres", "SELECT count(*) FROM t", "3000").await;
+    pair.b.kill();
+    flip(&largest(&pair.b.data_dir(), "MANIFEST"), 3);
+    pair.b.boot();
+    let sql = "SELECT current_error LIKE '%database \"postgres\" is unavailable here: %MANIFEST is damaged at offset 0%' \
+               FROM dolt_cluster.dolt_cluster_status WHERE database = 'postgres'";
+    until(&pair.a, "dolt_cluster", sql, "t").await;
+}
+
 #[tokio::test]
 async fn what_a_peer_does_not_have_either_is_named() {
     let mut pair = Pair::start();
